@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the guest room takes and gives: descriptions, and how a guest is lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from orchestrator.matrix.plan import Accel, Arch
+
+
+class LostReason(StrEnum):
+    """Why a guest stopped answering."""
+
+    PANIC = "panic"
+    SOFT_LOCKUP = "soft lockup"
+    RCU_STALL = "RCU stall"
+    HUNG_TASK = "hung task"
+    REBOOT = "rebooted"
+    SILENT = "silent"
+    QEMU_DIED = "QEMU died"
+    BOOT_TIMEOUT = "boot timeout"
+
+
+class GuestLostError(Exception):
+    """The guest stopped answering: a verdict, not a fault of user or host.
+
+    `last_lines` are the console's last lines, cleaned of control characters.
+    """
+
+    def __init__(self, reason: LostReason, detail: str, last_lines: tuple[str, ...] = ()) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.last_lines = last_lines
+
+
+@dataclass(frozen=True, slots=True)
+class AccelChoice:
+    """The accelerator taken, and why in words for every report.
+
+    `slowness` is how many times slower this guest is than the reference the deadlines were set for (>= 1).
+    """
+
+    accel: Accel
+    why: str
+    slowness: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class GuestSpec:
+    """A guest to boot. `directory` receives qemu.argv and console.log; memory in MiB."""
+
+    arch: Arch
+    kernel: Path
+    initramfs: Path
+    directory: Path
+    accel: AccelChoice
+    vcpus: int
+    memory: int
+    cmdline: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What a command in the guest ended with; output decoded with replacement. Hostile input."""
+
+    status: int
+    stdout: str
+    stderr: str
+    seconds: float

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where things are: the project's own data, the cache, and short-lived directories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_TREE = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """The checkout that this package runs from: its configs, recipes and selftests."""
+
+    root: Path = _TREE
+
+    @property
+    def configs(self) -> Path:
+        """Matrices, Kconfig fragments, mutants."""
+        return self.root / "configs"
+
+    @property
+    def fragments(self) -> Path:
+        """Kconfig fragments: base, one per architecture, one per flavour."""
+        return self.root / "configs" / "fragments"
+
+    @property
+    def mutants(self) -> Path:
+        """Kernels broken on purpose: one YAML record and its patches each."""
+        return self.root / "configs" / "mutants"
+
+    @property
+    def selftests(self) -> Path:
+        """The C side: library, scenarios, probe module."""
+        return self.root / "kselftests"
+
+    @property
+    def images(self) -> Path:
+        """Guest recipe and init."""
+        return self.root / "images"
+
+
+def cache_root(environ: Mapping[str, str]) -> Path:
+    """Return the cache directory: `GUPRACE_CACHE`, else `$XDG_CACHE_HOME/guprace`, else `~/.cache/guprace`."""
+    if explicit := environ.get("GUPRACE_CACHE"):
+        return Path(explicit).expanduser().absolute()
+    base = environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser().absolute() / "guprace"

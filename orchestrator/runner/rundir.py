@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The run directory: the interface between all stages, and all that reports ever read.
+
+    runs/<run>/            plan.json (first)  metadata.json  events.ndjson  junit.xml  report.ktap  index.html
+    runs/<run>/<cell>/     cell.json  qemu.argv  console.log  dmesg.log  race.ktap  evidence.json  splats.json
+                           verdict.json (last)
+
+Whatever is missing did not happen: a cell without verdict.json is lost or not finished.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator import records
+from orchestrator.errors import HostError
+from orchestrator.matrix.plan import Cell, Plan
+from orchestrator.race.model import Evidence
+from orchestrator.splat.model import Splat
+from orchestrator.verdict.model import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """metadata.json, written before the work and again at the end (`finished`, `interrupted`)."""
+
+    command: tuple[str, ...]
+    guprace: str
+    host: dict[str, str]
+    started: str
+    finished: str | None = None
+    interrupted: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CellRecord:
+    """cell.json: the cell, and what its stages decided so far. Times in seconds.
+
+    `stages` maps stage name (build, image, boot, deploy, race, collect) to the seconds it took;
+    `repeat` is the exact command that runs this cell again with the same seed.
+    """
+
+    cell: Cell
+    repeat: str
+    kernel_digest: str = ""
+    kernel_version: str = ""
+    toolchain: str = ""
+    image_digest: str = ""
+    accel: str = ""
+    accel_why: str = ""
+    vcpus: int = 0
+    seed: int | None = None
+    stages: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CellResult:
+    """Everything a cell's directory says, absent parts None."""
+
+    record: CellRecord
+    directory: Path
+    verdict: Verdict | None
+    evidence: Evidence | None
+    splats: tuple[Splat, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """Paths and records of one run."""
+
+    root: Path
+
+    @property
+    def plan_file(self) -> Path:
+        """The first file of a run."""
+        return self.root / "plan.json"
+
+    @property
+    def metadata_file(self) -> Path:
+        """Who, where, when."""
+        return self.root / "metadata.json"
+
+    @property
+    def events_file(self) -> Path:
+        """One JSON object a line."""
+        return self.root / "events.ndjson"
+
+    def cell_dir(self, cell: Cell) -> Path:
+        """Return the directory of `cell`: its id, as a path."""
+        return self.root / cell.id
+
+    def plan(self) -> Plan:
+        """Read the plan. Raises HostError when this is no run directory."""
+        return records.load(self.plan_file, Plan)
+
+    def metadata(self) -> Metadata:
+        """Read the metadata. Raises HostError."""
+        return records.load(self.metadata_file, Metadata)
+
+    def result(self, cell: Cell) -> CellResult:
+        """Read what there is of one cell. Raises HostError when a file is there but unreadable."""
+        where = self.cell_dir(cell)
+        record = self._optional(where / "cell.json", CellRecord) or CellRecord(cell, "")
+        return CellResult(
+            record=record,
+            directory=where,
+            verdict=self._optional(where / "verdict.json", Verdict),
+            evidence=self._optional(where / "evidence.json", Evidence),
+            splats=self._optional(where / "splats.json", tuple[Splat, ...]) or (),
+        )
+
+    def results(self) -> tuple[CellResult, ...]:
+        """Read every cell of the plan, in its order."""
+        return tuple(self.result(cell) for cell in self.plan().cells)
+
+    @staticmethod
+    def _optional(path: Path, kind: type[records.T]) -> records.T | None:
+        return records.load(path, kind) if path.exists() else None
+
+
+def open_run(path: Path) -> RunDir:
+    """Return the run at `path`.
+
+    Raises:
+        HostError: there is no plan.json, so this is no run directory.
+    """
+    run = RunDir(path)
+    if not run.plan_file.is_file():
+        raise HostError("no plan.json: not a run directory", where=str(path), hint="runs are below ./runs")
+    return run

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Verdicts: what a cell ended with, and what that claim is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestrator.guest.model import LostReason
+
+
+class Outcome(StrEnum):
+    """The closed set of endings; the last two are a control's."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    LOST = "LOST"
+    VACUOUS = "VACUOUS"
+    SKIP = "SKIP"
+    BROKEN = "BROKEN"
+    CAUGHT = "CAUGHT"
+    MISSED = "MISSED"
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether this ending needs nobody's attention."""
+        return self in (Outcome.PASS, Outcome.SKIP, Outcome.CAUGHT)
+
+
+class Fault(StrEnum):
+    """Whose fault a BROKEN or LOST verdict is; decides the exit code."""
+
+    NONE = "none"
+    KERNEL = "kernel"
+    BUILD = "build"
+    HOST = "host"
+    USER = "user"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judgement of one cell (verdict.json, written last).
+
+    `bound` is the 95 % upper bound on hits per valid trial (3/n, the rule of three), None when the race is not
+    clean or had no valid trial; `evidence` are file names relative to the cell's directory; `last_lines` the end
+    of the console where the guest was lost.
+    """
+
+    outcome: Outcome
+    reason: str
+    trials: int = 0
+    hits: int = 0
+    bound: float | None = None
+    lost: LostReason | None = None
+    fault: Fault = Fault.NONE
+    splats: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
+    last_lines: tuple[str, ...] = ()
+    race_seconds: float = 0.0
+    seconds_to_hit: float | None = None

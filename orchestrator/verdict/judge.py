@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Judge one cell. Pure: the same facts give the same verdict, on any machine, at any time.
+
+A verdict starts as LOST. The rules are tried in this order, and the first that applies decides:
+
+1. An oracle's hit, or a kernel report that is new: FAIL, for a control CAUGHT, even if the guest was lost or the
+   host failed afterwards (the reason says so). The report of the loss itself (a bare panic, a lockup, a stall) is
+   no such report, nor on a control is one from before the race or one that the unbroken kernel gives as well. Known
+   issues and background races never decide anything. A control whose kernel is not the one built catches nothing.
+2. The build, the host or the user stopped it: BROKEN, with the fault.
+3. The guest was lost: LOST with its reason.
+4. There is no result: LOST.
+5. The result cannot be trusted: BROKEN. Incomplete KTAP or a bail out, a kernel whose configuration is not the
+   one built, KCSAN off or idle in a KCSAN kernel, a blind console, dropped messages, a taint nothing explains.
+6. All subtests were skipped: SKIP.
+7. The race did not happen: VACUOUS. No valid trial (in any subtest that ran), a total below the selftest's floor,
+   pins without unmaps or unmaps without pins.
+8. What is left is clean: PASS with its bound; for a control, MISSED.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from orchestrator.guest.model import LostReason
+from orchestrator.race.model import Ending, RaceResult
+from orchestrator.splat.model import Phase, Splat, SplatKind, Standing
+from orchestrator.verdict.facts import Facts, failed_subtests, hit_count
+from orchestrator.verdict.model import Fault, Outcome, Verdict
+from orchestrator.verdict.statistics import rule_of_three
+from orchestrator.verdict.trust import doubts, tainted
+
+MAX_REASON = 2000
+MAX_TITLES = 50
+
+# How a guest that stops says so: on its own each of these is the loss, not a finding.
+_LAST_WORDS = frozenset(
+    {
+        SplatKind.PANIC,
+        SplatKind.REBOOT,
+        SplatKind.SOFT_LOCKUP,
+        SplatKind.WORKQUEUE_LOCKUP,
+        SplatKind.RCU_STALL,
+        SplatKind.HUNG_TASK,
+    }
+)
+
+
+def judge(facts: Facts) -> Verdict:
+    """Return the verdict on one cell."""
+    rules = (_found, _troubled, _lost, _absent, _doubtful, _skipped, _vacuous, _clean)
+    for rule in rules:
+        if verdict := rule(facts):
+            return _completed(facts, verdict)
+    return _completed(facts, Verdict(Outcome.LOST, "no rule applies", fault=Fault.HOST))
+
+
+def _completed(facts: Facts, verdict: Verdict) -> Verdict:
+    race, evidence = facts.said, facts.evidence
+    firsts = [n for key, n in race.counters.items() if key.endswith(".first_hit_ms")] if race else []
+    return replace(
+        verdict,
+        reason=verdict.reason[:MAX_REASON],
+        trials=race.total("trials") if race else 0,
+        hits=hit_count(race),
+        lost=facts.loss.reason if facts.loss else None,
+        splats=tuple(splat.title for splat in new_splats(facts))[:MAX_TITLES],
+        evidence=facts.files,
+        last_lines=facts.loss.last_lines if facts.loss else (),
+        race_seconds=evidence.race_seconds if evidence else 0.0,
+        seconds_to_hit=min(firsts) / 1000.0 if firsts else None,
+    )
+
+
+def new_splats(facts: Facts) -> tuple[Splat, ...]:
+    """Return the reports that decide: new ones other than the loss itself; for a control those of the race only."""
+    found = [splat for splat in facts.splats if splat.standing is Standing.NEW]
+    if facts.loss:
+        found = [splat for splat in found if splat.kind not in _LAST_WORDS]
+    if facts.control:
+        found = [s for s in found if s.phase is not Phase.BOOT and s.title not in facts.baseline]
+    return tuple(found)
+
+
+def _found(facts: Facts) -> Verdict | None:
+    if facts.control and facts.evidence and facts.evidence.config_lost:
+        return None
+    race = facts.said
+    told = _hits_in_words(race) if hit_count(race) or (race and race.hits) else ""
+    if not told and not facts.control and (failed := failed_subtests(race)):
+        told = f"{', '.join(failed)} failed"
+    findings = [text for text in (told, _splats_in_words(new_splats(facts))) if text]
+    if not findings:
+        return None
+    reason = "; ".join(findings) + _aftermath(facts)
+    return Verdict(Outcome.CAUGHT if facts.control else Outcome.FAIL, reason, fault=Fault.KERNEL)
+
+
+def _hits_in_words(race: RaceResult | None) -> str:
+    count = hit_count(race)
+    many = f"{count} hit{'' if count == 1 else 's'}"
+    if not race or not race.hits:
+        return many
+    first = race.hits[0]
+    return f"{first.oracle} in {first.subtest}: {first.text} ({many})"
+
+
+def _splats_in_words(splats: tuple[Splat, ...]) -> str:
+    shown = [s.title + (" (before the race)" if s.phase is Phase.BOOT else "") for s in splats[:3]]
+    more = len(splats) - len(shown)
+    return "; ".join([*shown, f"and {more} more reports"] if more else shown)
+
+
+def _aftermath(facts: Facts) -> str:
+    if facts.loss:
+        return f"; then the guest was lost ({facts.loss.reason}: {facts.loss.detail})"
+    if facts.trouble:
+        return f"; then {facts.trouble.text}"
+    race = facts.said
+    return f"; and the selftest's output is no complete result: {race.problem}" if race and race.problem else ""
+
+
+def _troubled(facts: Facts) -> Verdict | None:
+    trouble = facts.trouble
+    return Verdict(Outcome.BROKEN, trouble.text, fault=trouble.fault) if trouble else None
+
+
+def _lost(facts: Facts) -> Verdict | None:
+    if not facts.loss:
+        return None
+    fault = Fault.HOST if facts.loss.reason is LostReason.QEMU_DIED else Fault.KERNEL
+    return Verdict(Outcome.LOST, f"{facts.loss.reason}: {facts.loss.detail}", fault=fault)
+
+
+def _absent(facts: Facts) -> Verdict | None:
+    if facts.evidence is None or facts.said is None:
+        return Verdict(Outcome.LOST, "no result: the cell's evidence was never collected", fault=Fault.HOST)
+    return None
+
+
+def _doubtful(facts: Facts) -> Verdict | None:
+    found, bits = doubts(facts), tainted(facts)
+    if bits:
+        found = (*found, bits)
+    fault = Fault.KERNEL if bits else Fault.NONE
+    return Verdict(Outcome.BROKEN, "; ".join(found), fault=fault) if found else None
+
+
+def _skipped(facts: Facts) -> Verdict | None:
+    race = facts.said
+    if not race or not race.subtests or any(s.ending is not Ending.SKIP for s in race.subtests):
+        return None
+    reasons = sorted({s.detail or "no reason given" for s in race.subtests})
+    return Verdict(Outcome.SKIP, "; ".join(reasons))
+
+
+def _vacuous(facts: Facts) -> Verdict | None:
+    race = facts.said
+    if not race:
+        return None
+    totals = {name: race.total(name) for name in race.floors}
+    found = [f"{totals[n]} {n} of at least {least}" for n, least in race.floors.items() if totals[n] < least]
+    if idle := _idle_subtests(race):
+        found.append(f"no valid trial in {', '.join(idle)}")
+    pins, unmaps = race.total("pins"), race.total("unmaps")
+    if (pins == 0) != (unmaps == 0):
+        found.append(f"{pins} pins against {unmaps} unmaps")
+    if not found:
+        return None
+    return Verdict(Outcome.VACUOUS, f"the race did not happen: {'; '.join(found)}", fault=Fault.NONE)
+
+
+def _idle_subtests(race: RaceResult) -> list[str]:
+    ran = [s.name for s in race.subtests if s.ending is not Ending.SKIP]
+    idle = [name for name in ran if race.counters.get(f"{name}.trials") == 0]
+    return ran if race.total("trials") == 0 else idle
+
+
+def _clean(facts: Facts) -> Verdict | None:
+    race = facts.said
+    trials = race.total("trials") if race else 0
+    bound = rule_of_three(trials)
+    if bound is None:
+        return None
+    claim = f"0 hits in {trials} trials, at most {bound:.1e} per trial (95 %)"
+    if facts.control:
+        return Verdict(Outcome.MISSED, f"the broken kernel was not caught: {claim}", bound=bound)
+    return Verdict(Outcome.PASS, claim + _shown_only(facts), bound=bound)
+
+
+def _shown_only(facts: Facts) -> str:
+    counts = {st: sum(s.count for s in facts.splats if s.standing is st) for st in Standing}
+    parts = [f"{n} {standing} reports" for standing, n in counts.items() if n and standing is not Standing.NEW]
+    return f"; {', '.join(parts)} shown, not counted against it" if parts else ""

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What so many trials are worth: bounds on the rate of hits per trial."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+_STEPS = 200
+_TINY = 1e-300
+
+
+def rule_of_three(trials: int) -> float | None:
+    """Return the 95 % upper bound on the rate after `trials` trials without a hit: 3/n, at most 1; None for no trial.
+
+    Source: Hanley and Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 249 (1983).
+    """
+    return min(1.0, 3.0 / trials) if trials > 0 else None
+
+
+def clopper_pearson(hits: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the exact two-sided interval for the rate behind `hits` in `trials`.
+
+    Raises ValueError unless 0 <= hits <= trials and trials > 0.  Source: Clopper and Pearson, Biometrika 26 (1934).
+    """
+    if not 0 <= hits <= trials or trials <= 0:
+        raise ValueError(f"{hits} hits in {trials} trials")
+    tail = (1.0 - confidence) / 2.0
+    low = 0.0 if hits == 0 else _solve(lambda p: incomplete_beta(hits, trials - hits + 1, p), tail)
+    high = 1.0 if hits == trials else _solve(lambda p: incomplete_beta(hits + 1, trials - hits, p), 1.0 - tail)
+    return low, high
+
+
+def incomplete_beta(a: float, b: float, x: float) -> float:
+    """Return the regularised incomplete beta function I_x(a, b), to about 1e-12.
+
+    By its continued fraction (DLMF 8.17.22), evaluated with Lentz's method.
+    """
+    if x <= 0.0:
+        return 0.0
+    if x >= 1.0:
+        return 1.0
+    if x > (a + 1.0) / (a + b + 2.0):
+        return 1.0 - incomplete_beta(b, a, 1.0 - x)
+    front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    return math.exp(front) / (a * _fraction(a, b, x))
+
+
+def _fraction(a: float, b: float, x: float) -> float:
+    value, c, d = 1.0, 1.0, 0.0
+    for step in range(1, 20_000):
+        m = step // 2
+        if step % 2:
+            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        else:
+            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        d = 1.0 / _away_from_zero(1.0 + term * d)
+        c = _away_from_zero(1.0 + term / c)
+        value *= c * d
+        if abs(c * d - 1.0) < 1e-13:
+            break
+    return value
+
+
+def _away_from_zero(value: float) -> float:
+    return value if abs(value) > _TINY else _TINY
+
+
+def _solve(rising: Callable[[float], float], target: float) -> float:
+    low, high = 0.0, 1.0
+    for _ in range(_STEPS):
+        middle = (low + high) / 2.0
+        if middle in (low, high):
+            break
+        if rising(middle) < target:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2.0

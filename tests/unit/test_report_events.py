@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The event stream: typed, one JSON object a line, from any thread."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import HostError
+from orchestrator.runner.events import Event, EventLog, State, event, fan_out
+
+
+def test_every_event_is_one_line_of_json_whatever_its_text(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "events.ndjson"
+    with EventLog(path) as log:
+        log(event("6.1/arm64/plain/x", "boot", State.WAITING, "a\nb\0 \udcff"))
+        log(event("", "run", State.FINISHED, seconds=3.2))
+        assert len(path.read_bytes().splitlines()) == 2, "flushed as it happens"
+    first, second = (json.loads(line) for line in path.read_bytes().splitlines())
+    assert first["state"] == "waiting"
+    assert first["text"].startswith("a\nb\0")
+    assert second["seconds"] == 3.2
+
+
+def test_threads_do_not_mix_their_lines(tmp_path: Path) -> None:
+    path = tmp_path / "events.ndjson"
+    with EventLog(path) as log:
+        tellers = [
+            threading.Thread(target=lambda: [log(event("c", "race", State.NOTE, "x" * 5000)) for _ in range(50)])
+            for _ in range(4)
+        ]
+        for teller in tellers:
+            teller.start()
+        for teller in tellers:
+            teller.join()
+    lines = path.read_text().splitlines()
+    assert len(lines) == 200
+    assert all(json.loads(line)["text"] == "x" * 5000 for line in lines)
+
+
+def test_an_event_after_the_end_is_ignored(tmp_path: Path) -> None:
+    with EventLog(tmp_path / "e") as log:
+        pass
+    log(event("", "run", State.NOTE))
+    assert (tmp_path / "e").read_bytes() == b""
+
+
+def test_a_log_that_cannot_be_opened_is_the_hosts_fault(tmp_path: Path) -> None:
+    with pytest.raises(HostError):
+        EventLog(tmp_path)
+
+
+def test_all_listeners_hear_the_same() -> None:
+    first: list[Event] = []
+    second: list[Event] = []
+    fan_out([first.append, second.append])(event("c", "boot", State.STARTED))
+    assert first == second
+    assert len(first) == 1

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Judgement: which facts give which verdict."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import BuildError, HostError, UsageError
+from orchestrator.guest.model import LostReason
+from orchestrator.matrix.plan import Expectation
+from orchestrator.race.ktap import read_ktap
+from orchestrator.race.model import Ending, Evidence, RaceResult, SubtestResult
+from orchestrator.splat.model import Phase, Splat, SplatKind, Standing
+from orchestrator.verdict.facts import Facts, Loss, trouble_of
+from orchestrator.verdict.judge import judge
+from orchestrator.verdict.model import Fault, Outcome
+
+DATA = Path(__file__).parents[1] / "data" / "ktap"
+CLEAN = read_ktap((DATA / "pass.ktap").read_text(), 0)
+HIT = read_ktap((DATA / "fail.ktap").read_text(), 1)
+COUNTERS = {"setup_watchpoints": 4000, "data_races": 3}
+PANIC = Splat(SplatKind.PANIC, "kernel panic: sysrq triggered crash", 10, 20, "Kernel panic")
+KASAN = Splat(SplatKind.KASAN, "KASAN: use-after-free Read in gup_pte_range", 3, 9, "BUG: KASAN")
+RACE = Splat(SplatKind.KCSAN, "KCSAN: data-race in a / b", 3, 9, "BUG: KCSAN")
+LOSS = Loss(LostReason.PANIC, "Kernel panic - not syncing: sysrq triggered crash", ("last words",))
+
+
+def evidence(race: RaceResult = CLEAN) -> Evidence:
+    return Evidence(
+        race=race,
+        vmstat={"nr_foll_pin_acquired": 4},
+        taint=(1 << 12, 1 << 12 | 1 << 13),
+        kcsan=None,
+        kcsan_on=None,
+        config_lost=(),
+        console_blind="",
+        dropped=0,
+        versions={},
+        host_load=(1.0, 2.0),
+        race_seconds=10.5,
+    )
+
+
+def facts(race: RaceResult = CLEAN) -> Facts:
+    return Facts(Expectation.CLEAN, evidence=evidence(race))
+
+
+def control(race: RaceResult = CLEAN) -> Facts:
+    return replace(facts(race), expect=Expectation.CAUGHT)
+
+
+def test_a_clean_race_passes_with_its_bound() -> None:
+    verdict = judge(facts())
+    assert verdict.outcome is Outcome.PASS
+    assert verdict.trials == 400
+    assert verdict.bound == pytest.approx(3 / 400)
+    assert verdict.race_seconds == 10.5
+    assert "400 trials" in verdict.reason
+
+
+def test_a_hit_fails_with_its_words_and_its_time() -> None:
+    verdict = judge(facts(HIT))
+    assert verdict.outcome is Outcome.FAIL
+    assert verdict.fault is Fault.KERNEL
+    assert verdict.hits == 3
+    assert verdict.bound is None
+    assert verdict.seconds_to_hit == pytest.approx(0.812)
+    assert "foreign_stamp in vmsplice.munmap: expected mapping 3" in verdict.reason
+
+
+def test_a_failed_subtest_without_a_listed_hit_fails_all_the_same() -> None:
+    failed = replace(CLEAN, subtests=(SubtestResult("probe.munmap", Ending.FAIL, "why"), *CLEAN.subtests[1:]))
+    assert judge(facts(failed)).outcome is Outcome.FAIL
+    assert judge(control(failed)).outcome is Outcome.MISSED
+
+
+def test_no_facts_at_all_is_lost() -> None:
+    assert judge(Facts(Expectation.CLEAN)).outcome is Outcome.LOST
+    assert judge(Facts(Expectation.CAUGHT)).outcome is Outcome.LOST
+
+
+def test_a_new_report_fails_and_a_known_or_background_one_does_not() -> None:
+    assert judge(replace(facts(), splats=(KASAN,))).outcome is Outcome.FAIL
+    for standing in (Standing.KNOWN, Standing.BACKGROUND):
+        verdict = judge(replace(facts(), splats=(replace(RACE, standing=standing, count=7),)))
+        assert verdict.outcome is Outcome.PASS
+        assert f"7 {standing} reports shown" in verdict.reason
+
+
+def test_a_new_report_before_the_race_fails_and_says_when() -> None:
+    verdict = judge(replace(facts(), splats=(replace(KASAN, phase=Phase.BOOT),)))
+    assert verdict.outcome is Outcome.FAIL
+    assert "before the race" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("reason", "fault"), [(r, Fault.KERNEL) for r in LostReason if r is not LostReason.QEMU_DIED]
+)
+def test_a_bare_loss_is_lost_by_the_kernel(reason: LostReason, fault: Fault) -> None:
+    verdict = judge(Facts(Expectation.CLEAN, loss=Loss(reason, "detail", ("x",)), splats=(PANIC,)))
+    assert (verdict.outcome, verdict.fault, verdict.lost) == (Outcome.LOST, fault, reason)
+    assert verdict.last_lines == ("x",)
+
+
+def test_a_qemu_that_died_is_the_hosts_fault() -> None:
+    verdict = judge(Facts(Expectation.CLEAN, loss=Loss(LostReason.QEMU_DIED, "signal 9")))
+    assert (verdict.outcome, verdict.fault) == (Outcome.LOST, Fault.HOST)
+
+
+def test_a_report_before_the_panic_is_a_finding_and_the_loss_is_said_too() -> None:
+    verdict = judge(Facts(Expectation.CLEAN, loss=LOSS, splats=(KASAN, PANIC)))
+    assert verdict.outcome is Outcome.FAIL
+    assert "KASAN" in verdict.reason
+    assert "then the guest was lost (panic" in verdict.reason
+    assert verdict.lost is LostReason.PANIC
+    assert verdict.splats == (KASAN.title,)
+
+
+def test_a_hit_before_the_loss_is_a_finding() -> None:
+    assert judge(Facts(Expectation.CLEAN, race=HIT, loss=LOSS)).outcome is Outcome.FAIL
+
+
+def test_a_panic_that_nobody_lost_a_guest_over_fails() -> None:
+    assert judge(replace(facts(), splats=(PANIC,))).outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [(BuildError("x"), Fault.BUILD), (UsageError("x"), Fault.USER), (HostError("x"), Fault.HOST)],
+)
+def test_trouble_is_broken_with_its_fault(error: BuildError, fault: Fault) -> None:
+    verdict = judge(Facts(Expectation.CLEAN, trouble=trouble_of(error)))
+    assert (verdict.outcome, verdict.fault) == (Outcome.BROKEN, fault)
+
+
+def test_a_hit_outlives_trouble_afterwards() -> None:
+    verdict = judge(replace(facts(HIT), trouble=trouble_of(HostError("disk full"))))
+    assert verdict.outcome is Outcome.FAIL
+    assert "then disk full" in verdict.reason
+
+
+DOUBTS = [
+    ({"config_lost": ("CONFIG_KCSAN",)}, "configuration is not the one built"),
+    ({"console_blind": "no mark came back"}, "blind"),
+    ({"dropped": 3}, "dropped 3 messages"),
+    ({"taint": (0, 1 << 9)}, "W (warning)"),
+    ({"taint": (1 << 9, 1 << 9)}, "tainted before the race"),
+    ({"race": replace(CLEAN, problem="no plan line")}, "no plan line"),
+]
+
+
+@pytest.mark.parametrize(("change", "says"), DOUBTS)
+def test_a_result_that_cannot_be_trusted_is_broken(change: dict[str, object], says: str) -> None:
+    doubtful = replace(evidence(), **change)  # type: ignore[arg-type]
+    for expect in Expectation:
+        verdict = judge(Facts(expect, evidence=doubtful))
+        assert verdict.outcome is Outcome.BROKEN
+        assert says in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("on", "counters"), [(False, COUNTERS), (None, None), (True, None), (True, {}), (True, {"setup_watchpoints": 0})]
+)
+def test_a_kcsan_kernel_whose_kcsan_is_off_or_idle_is_broken(
+    on: bool | None, counters: dict[str, int] | None
+) -> None:
+    blind = replace(evidence(), kcsan_on=on, kcsan=counters)
+    assert judge(Facts(Expectation.CLEAN, evidence=blind, kcsan=True)).outcome is Outcome.BROKEN
+
+
+def test_a_kcsan_kernel_whose_kcsan_worked_passes() -> None:
+    seeing = replace(evidence(), kcsan_on=True, kcsan=COUNTERS)
+    assert judge(Facts(Expectation.CLEAN, evidence=seeing, kcsan=True)).outcome is Outcome.PASS
+
+
+def test_a_taint_that_a_known_report_explains_is_no_doubt() -> None:
+    warned = replace(evidence(), taint=(0, 1 << 9))
+    known = Splat(SplatKind.WARNING, "WARNING in f", 1, 2, "", standing=Standing.KNOWN)
+    assert judge(Facts(Expectation.CLEAN, evidence=warned, splats=(known,))).outcome is Outcome.PASS
+
+
+def test_all_skipped_is_skip_with_the_requirement() -> None:
+    skipped = replace(CLEAN, subtests=(SubtestResult("a.b", Ending.SKIP, "no /dev/guprace_probe"),), counters={})
+    for expect in Expectation:
+        verdict = judge(Facts(expect, evidence=evidence(skipped)))
+        assert verdict.outcome is Outcome.SKIP
+        assert "no /dev/guprace_probe" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("counters", "says"),
+    [
+        ({}, "no valid trial"),
+        (CLEAN.counters | {"probe.munmap.trials": 0}, "no valid trial in probe.munmap"),
+        (CLEAN.counters | {"probe.munmap.unmaps": 1, "vmsplice.munmap.unmaps": 2}, "3 unmaps of at least 100"),
+        (CLEAN.counters | {"probe.munmap.pins": 0, "vmsplice.munmap.pins": 0}, "0 pins against 408 unmaps"),
+    ],
+)
+def test_a_race_that_did_not_happen_is_vacuous(counters: dict[str, int], says: str) -> None:
+    idle = replace(CLEAN, counters=counters)
+    for expect in Expectation:
+        verdict = judge(Facts(expect, evidence=evidence(idle)))
+        assert verdict.outcome is Outcome.VACUOUS
+        assert says in verdict.reason
+
+
+def test_a_control_is_caught_by_a_hit_or_by_a_new_report_of_the_race() -> None:
+    assert judge(control(HIT)).outcome is Outcome.CAUGHT
+    assert judge(replace(control(), splats=(KASAN,))).outcome is Outcome.CAUGHT
+
+
+def test_a_control_that_shows_nothing_of_its_own_is_missed() -> None:
+    assert judge(control()).outcome is Outcome.MISSED
+    for no_catch in (
+        replace(RACE, standing=Standing.BACKGROUND),
+        replace(RACE, standing=Standing.KNOWN),
+        replace(RACE, phase=Phase.BOOT),
+    ):
+        assert judge(replace(control(), splats=(no_catch,))).outcome is Outcome.MISSED
+    same_as_stock = replace(control(), splats=(KASAN,), baseline=frozenset({KASAN.title}))
+    assert judge(same_as_stock).outcome is Outcome.MISSED
+
+
+def test_a_lost_control_is_lost() -> None:
+    assert judge(Facts(Expectation.CAUGHT, loss=LOSS, splats=(PANIC,))).outcome is Outcome.LOST
+
+
+def test_a_control_in_the_wrong_kernel_catches_nothing() -> None:
+    wrong = replace(evidence(HIT), config_lost=("CONFIG_SMP",))
+    assert judge(Facts(Expectation.CAUGHT, evidence=wrong)).outcome is Outcome.BROKEN
+    assert judge(Facts(Expectation.CLEAN, evidence=wrong)).outcome is Outcome.FAIL

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -52,9 +53,13 @@ class HostError(GupraceError):
 
 
 class BuildError(GupraceError):
-    """The kernel's fault: its source does not patch, configure or build."""
+    """The kernel's fault: it does not patch, configure or build. `log` is the build's log, if it got that far."""
 
     exit_code = ExitCode.BUILD
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "", log: Path | None = None) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.log = log
 
 
 class RunInterruptedError(GupraceError):

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -24,6 +24,7 @@ log = logging.getLogger("guprace.proc")
 
 TAIL_BYTES = 4096
 POLL_SECONDS = 0.05
+TICK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +154,12 @@ def run(
     input_bytes: bytes = b"",
     log_file: Path | None = None,
     check: bool = True,
+    tick: Callable[[], None] | None = None,
 ) -> Completed:
     """Run a process to its end and return its output.
 
     With `log_file`, stdout and stderr both go to the end of that file instead, and are returned as an
-    empty `stdout` and the file's tail in `stderr`.
+    empty `stdout` and the file's tail in `stderr`.  `tick` is called about once a second while it runs.
 
     Raises:
         HostError: it is not there, took longer than `seconds`, or (`check`) ended with another code than 0.
@@ -179,7 +181,7 @@ def run(
             err = files.enter_context(tempfile.TemporaryFile())
         log.debug("%s", command_line(argv, cwd))
         process = spawn(argv, cwd=cwd, env=env, stdin=source, stdout=out, stderr=err)
-        _wait(process, argv, deadline, stop)
+        _wait(process, argv, deadline, stop, tick)
         stdout, stderr = ("", _tail(log_file)) if log_file else (_all(out), _all(err))
     done = Completed(tuple(argv), process.returncode, stdout, stderr, time.monotonic() - started)
     if check and done.returncode != 0:
@@ -194,13 +196,23 @@ def failure(done: Completed, cwd: Path | None = None) -> HostError:
     return HostError(f"command failed with {how}: {command_line(done.argv, cwd)}\n{said}")
 
 
-def _wait(process: subprocess.Popen[bytes], argv: Sequence[str], deadline: Deadline, stop: Stop) -> None:
+def _wait(
+    process: subprocess.Popen[bytes],
+    argv: Sequence[str],
+    deadline: Deadline,
+    stop: Stop,
+    tick: Callable[[], None] | None,
+) -> None:
+    next_tick = time.monotonic() + TICK_SECONDS
     try:
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(POLL_SECONDS)
                 return
             stop.check()
+            if tick and time.monotonic() >= next_tick:
+                next_tick = time.monotonic() + TICK_SECONDS
+                tick()
             if deadline.expired:
                 raise HostError(f"no end after {deadline.seconds:.0f} s: {command_line(argv)}")
     finally:

@@ -11,17 +11,17 @@ from pathlib import Path
 class Kernel:
     """A built (or prebuilt) kernel in the cache.
 
-    `digest` is hexadecimal over source, patches, final .config, toolchain and flags.  `selftests` holds the
-    files built for this very kernel (the static scenario binaries and `guprace_probe.ko`); a prebuilt kernel
-    has no module.  `config` is None only for a prebuilt kernel whose .config nobody gave.
-    `version` is what `uname -r` must say, None where only booting tells.
+    `digest` is hexadecimal over source, patches, final .config, toolchain and flags (for a prebuilt kernel: of
+    the file).  `probe` is guprace_probe.ko built for this very kernel, None for a prebuilt one.  `config` is None
+    only for a prebuilt kernel whose .config nobody gave.  `version` is what `uname -r` must say, None where only
+    booting tells.  `seconds` is what getting it took, `cached` whether it was there.
     """
 
     digest: str
     image: Path
     config: Path | None
     vmlinux: Path | None
-    selftests: Path
+    probe: Path | None
     version: str | None
     toolchain: str
     cached: bool

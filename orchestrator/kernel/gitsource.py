@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Git as a source: a detached worktree per lane in the cache; the user's checkout is only ever read."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import UsageError
+from orchestrator.kernel.cache import digest_of
+from orchestrator.proc import Completed, Stop, run
+
+GIT_SECONDS = 600.0
+
+
+def git(
+    path: Path, *arguments: str, environ: Mapping[str, str], stop: Stop, check: bool = True, index: Path | None = None
+) -> Completed:
+    """Run git in `path`; GIT_DIR and the like of an enclosing `git bisect run` must not redirect it."""
+    env = {name: value for name, value in environ.items() if not name.startswith("GIT_")}
+    if index:
+        env["GIT_INDEX_FILE"] = str(index)
+    return run(["git", "-C", str(path), *arguments], stop=stop, seconds=GIT_SECONDS, env=env, check=check)
+
+
+def commit_of(repository: Path, ref: str, environ: Mapping[str, str], stop: Stop) -> str:
+    """Return the commit that `ref` names.
+
+    Raises:
+        UsageError: no repository, or no such ref.
+    """
+    if not repository.is_dir():
+        raise UsageError("no such git repository", where=str(repository))
+    done = git(
+        repository, "rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}",
+        environ=environ, stop=stop, check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise UsageError(
+            f"no commit {ref!r}: {done.stderr.strip()}",
+            where=str(repository),
+            hint="git fetch it first; guprace itself fetches nothing",
+        )
+    return done.stdout.strip()
+
+
+def worktree_identity(path: Path, environ: Mapping[str, str], stop: Stop) -> str | None:
+    """Name the content of a checkout by its tree and what differs from it; None when it is no git checkout.
+
+    The same commit checked out again (git bisect does) has the same identity, whatever the times say.
+    """
+    top = git(path, "rev-parse", "--show-toplevel", environ=environ, stop=stop, check=False)
+    if top.returncode != 0 or Path(top.stdout.strip()).resolve() != path:
+        return None
+    head = git(path, "rev-parse", "HEAD^{tree}", environ=environ, stop=stop, check=False)
+    if head.returncode != 0:
+        return None
+    # --no-optional-locks: reading a user's checkout must not even refresh its index.
+    changed = git(path, "--no-optional-locks", "diff", "--binary", "HEAD", environ=environ, stop=stop)
+    others = git(path, "ls-files", "--others", "--exclude-standard", "-z", environ=environ, stop=stop)
+    fresh = [(name, _content(path / name)) for name in others.stdout.split("\0") if name]
+    if not changed.stdout and not fresh:
+        return f"tree:{head.stdout.strip()}"
+    return f"tree:{head.stdout.strip()}+{digest_of([changed.stdout, fresh])}"
+
+
+def _content(path: Path) -> str:
+    return digest_of(path.read_bytes().hex()) if path.is_file() else ""
+
+
+@dataclass(frozen=True, slots=True)
+class GitTree:
+    """A commit of the user's repository, checked out in a worktree of the lane's own."""
+
+    identity: str
+    label: str
+    repository: Path
+    commit: str
+
+    def checkout(self, where: Path, environ: Mapping[str, str], stop: Stop) -> None:
+        """Make `where` a detached worktree at the commit; files that do not change keep their times.
+
+        Raises:
+            HostError: git failed.
+        """
+        probe = git(where, "rev-parse", "HEAD", environ=environ, stop=stop, check=False) if where.is_dir() else None
+        if probe is None or probe.returncode != 0:
+            shutil.rmtree(where, ignore_errors=True)
+            where.parent.mkdir(parents=True, exist_ok=True)
+            git(self.repository, "worktree", "prune", environ=environ, stop=stop)
+            add = ("worktree", "add", "--force", "--detach", str(where), self.commit)
+            git(self.repository, *add, environ=environ, stop=stop)
+        git(where, "checkout", "--quiet", "--force", "--detach", self.commit, environ=environ, stop=stop)
+        git(where, "clean", "--quiet", "-fdx", environ=environ, stop=stop)

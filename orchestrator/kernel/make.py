@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Every call of the kernel's make: same variables, same clean environment, one log."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import BuildError, HostError
+from orchestrator.kernel.source import Workplace
+from orchestrator.kernel.toolchain import Tools
+from orchestrator.proc import run
+
+# What makes two builds of one digest identical (Documentation/kbuild/reproducible-builds.rst).  An empty
+# LOCALVERSION keeps setlocalversion from adding "+" for a commit without a tag.
+FLAGS = (
+    "KBUILD_BUILD_TIMESTAMP=Thu Jan  1 00:00:00 UTC 1970",
+    "KBUILD_BUILD_USER=guprace",
+    "KBUILD_BUILD_HOST=guprace",
+    "KBUILD_BUILD_VERSION=1",
+    "LOCALVERSION=",
+)
+BUILD_SECONDS = 3 * 3600.0
+_KEPT = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH")
+_ERROR = re.compile(r"(?i)\berror: |undefined reference|^ERROR: modpost|No rule to make target")
+_PROGRESS = re.compile(r"^\s+([A-Z][A-Z_0-9]*(?: \[M\])?)\s+(\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class KernelMake:
+    """make for one source tree and one object tree."""
+
+    source: Path
+    objects: Path
+    tools: Tools
+    log_file: Path
+    jobs: int
+    place: Workplace
+
+    def argv(self, targets: Sequence[str]) -> list[str]:
+        """Return the command line for `targets` (and further VAR=value)."""
+        maps = f"-ffile-prefix-map={self.source}=. -ffile-prefix-map={self.objects}=."
+        variables = [*self.tools.make, *FLAGS, f"KCFLAGS={maps}", f"KAFLAGS={maps}"]
+        if shutil.which("ccache", path=self.place.environ.get("PATH")):
+            variables.append(f"CC=ccache {self.tools.cc[0]}")
+        return ["make", "-C", str(self.source), f"O={self.objects}", f"-j{self.jobs}", *variables, *targets]
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment: an outer make's MAKEFLAGS or a user's ARCH must not change a kernel."""
+        kept = {name: value for name, value in self.place.environ.items() if name in _KEPT}
+        return {**kept, "LC_ALL": "C", "CCACHE_DIR": str(self.place.cache / "ccache")}
+
+    def __call__(self, *targets: str, report: Callable[[str], None] | None = None) -> None:
+        """Make `targets`, telling `report` about once a second what is being compiled.
+
+        Raises:
+            BuildError: the kernel does not build; holds the first errors and the log's path.
+            HostError: the disk is full, or make itself is missing.
+        """
+        self.objects.mkdir(parents=True, exist_ok=True)
+        start = self.log_file.stat().st_size if self.log_file.exists() else 0
+        tick = (lambda: report(progress(self.log_file))) if report else None
+        done = run(
+            self.argv(targets),
+            stop=self.place.stop,
+            seconds=BUILD_SECONDS,
+            env=self.environment(),
+            log_file=self.log_file,
+            check=False,
+            tick=tick,
+        )
+        if done.returncode != 0:
+            raise build_failure(self.log_file, start, targets)
+
+
+def progress(log_file: Path) -> str:
+    """Return what the last complete line of a build log says is being made, such as `CC mm/gup.o`."""
+    with log_file.open("rb") as stream:
+        stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, stream.tell() - 1024))
+        lines = stream.read().decode(errors="replace").splitlines()
+    for line in reversed(lines):
+        if match := _PROGRESS.match(line):
+            return f"{match.group(1)} {match.group(2)}"
+    return ""
+
+
+def build_failure(log_file: Path, start: int, targets: Sequence[str]) -> BuildError | HostError:
+    """Say why make failed, from what it wrote to `log_file` after byte `start`."""
+    with log_file.open("rb") as stream:
+        stream.seek(start)
+        text = stream.read().decode(errors="replace")
+    if os.strerror(errno.ENOSPC) in text:
+        return HostError("no space left for the build", where=str(log_file.parent), hint="free some disk space")
+    lines = text.splitlines()
+    errors = [line.strip() for line in lines if _ERROR.search(line)] or [line.strip() for line in lines[-5:]]
+    shown = "\n    ".join(errors[:8])
+    return BuildError(f"make {' '.join(targets)} failed:\n    {shown}", where=str(log_file), log=log_file)

@@ -49,7 +49,7 @@ class Event:
 class Listener(Protocol):
     """Whoever wants to know; called from any thread, must return at once and must not raise."""
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event, /) -> None:
         """Take note of one event."""
 
 

@@ -28,10 +28,12 @@ def test_every_event_is_one_line_of_json_whatever_its_text(tmp_path: Path) -> No
 def test_threads_do_not_mix_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "events.ndjson"
     with EventLog(path) as log:
-        tellers = [
-            threading.Thread(target=lambda: [log(event("c", "race", State.NOTE, "x" * 5000)) for _ in range(50)])
-            for _ in range(4)
-        ]
+
+        def tell() -> None:
+            for _ in range(50):
+                log(event("c", "race", State.NOTE, "x" * 5000))
+
+        tellers = [threading.Thread(target=tell) for _ in range(4)]
         for teller in tellers:
             teller.start()
         for teller in tellers:

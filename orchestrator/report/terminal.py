@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The end of a run on a terminal: a table, then for each cell that needs attention why, where, and how again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.report.text import count, harmless, rate, seconds
+from orchestrator.report.view import NOT_FINISHED, CellView, RunView
+from orchestrator.splat.model import Standing
+from orchestrator.verdict.model import Outcome
+
+STYLES = {
+    Outcome.PASS.value: "green",
+    Outcome.CAUGHT.value: "green",
+    Outcome.SKIP.value: "cyan",
+    Outcome.FAIL.value: "bold red",
+    Outcome.MISSED.value: "bold red",
+    Outcome.LOST.value: "bold magenta",
+    Outcome.VACUOUS.value: "bold yellow",
+    Outcome.BROKEN.value: "bold yellow",
+    NOT_FINISHED: "yellow",
+}
+_NARROW = 100
+_LAST_LINES = 5
+_PLAIN_WIDTH = 160
+
+
+def show(run: RunView, console: Console) -> None:
+    """Print the run: table, the cells that did not end as expected, and the tally.
+
+    On anything but a terminal plain text without colour or frames, one line a cell, never wrapped.
+    """
+    if console.is_terminal:
+        console.print(_table(run, console.width))
+    else:
+        for cell in run.cells:
+            _plain(console, _plain_line(cell))
+    for cell in run.cells:
+        if not cell.good:
+            _attention(cell, console)
+    tally = ", ".join(f"{number} {name}" for name, number in run.tally().items())
+    _plain(console, f"{len(run.cells)} cells: {tally or 'none'}")
+    _plain(console, f"reports: {_relative(run.run.root / 'index.html')}")
+
+
+def _plain(console: Console, text: str, style: str = "") -> None:
+    console.print(Text(harmless(text), style=style), soft_wrap=True)
+
+
+def _table(run: RunView, width: int) -> Table:
+    narrow = width < _NARROW
+    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("cell", overflow="fold", ratio=1 if narrow else None)
+    for name in ("trials", "bound") if narrow else ("trials", "hits", "bound", "back-offs", "reports", "time"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for cell in run.cells:
+        told = figures(cell)
+        kept = (told[0], told[2]) if narrow else told
+        label = Text(cell.label, style=STYLES.get(cell.label, ""))
+        table.add_row(label, Text(harmless(cell.id)), *(Text(figure) for figure in kept))
+    return table
+
+
+def figures(cell: CellView) -> tuple[str, str, str, str, str, str]:
+    """Return trials, hits, bound, back-offs, reports and time as tables show them."""
+    verdict, backoffs = cell.verdict, cell.counter("backoffs")
+    raced = verdict is not None and (cell.result.evidence is not None or verdict.trials > 0 or verdict.hits > 0)
+    return (
+        count(verdict.trials) if verdict and raced else "-",
+        count(verdict.hits) if verdict and raced else "-",
+        rate(verdict.bound if verdict else None),
+        "-" if backoffs is None else count(backoffs),
+        reports_in_words(cell),
+        seconds(cell.seconds),
+    )
+
+
+def reports_in_words(cell: CellView) -> str:
+    """Return how many kernel reports of which standing, such as `1 new, 7 background`; a dash for none."""
+    totals = [(sum(splat.count for splat in cell.splats(standing)), standing) for standing in Standing]
+    return ", ".join(f"{number} {standing}" for number, standing in totals if number) or "-"
+
+
+def _plain_line(cell: CellView) -> str:
+    trials, hits, bound, backoffs, reports, took = figures(cell)
+    facts = [
+        (trials, f"{trials} trials"),
+        (hits, f"{hits} hits"),
+        (bound, f"bound {bound}"),
+        (backoffs, f"{backoffs} back-offs"),
+        (reports, f"reports {reports}"),
+    ]
+    told = [text for value, text in facts if value != "-"]
+    return "  ".join([f"{cell.label:<12} {cell.id}", *told, took])
+
+
+def _attention(cell: CellView, console: Console) -> None:
+    _plain(console, f"\n{cell.label} {cell.id}", STYLES.get(cell.label, ""))
+    for line in harmless(cell.reason or "no reason given").splitlines()[:8]:
+        _plain(console, f"  {line}")
+    _plain(console, f"  evidence: {_relative(cell.result.directory)}/" + _best_file(cell))
+    if cell.verdict and cell.verdict.last_lines:
+        for line in cell.verdict.last_lines[-_LAST_LINES:]:
+            _plain(console, f"  | {line[:_PLAIN_WIDTH]}", "dim")
+    if cell.record.repeat:
+        _plain(console, f"  again:    {cell.record.repeat}")
+
+
+def _best_file(cell: CellView) -> str:
+    verdict, files = cell.verdict, cell.files()
+    if verdict and verdict.outcome in (Outcome.FAIL, Outcome.MISSED, Outcome.VACUOUS):
+        wanted = ("splats.json", "race.ktap") if verdict.splats else ("race.ktap",)
+    else:
+        wanted = ("console.log",)
+    return next((name for name in (*wanted, *files) if name in files), "")
+
+
+def _relative(path: Path) -> str:
+    try:
+        near = os.path.relpath(path)
+    except ValueError:
+        return str(path)
+    return str(path) if near.startswith("../..") else near

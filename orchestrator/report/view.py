@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What all reports are made from: one run, read back from its directory, tolerant of what is missing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from orchestrator.errors import HostError
+from orchestrator.report.text import tail
+from orchestrator.runner.rundir import CellRecord, CellResult, Metadata, RunDir
+from orchestrator.splat.model import Splat, Standing
+from orchestrator.verdict.model import Outcome, Verdict
+
+NOT_FINISHED = "NOT FINISHED"
+
+
+@dataclass(frozen=True, slots=True)
+class CellView:
+    """One cell as reports show it; `problem` says why it has no verdict, and is empty when it has one."""
+
+    result: CellResult
+    problem: str
+
+    @property
+    def id(self) -> str:
+        """The cell's id."""
+        return self.result.record.cell.id
+
+    @property
+    def record(self) -> CellRecord:
+        """What the stages noted down."""
+        return self.result.record
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The verdict, None when the cell never ended."""
+        return self.result.verdict
+
+    @property
+    def label(self) -> str:
+        """The outcome in capitals, or NOT FINISHED."""
+        return self.verdict.outcome.value if self.verdict else NOT_FINISHED
+
+    @property
+    def good(self) -> bool:
+        """Whether the cell ended as expected."""
+        return self.verdict is not None and self.verdict.outcome.as_expected
+
+    @property
+    def reason(self) -> str:
+        """Why it ended so, in words."""
+        return self.verdict.reason if self.verdict else self.problem
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent in all stages so far."""
+        return sum(took for _, took in self.record.stages)
+
+    @property
+    def seed(self) -> str:
+        """The seed that the race ran with, as the selftest printed it, else as it was asked for."""
+        race = self.result.evidence.race if self.result.evidence else None
+        told = race.params.get("seed", "") if race else ""
+        return told or ("" if self.record.seed is None else f"{self.record.seed:#x}")
+
+    def counter(self, name: str) -> int | None:
+        """Return the total of a counter of the race, None when there is no evidence."""
+        return self.result.evidence.race.total(name) if self.result.evidence else None
+
+    def splats(self, standing: Standing) -> tuple[Splat, ...]:
+        """Return the kernel reports of one standing."""
+        return tuple(splat for splat in self.result.splats if splat.standing is standing)
+
+    def files(self) -> tuple[str, ...]:
+        """Return the names of the evidence files that are there, relative to the cell's directory."""
+        try:
+            names = sorted(p.name for p in self.result.directory.iterdir() if p.is_file() and p.name[0] != ".")
+        except OSError:
+            return ()
+        # console and race first: what people open
+        return tuple(sorted(names, key=lambda name: (name not in ("console.log", "race.ktap", "dmesg.log"), name)))
+
+    def last_words(self) -> str:
+        """Return the end of what the guest said: of the loss if it was lost, else of the console."""
+        if self.verdict and self.verdict.last_lines:
+            return "\n".join(self.verdict.last_lines)
+        return tail(self.result.directory / "console.log")
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run as reports show it."""
+
+    run: RunDir
+    plan_name: str
+    metadata: Metadata | None
+    cells: tuple[CellView, ...]
+
+    @property
+    def interrupted(self) -> str:
+        """By what the run was interrupted; empty when it was not."""
+        return self.metadata.interrupted if self.metadata else ""
+
+    def tally(self) -> dict[str, int]:
+        """Return how many cells ended how, in the order of the outcomes."""
+        counts = Counter(cell.label for cell in self.cells)
+        return {name: counts[name] for name in [*(o.value for o in Outcome), NOT_FINISHED] if counts[name]}
+
+
+def view(run: RunDir) -> RunView:
+    """Read a run for reporting.
+
+    A cell whose records are damaged is shown as such; only a missing or damaged plan raises HostError.
+    """
+    plan = run.plan()
+    try:
+        metadata = run.metadata()
+    except HostError:
+        metadata = None
+    interrupted = metadata.interrupted if metadata else ""
+    cells = []
+    for cell in plan.cells:
+        try:
+            result, problem = run.result(cell), ""
+        except HostError as error:
+            result = CellResult(CellRecord(cell, ""), run.cell_dir(cell), None, None, ())
+            problem = f"unreadable record: {error}"
+        if result.verdict is None and not problem:
+            problem = f"not finished: the run was interrupted ({interrupted})" if interrupted else "not finished"
+        cells.append(CellView(result, problem))
+    return RunView(run, plan.name, metadata, tuple(cells))

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Write the reports of a run into its directory: from what is there, finished or not, as often as one likes."""
+
+from __future__ import annotations
+
+from orchestrator import records
+from orchestrator.report.html import html
+from orchestrator.report.junit import junit_xml
+from orchestrator.report.ktap import ktap
+from orchestrator.report.view import view
+from orchestrator.runner.rundir import RunDir
+
+
+def write_reports(run: RunDir) -> None:
+    """Write junit.xml, report.ktap and index.html, each atomically.
+
+    Raises:
+        HostError: there is no plan to read, or the disk is full.
+    """
+    seen = view(run)
+    records.write_atomically(run.root / "junit.xml", junit_xml(seen))
+    records.write_atomically(run.root / "report.ktap", ktap(seen))
+    records.write_atomically(run.root / "index.html", html(seen))

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Broken set-ups end the program; checked calls say which call, with what, and why. */
+#ifndef GUPRACE_CHECK_H
+#define GUPRACE_CHECK_H
+
+#include <pthread.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Print `Bail out! ...` and exit with 1: the set-up is broken, nothing was learnt. */
+void broken(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
+
+/* Have `fn` called before the program ends by broken(), too. */
+void broken_cleanup(void (*fn)(void));
+
+void *check_mmap(void *addr, size_t len, int prot, int flags, const char *what);
+void check_munmap(void *addr, size_t len, const char *what);
+void check_madvise(void *addr, size_t len, int advice, const char *what);
+void check_pthread_create(pthread_t *thread, void *(*fn)(void *), void *arg, const char *what);
+void check_pthread_join(pthread_t thread, const char *what);
+void check_pin_to_cpu(int cpu);
+
+/* Name a mapping in /proc/PID/maps, where the kernel can. */
+void name_mapping(void *addr, size_t len, const char *name);
+
+/* Write the whole string to a file; 0 or -errno. */
+int write_file(const char *path, const char *text);
+
+#endif

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The main() of every scenario: options, subtests one after the other, KTAP, exit status. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <math.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "backoff.h"
+#include "check.h"
+#include "clock.h"
+#include "ktap.h"
+#include "scenario.h"
+
+#define EXIT_SKIP		4
+#define EXIT_USAGE		2
+#define SECONDS_MAX		86400
+#define WATCHDOG_SECONDS	60	/* beyond the time to race: the actors hang */
+
+struct options {
+	double seconds;
+	uint64_t seed;
+};
+
+struct tally {
+	unsigned int pass;
+	unsigned int fail;
+	unsigned int skip;
+};
+
+static void usage(FILE *to)
+{
+	fprintf(to,
+		"%s: %s\n\n"
+		"  --seconds N  time to race, shared by the subtests (default 10)\n"
+		"  --seed S     decimal or 0x...; printed as `# param seed`, gives the same delays again\n"
+		"  --list       print the names of the subtests\n"
+		"  --help       print this\n\n"
+		"KTAP on standard output. Exit status: 0 pass, 1 fail or bail out, 2 usage, 4 skip.\n"
+		"example: %s --seconds 30 --seed 0x2a\n",
+		scenario.name, scenario.summary, scenario.name);
+}
+
+static void __attribute__((noreturn)) usage_error(const char *option, const char *value)
+{
+	fprintf(stderr, "%s: bad value '%s' for %s\n\n", scenario.name, value, option);
+	usage(stderr);
+	exit(EXIT_USAGE);
+}
+
+static double parse_seconds(const char *text)
+{
+	char *end;
+	double seconds;
+
+	errno = 0;
+	seconds = strtod(text, &end);
+	if (errno || end == text || *end || !isfinite(seconds) || seconds <= 0 ||
+	    seconds > SECONDS_MAX)
+		usage_error("--seconds", text);
+	return seconds;
+}
+
+static uint64_t parse_seed(const char *text)
+{
+	char *end;
+	uint64_t seed;
+
+	errno = 0;
+	seed = strtoull(text, &end, 0);
+	if (errno || end == text || *end || *text == '-')
+		usage_error("--seed", text);
+	return seed;
+}
+
+static uint64_t fresh_seed(void)
+{
+	uint64_t seed;
+
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		broken("getrandom of %zu bytes: %s", sizeof(seed), strerror(errno));
+	return seed;
+}
+
+static struct options parse_options(int argc, char **argv)
+{
+	static const struct option known[] = {
+		{ "seconds", required_argument, NULL, 's' },
+		{ "seed", required_argument, NULL, 'S' },
+		{ "list", no_argument, NULL, 'l' },
+		{ "help", no_argument, NULL, 'h' },
+		{ }
+	};
+	struct options options = { .seconds = 10, .seed = fresh_seed() };
+	int c;
+
+	while ((c = getopt_long(argc, argv, "h", known, NULL)) != -1) {
+		switch (c) {
+		case 's':
+			options.seconds = parse_seconds(optarg);
+			break;
+		case 'S':
+			options.seed = parse_seed(optarg);
+			break;
+		case 'l':
+			for (const struct subtest *t = scenario.subtests; t->name; t++)
+				puts(t->name);
+			exit(0);
+		case 'h':
+			usage(stdout);
+			exit(0);
+		default:
+			usage(stderr);
+			exit(EXIT_USAGE);
+		}
+	}
+	if (optind < argc)
+		usage_error("the scenario, which takes options only", argv[optind]);
+	return options;
+}
+
+static void die_by_signal(int sig)
+{
+	static const char hang[] = "Bail out! watchdog: the actors did not end in time\n";
+	static const char stop[] = "Bail out! interrupted by a signal\n";
+
+	if (sig == SIGALRM)
+		(void)!write(STDOUT_FILENO, hang, sizeof(hang) - 1);
+	else
+		(void)!write(STDOUT_FILENO, stop, sizeof(stop) - 1);
+	/* Made of system calls and snprintf of integers and strings: good enough on the way out. */
+	backoff_disarm();
+	_exit(1);
+}
+
+static void catch_signals(double seconds)
+{
+	static const int signals[] = { SIGALRM, SIGINT, SIGTERM, SIGHUP };
+	struct sigaction action = { .sa_handler = die_by_signal };
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		if (sigaction(signals[i], &action, NULL))
+			broken("sigaction for signal %d: %s", signals[i], strerror(errno));
+	}
+	alarm(seconds + 1 + WATCHDOG_SECONDS);
+}
+
+/* The first two CPUs we may use; false when there is only one. */
+static bool choose_cpus(int cpu[2])
+{
+	cpu_set_t set;
+	int found = 0;
+
+	if (sched_getaffinity(0, sizeof(set), &set))
+		broken("sched_getaffinity: %s", strerror(errno));
+	for (int i = 0; i < CPU_SETSIZE && found < 2; i++) {
+		if (CPU_ISSET(i, &set))
+			cpu[found++] = i;
+	}
+	return found == 2;
+}
+
+static uint64_t counted(const struct race *race, const char *name)
+{
+	for (unsigned int i = 0; i < race->counters; i++) {
+		if (!strcmp(race->counter[i].name, name))
+			return race->counter[i].value;
+	}
+	return 0;
+}
+
+static void race_run(struct race *race, uint64_t budget_ns)
+{
+	bool counting = backoff_begin(&race->vehicle);
+
+	race->start_ns = now_ns();
+	race->deadline_ns = race->start_ns + budget_ns;
+	race->subtest->run(race);
+	race_count(race, "race_ms", (now_ns() - race->start_ns) / NSEC_PER_MSEC);
+	if (counting)
+		race_count(race, "backoffs", backoff_end(counted(race, "pins")));
+	for (unsigned int i = 0; i < race->counters; i++)
+		ktap_counter(race->subtest->name, race->counter[i].name, race->counter[i].value);
+}
+
+static enum ending run_subtest(const struct subtest *subtest, uint64_t seed, uint64_t budget_ns,
+			       char *detail, size_t size)
+{
+	struct race race = { .subtest = subtest, .seed = seed };
+
+	if (!choose_cpus(race.cpu)) {
+		snprintf(detail, size, "needs two CPUs");
+		return ENDING_SKIP;
+	}
+	if (vehicle_open(&race.vehicle, subtest->vehicle, detail, size))
+		return ENDING_SKIP;
+	race_run(&race, budget_ns);
+	race.vehicle.ops->close(&race.vehicle);
+	if (!race.hits)
+		return ENDING_PASS;
+	snprintf(detail, size, "%s: %u hit%s", race.oracle, race.hits, race.hits > 1 ? "s" : "");
+	return ENDING_FAIL;
+}
+
+/* What is left of the time is shared by what is left of the subtests: a skip costs nothing. */
+static struct tally run_subtests(unsigned int tests, const struct options *options)
+{
+	uint64_t left_ns = options->seconds * NSEC_PER_SEC, began;
+	struct tally tally = { };
+	char detail[256];
+
+	for (unsigned int i = 0; i < tests; i++) {
+		enum ending ending;
+
+		began = now_ns();
+		ending = run_subtest(&scenario.subtests[i], mix64(options->seed + i),
+				     left_ns / (tests - i), detail, sizeof(detail));
+		ktap_result(i + 1, scenario.subtests[i].name, ending, detail);
+		tally.pass += ending == ENDING_PASS;
+		tally.fail += ending == ENDING_FAIL;
+		tally.skip += ending == ENDING_SKIP;
+		began = now_ns() - began;
+		left_ns -= began < left_ns ? began : left_ns;
+	}
+	return tally;
+}
+
+static void print_header(const struct options *options)
+{
+	char value[32];
+
+	ktap_header(scenario.name);
+	snprintf(value, sizeof(value), "0x%016" PRIx64, options->seed);
+	ktap_param("seed", value);
+	snprintf(value, sizeof(value), "%g", options->seconds);
+	ktap_param("seconds", value);
+	for (const struct floor *f = scenario.floors; f->counter; f++)
+		ktap_floor(f->counter, f->least);
+}
+
+int main(int argc, char **argv)
+{
+	struct options options = parse_options(argc, argv);
+	unsigned int tests = 0;
+	struct tally tally;
+
+	while (scenario.subtests[tests].name)
+		tests++;
+	print_header(&options);
+	ktap_plan(tests);
+	broken_cleanup(backoff_disarm);
+	catch_signals(options.seconds);
+	(void)backoff_arm();
+	tally = run_subtests(tests, &options);
+	backoff_disarm();
+	ktap_totals(tally.pass, tally.fail, tally.skip);
+	if (tally.fail)
+		return EXIT_FAILURE;
+	return tally.skip == tests ? EXIT_SKIP : EXIT_SUCCESS;
+}

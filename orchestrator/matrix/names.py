@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The names a matrix may use: what lies in the project's directories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.matrix.plan import Arch, Fragment
+from orchestrator.paths import Project
+
+BASE = "base"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Flavours, scenarios and mutants that exist, sorted, and the kernels that the matrix at hand defines."""
+
+    flavours: tuple[str, ...]
+    scenarios: tuple[str, ...]
+    mutants: tuple[str, ...]
+    kernels: tuple[str, ...] = ()
+
+
+def names_of(project: Project, kernels: tuple[str, ...] = ()) -> Names:
+    """Return the names: flavours are fragments, scenarios C files, mutants YAML records of `project`."""
+    not_flavours = {BASE, *Arch}
+    return Names(
+        flavours=tuple(name for name in _stems(project.fragments, "*.config") if name not in not_flavours),
+        scenarios=_stems(project.selftests / "scenarios", "*.c"),
+        mutants=_stems(project.mutants, "*.yaml"),
+        kernels=kernels,
+    )
+
+
+def fragments_of(project: Project, arch: Arch, flavour: str, scenarios: Iterable[str]) -> tuple[Fragment, ...]:
+    """Return the Kconfig fragments of a lane in merge order: base, architecture, flavour, then its scenarios'."""
+    wanted = [(BASE, BASE), (arch.value, "architecture"), (flavour, "flavour")]
+    fragments = [Fragment(project.fragments / f"{name}.config", role) for name, role in wanted]
+    for scenario in sorted(scenarios):
+        path = project.selftests / "scenarios" / f"{scenario}.config"
+        if path.is_file():
+            fragments.append(Fragment(path, "scenario"))
+    return tuple(fragments)
+
+
+def _stems(directory: Path, pattern: str) -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in directory.glob(pattern)))

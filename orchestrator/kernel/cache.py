@@ -45,9 +45,9 @@ def file_digest(path: Path) -> str:
         raise records.disk_error(error, path) from error
 
 
-def tree_digest(root: Path) -> str:
-    """Return one SHA-256 over names and contents of the regular files below `root`."""
-    files = sorted(path for path in root.rglob("*") if path.is_file())
+def tree_digest(root: Path, leave_out: tuple[str, ...] = ()) -> str:
+    """Return one SHA-256 over names and contents of the files below `root`, but for the top directories named."""
+    files = sorted(p for p in root.rglob("*") if p.is_file() and p.relative_to(root).parts[0] not in leave_out)
     return digest_of([(str(path.relative_to(root)), file_digest(path)) for path in files])
 
 

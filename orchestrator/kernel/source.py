@@ -87,12 +87,28 @@ class ArchiveTree:
         if self.deb is None or self.apt is None:
             raise HostError("neither an archive nor a package", where=self.label)
         log.info("downloading %s %s", self.deb.package, self.deb.version)
-        package = self.apt.download(self.deb, new)
+        package = _download(self.apt, self.deb, new)
         run(["dpkg", "-x", str(package), str(new / "deb")], stop=place.stop, seconds=120, env=place.environ)
         found = sorted((new / "deb" / "usr" / "src").glob("linux-source-*.tar.*"))
         if len(found) != 1:
             raise UsageError("not a linux-source package: no /usr/src/linux-source-*.tar.*", where=self.deb.package)
         return found[0]
+
+
+def _download(apt: AptRoot, wanted: Candidate, into: Path) -> Path:
+    """Download a package; the archive may have dropped a version that our lists still name."""
+    try:
+        return apt.download(wanted, into)
+    except HostError as error:
+        log.warning("%s; refreshing the package lists", error.what.splitlines()[0])
+        apt.ensure(refresh=True)
+        fresh = apt.candidate(wanted.package)
+        if fresh.version == wanted.version:
+            raise
+        raise HostError(
+            f"{wanted.package} {wanted.version} is gone from the archive, which has {fresh.version} now",
+            hint="run the same command again: it will take the new version",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +156,12 @@ def resolve(source: Source, place: Workplace) -> ArchiveTree | UserTree | GitTre
 
 
 def _resolve_deb(source: DebSource, place: Workplace) -> ArchiveTree:
-    apt = AptRoot(place.cache / "apt", source.suite, ("amd64",), place.stop, place.environ)
+    root = place.cache / "apt" / f"{source.suite or 'host'}-amd64"
+    apt = AptRoot(root, source.suite, ("amd64",), place.stop, place.environ)
     apt.ensure()
     # Asking apt costs most of a second; the answer cannot change while its lists do not.
     key = digest_of([apt.identity(), source.package, source.version])
-    memo = place.cache / "apt" / "candidates" / f"{key}.json"
+    memo = root / "candidates" / f"{key}.json"
     if memo.is_file():
         candidate = records.load(memo, Candidate)
     else:

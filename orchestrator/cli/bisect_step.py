@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`guprace bisect-step`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from orchestrator.cli.common import Seed, complete_cells, log_to, workplace
+from orchestrator.errors import GupraceError, HostError, RunInterruptedError, UsageError
+from orchestrator.matrix.expand import plan_for_tree
+from orchestrator.matrix.plan import Accel, Cell, GuestSettings, Plan, RaceSettings
+from orchestrator.paths import Project, cache_root
+from orchestrator.report.view import view
+from orchestrator.report.write import write_reports
+from orchestrator.runner.cell import Workshop
+from orchestrator.runner.events import Event, State
+from orchestrator.runner.run import Runner, new_run
+from orchestrator.runner.rundir import RunDir
+from orchestrator.verdict.codes import BisectCode, bisect_code
+from orchestrator.verdict.model import Verdict
+
+
+@click.command("bisect-step")
+@click.option("--tree", type=click.Path(path_type=Path), default=Path(), show_default=True,
+              help="The kernel tree that git bisect checked out.")  # fmt: skip
+@click.option("--cell", required=True, shell_complete=complete_cells, help="ARCH/FLAVOUR/SCENARIO")
+@click.option("--seconds", type=click.FloatRange(0.1, 86400), default=20.0, show_default=True, help="Of racing.")
+@click.option("--seed", type=Seed(), help="Seed of the race; default: a fresh one.")
+@click.option("--accel", type=click.Choice([str(a) for a in Accel]), default="auto", show_default=True)
+@click.option("--runs", type=click.Path(path_type=Path, file_okay=False),
+              help="Where run directories are made; default: in the cache, so that the tree stays clean.")  # fmt: skip
+def command(tree: Path, cell: str, seconds: float, seed: int | None, accel: str, runs: Path | None) -> int:
+    """Build the checked-out tree, race one cell, and answer git bisect.
+
+    0 good · 1 bad (an oracle hit or a new kernel report) · 125 does not build, does not boot, or inconclusive ·
+    129 usage · 130 interrupted · 131 host trouble; the last three stop the bisection.
+
+    \b
+    Example:
+      git bisect start v6.2 v6.1
+      git bisect run guprace bisect-step --tree . --cell arm64/plain/pin_vs_munmap
+    """
+    try:
+        settings = GuestSettings(accel=Accel(accel))
+        plan = plan_for_tree(tree, cell, Project(), settings, RaceSettings(seconds, seed))
+        return int(_step(plan, runs))
+    except UsageError as error:
+        click.echo(f"guprace: {error}", err=True)
+        return int(BisectCode.USAGE)
+    except RunInterruptedError as error:
+        click.echo(f"guprace: {error}", err=True)
+        return int(BisectCode.INTERRUPTED)
+    except GupraceError as error:
+        click.echo(f"guprace: {error}", err=True)
+        return int(BisectCode.HOST)
+
+
+def _step(plan: Plan, runs: Path | None) -> BisectCode:
+    with workplace() as (place, builder):
+        run = new_run(runs or cache_root(place.environ) / "runs", plan, tuple(sys.argv))
+        log_to(run.root / "guprace.log")
+        shop = Workshop(place, Project(), _tell, lambda cell, seed: _repeat(cell, seed, plan))
+        try:
+            Runner(builder, shop).run(run, plan, 1)
+        finally:
+            write_reports(run)
+        verdict = _verdict(run)
+        code = bisect_code(verdict, place.stop.is_set)
+        reason = verdict.reason if verdict else "no verdict"
+        outcome = verdict.outcome if verdict else "LOST"
+        click.echo(f"guprace: {code.name.lower()} ({int(code)}): {outcome}: {reason}\n  {run.root}")
+        return code
+
+
+def _verdict(run: RunDir) -> Verdict | None:
+    cells = view(run).cells
+    if len(cells) != 1:
+        raise HostError(f"a bisect step is one cell, not {len(cells)}", where=str(run.root))
+    return cells[0].verdict
+
+
+def _repeat(cell: Cell, seed: int, plan: Plan) -> str:
+    name = cell.id.split("/", 1)[1]
+    tree = getattr(plan.cells[0].kernel.source, "tree", plan.matrix)
+    return f"guprace bisect-step --tree {tree} --cell {name} --seconds {cell.race.seconds:g} --seed {seed:#x}"
+
+
+def _tell(event: Event) -> None:
+    if event.state in (State.STARTED, State.VERDICT) and event.cell:
+        click.echo(f"guprace: {event.stage}: {event.text or 'started'}", err=True)

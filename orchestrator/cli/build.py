@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`guprace build`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from orchestrator.cli.common import matrix_argument, only_option, plan_of, workplace
+from orchestrator.errors import BuildError, ExitCode
+from orchestrator.kernel.build import KernelBuilder
+from orchestrator.runner.lanes import Lane, lanes_of
+
+
+@click.command("build")
+@matrix_argument
+@only_option
+@click.option("--why", is_flag=True, help="Build nothing: say for each kernel whether it is cached, and if not, why.")
+def command(matrix: Path | None, only: tuple[str, ...], why: bool) -> int:
+    """Build the kernels that MATRIX (default: configs/quick.yaml) needs, each into the cache.
+
+    Exit code: 0 all there, 2 usage, 3 host, 4 a kernel did not build (the others are built all the same).
+
+    \b
+    Examples:
+      guprace build configs/quick.yaml
+      guprace build --only 'arm64/*' --why
+    """
+    plan = plan_of(matrix, only)
+    code = ExitCode.OK
+    with workplace() as (_, builder):
+        for lane in lanes_of(plan.cells):
+            if why:
+                cached, reasons = builder.why(lane.kernel)
+                click.echo(f"{lane.cells[0].lane}: {'hit' if cached else 'miss'}")
+                click.echo("".join(f"    {reason}\n" for reason in reasons), nl=False)
+            elif not _build(lane, builder):
+                code = ExitCode.BUILD
+    return int(code)
+
+
+def _build(lane: Lane, builder: KernelBuilder) -> bool:
+    name = lane.cells[0].lane
+    last = ""
+
+    def report(text: str) -> None:
+        nonlocal last
+        # make names a file a second; only the stages are worth a line of their own.
+        stage = text.split(" ")[0]
+        if stage != last and not stage.isupper():
+            click.echo(f"{name}: {text}", err=True)
+        last = stage
+
+    try:
+        kernel = builder.build(lane.kernel, report)
+    except BuildError as error:
+        click.echo(f"{name}: {error}", err=True)
+        return False
+    how = "cached" if kernel.cached else "built"
+    click.echo(f"{name}: {how} in {kernel.seconds:.2f} s: {kernel.version or 'prebuilt'} {kernel.image}")
+    return True

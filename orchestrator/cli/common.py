@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What several verbs need: options, the workplace, completion of cell ids."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from orchestrator.errors import GupraceError
+from orchestrator.kernel.build import KernelBuilder
+from orchestrator.kernel.source import Workplace
+from orchestrator.matrix.expand import load_plan, select
+from orchestrator.matrix.plan import Cell, Plan
+from orchestrator.paths import Project, cache_root
+from orchestrator.proc import Stop, stop_on_signals
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def default_matrix() -> Path:
+    """Return the matrix that is meant when none is named."""
+    return Project().configs / "quick.yaml"
+
+
+def complete_cells(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete a cell id from the matrix on the command line, or the default one."""
+    del param
+    try:
+        plan = load_plan(ctx.params.get("matrix") or default_matrix(), Project())
+    except GupraceError:
+        # Completion has nowhere to say what is wrong; the verb will.
+        return []
+    return [CompletionItem(cell.id) for cell in plan.cells if incomplete in cell.id]
+
+
+def matrix_argument(function: F) -> F:
+    """Add the optional MATRIX argument."""
+    kind = click.Path(path_type=Path)
+    return click.argument("matrix", required=False, type=kind)(function)
+
+
+def only_option(function: F) -> F:
+    """Add --only GLOB (repeatable)."""
+    text = "Only cells whose id, or its end, matches. May be given several times."
+    option = click.option("--only", multiple=True, metavar="GLOB", shell_complete=complete_cells, help=text)
+    return option(function)
+
+
+def race_options(function: F) -> F:
+    """Add --seconds and --seed."""
+    seconds = click.option("--seconds", type=click.FloatRange(0.1, 86400), help="Seconds of racing in each cell.")
+    seed = click.option("--seed", type=Seed(), help="Seed of the races, decimal or 0x...; default: a fresh one.")
+    return seconds(seed(function))
+
+
+class Seed(click.ParamType):
+    """An unsigned 64-bit number, decimal or hexadecimal."""
+
+    name = "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number, or fail as click does."""
+        try:
+            number = int(str(value), 0)
+        except ValueError:
+            self.fail(f"{value!r} is no number", param, ctx)
+        if not 0 <= number < 2**64:
+            self.fail(f"{value} does not fit 64 bits", param, ctx)
+        return number
+
+
+def plan_of(matrix: Path | None, only: tuple[str, ...]) -> Plan:
+    """Load and filter a plan. Raises UsageError."""
+    plan = load_plan(matrix or default_matrix(), Project())
+    return select(plan, only) if only else plan
+
+
+def with_race(plan: Plan, seconds: float | None, seed: int | None) -> Plan:
+    """Return the plan with seconds and seed from the command line, where given."""
+
+    def changed(cell: Cell) -> Cell:
+        race = replace(
+            cell.race,
+            seconds=cell.race.seconds if seconds is None else seconds,
+            seed=cell.race.seed if seed is None else seed,
+        )
+        return replace(cell, race=race)
+
+    return replace(plan, cells=tuple(changed(cell) for cell in plan.cells))
+
+
+def build_jobs() -> int:
+    """Return the number of compilers to run at once."""
+    return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def workplace(cache: Path | None = None) -> Iterator[tuple[Workplace, KernelBuilder]]:
+    """Give cache, builder and a stop that Ctrl-C and SIGTERM set."""
+    stop = Stop()
+    place = Workplace(cache or cache_root(os.environ), dict(os.environ), stop)
+    with stop_on_signals(stop):
+        yield place, KernelBuilder(place, Project(), build_jobs())
+
+
+def log_to(path: Path) -> None:
+    """Write the lab book: INFO and worse to the file, warnings also to stderr."""
+    root = logging.getLogger("guprace")
+    root.setLevel(logging.INFO)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root.addHandler(handler)
+
+
+def show_path(path: Path) -> str:
+    """Return a path as the user would type it here."""
+    with contextlib.suppress(ValueError):
+        return str(path.absolute().relative_to(Path.cwd()))
+    return str(path)

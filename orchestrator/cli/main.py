@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The `guprace` command: finds the verb, and turns errors into exit codes. Nothing else does either."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from orchestrator.errors import ExitCode, GupraceError
+
+# Verb to (module, help line).  Modules are imported when their verb is used: `guprace build` of a cached kernel
+# must not pay for SSH, QMP and HTML.
+VERBS = {
+    "run": ("orchestrator.cli.run", "Run a matrix: build, boot, race, judge, report."),
+    "build": ("orchestrator.cli.build", "Build the kernels of a matrix, or say why one is not in the cache."),
+    "shell": ("orchestrator.cli.shell", "Open a shell in a guest of one cell, selftests in place."),
+    "list": ("orchestrator.cli.list", "List the cells of a matrix."),
+    "doctor": ("orchestrator.cli.doctor", "Check what this host has and lacks."),
+    "report": ("orchestrator.cli.report", "Write and show the reports of a run again."),
+    "bisect-step": ("orchestrator.cli.bisect_step", "One step of `git bisect run`: 0 good, 1 bad, 125 skip."),
+    "completion": ("orchestrator.cli.completion", "Print the shell completion script."),
+}
+
+
+class VerbGroup(click.Group):
+    """A click group that imports a verb's module when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order in which a user meets them."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a verb, None for an unknown one."""
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = importlib.import_module(VERBS[cmd_name][0]).command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb, naming the nearest one for a misspelling."""
+        from orchestrator.errors import nearest
+
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            raise click.UsageError(f"no verb {args[0]!r}{nearest(args[0], VERBS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing any."""
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+
+@click.command(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="guprace", prog_name="guprace")
+def cli() -> None:
+    """Race the kernel's lockless page-table walk on real kernels, and measure what a clean run is worth.
+
+    \b
+    Example:
+      guprace run configs/quick.yaml
+      guprace run configs/quick.yaml --only 'arm64/plain/*'
+    """
+
+
+def main() -> None:
+    """Run the command line and exit with one of `ExitCode`, or the code a verb returned."""
+    try:
+        returned: Any = cli.main(standalone_mode=False, prog_name="guprace")
+    except click.exceptions.Abort:
+        code = int(ExitCode.INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        code = int(ExitCode.USAGE)
+    except GupraceError as error:
+        click.echo(f"guprace: {error}", err=True)
+        code = int(error.exit_code)
+    except BrokenPipeError:
+        # `guprace list | head`: nobody reads on; keep the interpreter from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = int(ExitCode.OK)
+    else:
+        code = int(returned) if isinstance(returned, int) else int(ExitCode.OK)
+    sys.exit(code)

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`guprace report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from orchestrator.errors import HostError
+from orchestrator.report.terminal import show
+from orchestrator.report.view import view
+from orchestrator.report.write import write_reports
+from orchestrator.runner.rundir import open_run
+from orchestrator.verdict.codes import exit_code
+
+
+@click.command("report")
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+def command(run: Path | None) -> int:
+    """Write junit.xml, report.ktap and index.html of RUN (default: the newest below ./runs) again, and show the table.
+
+    Reads the run directory and nothing else: no guest, no kernel, any machine. Exit code as `guprace run` gave.
+
+    \b
+    Examples:
+      guprace report
+      guprace report runs/20261123-040000-quick
+    """
+    found = open_run(run or newest(Path("runs")))
+    write_reports(found)
+    show(view(found), Console())
+    return int(exit_code([result.verdict for result in found.results()], bool(found.metadata().interrupted)))
+
+
+def newest(runs: Path) -> Path:
+    """Return the newest run below `runs`. Raises HostError if there is none."""
+    plans = sorted(runs.glob("*/plan.json"), key=lambda path: path.stat().st_mtime)
+    if not plans:
+        raise HostError("no run here", where=str(runs), hint="guprace run configs/quick.yaml")
+    return plans[-1].parent

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`guprace run`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from orchestrator.cli.common import (
+    log_to,
+    matrix_argument,
+    only_option,
+    plan_of,
+    race_options,
+    show_path,
+    with_race,
+    workplace,
+)
+from orchestrator.errors import ExitCode
+from orchestrator.kernel.build import KernelBuilder
+from orchestrator.matrix.plan import Cell, Plan
+from orchestrator.paths import Project
+from orchestrator.report.live import live
+from orchestrator.report.terminal import show
+from orchestrator.report.view import view
+from orchestrator.report.write import write_reports
+from orchestrator.runner.cell import Workshop
+from orchestrator.runner.lanes import lanes_of
+from orchestrator.runner.run import Runner, new_run
+from orchestrator.verdict.codes import exit_code
+
+
+@click.command("run")
+@matrix_argument
+@only_option
+@click.option("--dry-run", is_flag=True, help="Show the cells and which kernels are in the cache; do nothing.")
+@click.option("-j", "guests", type=click.IntRange(1, 1024), help="Guests at once; default: as host cores allow.")
+@race_options
+@click.option("--runs", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True,
+              help="Where run directories are made.")  # fmt: skip
+def command(
+    matrix: Path | None,
+    only: tuple[str, ...],
+    dry_run: bool,
+    guests: int | None,
+    seconds: float | None,
+    seed: int | None,
+    runs: Path,
+) -> int:
+    """Build the kernels of MATRIX (default: configs/quick.yaml), race every cell, judge, and write the reports.
+
+    Exit code: 0 all as expected, 1 a kernel or test failure, 2 usage, 3 host, 4 a kernel did not build,
+    130 interrupted.
+
+    \b
+    Examples:
+      guprace run configs/quick.yaml
+      guprace run --only 'arm64/plain/*' --seconds 60
+      guprace run --dry-run
+    """
+    plan = with_race(plan_of(matrix, only), seconds, seed)
+    with workplace() as (place, builder):
+        if dry_run:
+            return _dry_run(plan, builder)
+        run = new_run(runs, plan, tuple(sys.argv))
+        log_to(run.root / "guprace.log")
+        console = Console()
+        try:
+            with live(plan, console) as listener:
+                shop = Workshop(place, Project(), listener, repeater(plan.matrix, seconds))
+                Runner(builder, shop).run(run, plan, guests)
+        finally:
+            write_reports(run)
+            show(view(run), console)
+        verdicts = [result.verdict for result in run.results()]
+        return int(exit_code(verdicts, place.stop.is_set))
+
+
+def repeater(matrix: Path, seconds: float | None) -> Callable[[Cell, int], str]:
+    """Return the function that gives the command which runs one cell again, with the same seed."""
+
+    def repeat(cell: Cell, seed: int) -> str:
+        again = ["guprace", "run", show_path(matrix), "--only", cell.id, "--seed", f"{seed:#x}"]
+        return shlex.join(again if seconds is None else [*again, "--seconds", f"{seconds:g}"])
+
+    return repeat
+
+
+def _dry_run(plan: Plan, builder: KernelBuilder) -> int:
+    for lane in lanes_of(plan.cells):
+        cached, reasons = builder.why(lane.kernel)
+        state = "in the cache" if cached else f"to be built ({'; '.join(reasons[:3])})"
+        for cell in lane.cells:
+            click.echo(f"{cell.id}  expect {cell.expect}  {cell.race.seconds:g} s  kernel {state}")
+    return int(ExitCode.OK)

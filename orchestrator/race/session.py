@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One race in one booted guest: deploy, run, read what it said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from orchestrator import records
+from orchestrator.errors import HostError
+from orchestrator.guest.model import CommandResult
+from orchestrator.race.collect import Shell
+from orchestrator.race.ktap import read_ktap
+from orchestrator.race.model import RaceResult
+
+GUEST_DIR = "/guprace"
+DEPLOY_SECONDS = 60.0
+# What a scenario may take beyond its seconds of racing (set-up, tear-down), on a guest of reference speed.
+RACE_SLACK_SECONDS = 60.0
+MAX_KTAP_BYTES = 4 << 20
+
+
+class Booted(Shell, Protocol):
+    """The part of a guest that a race needs."""
+
+    def put(self, local: Path, remote: str, mode: int = 0o644) -> None:
+        """Copy a file into the guest by SFTP."""
+
+    def stream(self, command: str, *, seconds: float, on_line: Callable[[str], None]) -> CommandResult:
+        """Run a command, giving each line of stdout as it comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to race: scenario, seconds of racing, seed, and how many times slower than the reference the guest is."""
+
+    scenario: str
+    seconds: float
+    seed: int
+    slowness: float
+
+    @property
+    def command(self) -> str:
+        """The command in the guest."""
+        return f"{GUEST_DIR}/{self.scenario} --seconds {self.seconds:g} --seed {self.seed:#x}"
+
+    @property
+    def deadline(self) -> float:
+        """Seconds after which the guest counts as silent."""
+        return self.seconds + RACE_SLACK_SECONDS * self.slowness
+
+
+def deploy(guest: Booted, binary: Path, probe: Path | None) -> None:
+    """Copy the scenario into the guest, and load the probe module if there is one for this kernel.
+
+    Raises:
+        HostError: the module does not load, with the kernel's words.
+        GuestLostError: the guest stopped answering.
+    """
+    guest.run(f"mkdir -p {GUEST_DIR}", seconds=DEPLOY_SECONDS)
+    guest.put(binary, f"{GUEST_DIR}/{binary.name}", 0o755)
+    if probe is None:
+        return
+    guest.put(probe, f"{GUEST_DIR}/{probe.name}")
+    done = guest.run(f"insmod {GUEST_DIR}/{probe.name}", seconds=DEPLOY_SECONDS)
+    if done.status != 0:
+        raise HostError(f"the probe module does not load: {done.stderr.strip()[:500]}")
+
+
+def race(guest: Booted, order: Order, ktap: Path, tell: Callable[[str], None]) -> RaceResult:
+    """Run the scenario; its output goes to the file `ktap` line by line, so that a lost guest leaves it.
+
+    Raises:
+        GuestLostError: the guest stopped answering, or the scenario took longer than its deadline.
+        HostError: `ktap` cannot be written.
+    """
+    try:
+        with ktap.open("w", encoding="utf-8", errors="replace") as stream:
+            writer = _Writer(stream.write, tell)
+            done = guest.stream(order.command, seconds=order.deadline, on_line=writer.line)
+    except OSError as error:
+        raise records.disk_error(error, ktap) from error
+    return read_ktap(ktap.read_text(encoding="utf-8"), done.status)
+
+
+class _Writer:
+    """Keeps at most MAX_KTAP_BYTES of what a hostile guest prints."""
+
+    def __init__(self, write: Callable[[str], int], tell: Callable[[str], None]) -> None:
+        self._write = write
+        self._tell = tell
+        self._left = MAX_KTAP_BYTES
+
+    def line(self, text: str) -> None:
+        if self._left > 0:
+            self._left -= self._write(text.rstrip("\r\n")[: self._left] + "\n")
+        if text.startswith(("ok ", "not ok ", "# subtest ")):
+            self._tell(text.strip()[:100])

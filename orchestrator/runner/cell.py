@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One cell, from a kernel to a verdict: every stage leaves its result in the cell's directory, the verdict last."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from orchestrator import records
+from orchestrator.errors import GupraceError, RunInterruptedError
+from orchestrator.guest.accel import choose
+from orchestrator.guest.guest import Guest, boot
+from orchestrator.guest.model import AccelChoice, GuestLostError, GuestSpec
+from orchestrator.image.build import build_image
+from orchestrator.image.model import Image
+from orchestrator.kernel.fragments import read_config
+from orchestrator.kernel.model import Kernel
+from orchestrator.kernel.source import Workplace
+from orchestrator.matrix.plan import Cell
+from orchestrator.paths import Project
+from orchestrator.race import collect
+from orchestrator.race.ktap import read_ktap
+from orchestrator.race.model import Evidence, RaceResult
+from orchestrator.race.selftests import build_selftests
+from orchestrator.race.session import Order, deploy, race
+from orchestrator.runner.events import Listener, State, event
+from orchestrator.runner.rundir import CellRecord, RunDir
+from orchestrator.splat.model import Splat
+from orchestrator.splat.scan import scan_console
+from orchestrator.verdict.facts import Facts, loss_of, trouble_of
+from orchestrator.verdict.judge import judge
+from orchestrator.verdict.model import Verdict
+
+log = logging.getLogger("guprace.cell")
+
+DEFAULT_VCPUS = 2
+
+GetKernel = Callable[[Callable[[str], None]], Kernel]
+"""Gets the kernel, telling what it waits for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What all cells of a run share."""
+
+    place: Workplace
+    project: Project
+    tell: Listener
+    repeat: Callable[[Cell, int], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that a guest needs before it boots."""
+
+    kernel: Kernel
+    binary: Path
+    spec: GuestSpec
+
+
+class CellRun:
+    """The work on one cell; `record` is what cell.json says at any moment."""
+
+    def __init__(self, cell: Cell, run: RunDir, shop: Workshop) -> None:
+        self.cell = cell
+        self.shop = shop
+        self.directory = run.cell_dir(cell)
+        self.seed = cell.race.seed if cell.race.seed is not None else secrets.randbits(64)
+        self.record = CellRecord(cell, shop.repeat(cell, self.seed), seed=self.seed)
+        self.marks: tuple[str, str] | None = None
+        self.kcsan = False
+        records.save(self.directory / "cell.json", self.record)
+
+    def note(self, **facts: object) -> None:
+        """Add to cell.json what a stage decided."""
+        self.record = replace(self.record, **facts)  # type: ignore[arg-type]
+        records.save(self.directory / "cell.json", self.record)
+
+    def waiting(self, stage: str, text: str) -> None:
+        """Tell whoever watches what this cell waits for."""
+        self.shop.tell(event(self.cell.id, stage, State.WAITING, text))
+
+    @contextlib.contextmanager
+    def stage(self, name: str, text: str = "") -> Iterator[None]:
+        """Do a stage: told when it starts and ends, its seconds in cell.json."""
+        started = time.monotonic()
+        self.shop.tell(event(self.cell.id, name, State.STARTED, text))
+        try:
+            yield
+        except BaseException:
+            self.shop.tell(event(self.cell.id, name, State.FAILED, seconds=time.monotonic() - started))
+            raise
+        seconds = time.monotonic() - started
+        self.note(stages=(*self.record.stages, (name, round(seconds, 3))))
+        log.info("%s %s %.1f s", self.cell.id, name, seconds)
+        self.shop.tell(event(self.cell.id, name, State.FINISHED, seconds=seconds))
+
+    def run(self, get_kernel: GetKernel, baseline: frozenset[str]) -> Verdict:
+        """Take the cell to its verdict and write it.
+
+        Raises:
+            RunInterruptedError: somebody asked to stop; the cell then has no verdict.
+            HostError: the run directory cannot be written.
+        """
+        log.info("%s: %s", self.cell.id, self.record.repeat)
+        facts = Facts(self.cell.expect, baseline=baseline)
+        try:
+            facts = replace(facts, evidence=self._evidence(get_kernel))
+        except RunInterruptedError:
+            raise
+        except GuestLostError as error:
+            facts = replace(facts, loss=loss_of(error), race=self._said_so_far())
+        except GupraceError as error:
+            facts = replace(facts, trouble=trouble_of(error), race=self._said_so_far())
+        except Exception as error:
+            # One cell's defect must not lose the others' verdicts; it is logged whole and the cell is BROKEN.
+            log.exception("%s: internal error", self.cell.id)
+            facts = replace(facts, trouble=trouble_of(GupraceError(f"internal error: {error!r}")))
+        verdict = judge(self._with_console(facts))
+        records.save(self.directory / "verdict.json", verdict)
+        self.shop.tell(event(self.cell.id, "judge", State.VERDICT, verdict.outcome))
+        return verdict
+
+    def _with_console(self, facts: Facts) -> Facts:
+        console = self.directory / "console.log"
+        splats: tuple[Splat, ...] = ()
+        dropped = 0
+        if console.is_file():
+            found = scan_console(console, self.marks, self.shop.project, self.cell, self.record.kernel_version)
+            splats, dropped = found.splats, found.dropped
+            records.save(self.directory / "splats.json", splats)
+        names = ("console.log", "dmesg.log", "race.ktap", "evidence.json", "splats.json", "build.log", "qemu.log")
+        files = tuple(name for name in names if (self.directory / name).is_file())
+        return replace(facts, splats=splats, dropped=dropped, kcsan=self.kcsan, files=files)
+
+    def _said_so_far(self) -> RaceResult | None:
+        ktap = self.directory / "race.ktap"
+        return read_ktap(ktap.read_text(encoding="utf-8")) if ktap.is_file() else None
+
+    def prepare(self, get_kernel: GetKernel) -> Prepared:
+        """Get all that the guest needs: kernel, selftests, image, accelerator.
+
+        Raises:
+            GupraceError: as the rooms do.
+        """
+        with self.stage("build"):
+            kernel = get_kernel(lambda text: self.waiting("build", text))
+            selftests = build_selftests(self.cell.kernel.arch, self.shop.project, self.shop.place)
+        if kernel.config:
+            self.kcsan = "KCSAN" in read_config(kernel.config.read_text())
+        with self.stage("image"):
+            image = self._image()
+        self.note(
+            kernel_digest=kernel.digest,
+            kernel_version=kernel.version or "",
+            toolchain=kernel.toolchain,
+            image_digest=image.digest,
+        )
+        with self.stage("accel"):
+            accel = self._accel(kernel, image)
+        return Prepared(kernel, selftests.directory / self.cell.scenario, self._guest_spec(kernel, image, accel))
+
+    def _evidence(self, get_kernel: GetKernel) -> Evidence:
+        prepared = self.prepare(get_kernel)
+        with contextlib.ExitStack() as guests:
+            with self.stage("boot", str(prepared.spec.accel.accel)):
+                guest = guests.enter_context(boot(prepared.spec, stop=self.shop.place.stop))
+            return self._race(guest, prepared)
+
+    def _image(self) -> Image:
+        place = self.shop.place
+        return build_image(
+            self.cell.kernel.arch,
+            cache=place.cache,
+            project=self.shop.project,
+            stop=place.stop,
+            environ=place.environ,
+        )
+
+    def _accel(self, kernel: Kernel, image: Image) -> AccelChoice:
+        place = self.shop.place
+        choice = choose(
+            self.cell.guest.accel, self.cell.kernel.arch, kernel.image, image.initramfs,
+            cache=place.cache, stop=place.stop, environ=place.environ,
+        )  # fmt: skip
+        vcpus = self.cell.guest.vcpus or min(DEFAULT_VCPUS, os.cpu_count() or 1)
+        self.note(accel=str(choice.accel), accel_why=choice.why, vcpus=max(vcpus, 2))
+        return choice
+
+    def _guest_spec(self, kernel: Kernel, image: Image, accel: AccelChoice) -> GuestSpec:
+        return GuestSpec(
+            arch=self.cell.kernel.arch,
+            kernel=kernel.image,
+            initramfs=image.initramfs,
+            directory=self.directory,
+            accel=accel,
+            vcpus=self.record.vcpus,
+            memory=self.cell.guest.memory,
+            cmdline=self._flavour_cmdline(),
+        )
+
+    def _flavour_cmdline(self) -> tuple[str, ...]:
+        """Return what the flavour wants on the kernel's command line, from the file beside its fragment."""
+        path = self.shop.project.fragments / f"{self.cell.kernel.flavour}.cmdline"
+        return tuple(path.read_text().split()) if path.is_file() else ()
+
+    def _race(self, guest: Guest, prepared: Prepared) -> Evidence:
+        kernel, accel = prepared.kernel, prepared.spec.accel
+        load = os.getloadavg()[0]
+        with self.stage("deploy"):
+            deploy(guest, prepared.binary, kernel.probe)
+            uname = guest.run("uname -a", seconds=collect.READ_SECONDS).stdout.strip()[:500]
+            differs = collect.config_differences(guest, kernel.config) if kernel.config else ()
+            before = collect.snapshot(guest)
+            begin, blind = collect.write_mark(guest, "begin", self.shop.place.stop)
+        order = Order(self.cell.scenario, self.cell.race.seconds, self.seed, accel.slowness)
+        started = time.monotonic()
+        with self.stage("race", f"seed {self.seed:#x}"):
+            self.marks = (begin.text, "")
+            said = race(guest, order, self.directory / "race.ktap", lambda text: self.waiting("race", text))
+        seconds = time.monotonic() - started
+        with self.stage("collect"):
+            after = collect.snapshot(guest)
+            end, blind_end = collect.write_mark(guest, "end", self.shop.place.stop)
+            self.marks = (begin.text, end.text)
+            dmesg = guest.run("dmesg", seconds=collect.READ_SECONDS).stdout
+            records.write_atomically(self.directory / "dmesg.log", dmesg.encode(errors="replace"))
+            evidence = Evidence(
+                race=said,
+                vmstat=collect.deltas(before.vmstat, after.vmstat),
+                taint=(before.taint, after.taint),
+                kcsan=collect.deltas(before.kcsan, after.kcsan or {}) if before.kcsan is not None else None,
+                kcsan_on=bool(after.kcsan.get("enabled")) if after.kcsan else None,
+                config_lost=differs,
+                console_blind=blind or blind_end,
+                dropped=0,
+                versions={"uname": uname, "qemu": guest.qemu_version, "accel": f"{accel.accel}: {accel.why}"},
+                host_load=(load, os.getloadavg()[0]),
+                race_seconds=seconds,
+            )
+            records.save(self.directory / "evidence.json", evidence)
+        return evidence

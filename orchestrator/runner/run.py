@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""From a plan to a run directory."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import os
+import platform
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from orchestrator import records
+from orchestrator.errors import BuildError, GupraceError, HostError, RunInterruptedError
+from orchestrator.kernel.build import KernelBuilder
+from orchestrator.kernel.model import Kernel
+from orchestrator.matrix.plan import Plan
+from orchestrator.runner.cell import CellRun, Workshop
+from orchestrator.runner.events import EventLog, State, event, fan_out
+from orchestrator.runner.lanes import Group, Lane, groups_of, guests_at_once, stock_id
+from orchestrator.runner.rundir import Metadata, RunDir
+from orchestrator.splat.model import Standing
+
+log = logging.getLogger("guprace.run")
+
+
+def new_run(runs: Path, plan: Plan, command: tuple[str, ...]) -> RunDir:
+    """Make a fresh run directory below `runs`: the plan and the metadata, before any work.
+
+    Raises:
+        HostError: it cannot be written.
+    """
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    for number in range(1000):
+        root = runs / (f"{stamp}-{plan.name}" + (f"-{number}" if number else ""))
+        try:
+            root.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise records.disk_error(error, root) from error
+        break
+    else:
+        raise HostError("cannot find a free name for the run", where=str(runs))
+    run = RunDir(root.absolute())
+    records.save(run.plan_file, plan)
+    records.save(run.metadata_file, Metadata(command, metadata.version("guprace"), host_facts(), now()))
+    return run
+
+
+def now() -> str:
+    """Return this moment, ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def host_facts() -> dict[str, str]:
+    """Say what the host is, for metadata.json."""
+    return {
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "cpus": str(os.cpu_count() or 0),
+        "python": platform.python_version(),
+        "load": f"{os.getloadavg()[0]:.2f}",
+        "memory_free_mib": str(free_memory()),
+    }
+
+
+def free_memory() -> int:
+    """Return MemAvailable in MiB, a large number where /proc does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) // 1024
+    except OSError as error:
+        log.warning("cannot read /proc/meminfo: %s", error)
+    return 1 << 30
+
+
+class Runner:
+    """Runs every cell of a plan; what is finished stays finished, whatever happens later."""
+
+    def __init__(self, builder: KernelBuilder, shop: Workshop) -> None:
+        self.builder = builder
+        self.shop = shop
+        self._building = threading.Lock()
+
+    def run(self, run: RunDir, plan: Plan, guests: int | None) -> None:
+        """Take every cell of `plan` to its verdict, or until somebody asks to stop.
+
+        Raises:
+            HostError: the run directory cannot be written.
+        """
+        stop = self.shop.place.stop
+        workers = guests_at_once(plan.cells, guests, os.cpu_count() or 1, free_memory())
+        with EventLog(run.events_file) as events:
+            shop = replace(self.shop, tell=fan_out((events, self.shop.tell)))
+            work = _Work(self.builder, shop, run, self._building)
+            shop.tell(event("", "run", State.STARTED, str(run.root)))
+            with concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="lane") as pool:
+                futures = [pool.submit(work.group, group) for group in groups_of(plan.cells)]
+                failures = [future.exception() for future in concurrent.futures.as_completed(futures)]
+            shop.tell(event("", "run", State.FINISHED))
+        known = run.metadata()
+        records.save(run.metadata_file, replace(known, finished=now(), interrupted=stop.reason))
+        for failure in failures:
+            if failure and not isinstance(failure, RunInterruptedError):
+                raise failure
+
+
+class _Work:
+    def __init__(self, builder: KernelBuilder, shop: Workshop, run: RunDir, building: threading.Lock) -> None:
+        self.builder = builder
+        self.shop = shop
+        self.run = run
+        self.building = building
+
+    def group(self, group: Group) -> None:
+        for lane in group.lanes:
+            kernel = self._once(lane)
+            for cell in lane.cells:
+                self.shop.place.stop.check()
+                CellRun(cell, self.run, self.shop).run(kernel, self._baseline(stock_id(cell)))
+
+    def _once(self, lane: Lane) -> Callable[[Callable[[str], None]], Kernel]:
+        """Return a function that gets the lane's kernel: built by the first cell that asks, failing for all alike."""
+        got: list[Kernel | GupraceError] = []
+
+        def get(report: Callable[[str], None]) -> Kernel:
+            if not got:
+                got.append(self._build(lane, report))
+            if isinstance(got[0], GupraceError):
+                raise got[0]
+            return got[0]
+
+        return get
+
+    def _build(self, lane: Lane, report: Callable[[str], None]) -> Kernel | GupraceError:
+        # One build at a time: it has all cores anyway.
+        while not self.building.acquire(timeout=0.2):
+            report("another lane's build")
+            self.shop.place.stop.check()
+        try:
+            return self.builder.build(lane.kernel, report)
+        except RunInterruptedError:
+            raise
+        except GupraceError as error:
+            self._keep_log(lane, error)
+            return error
+        finally:
+            self.building.release()
+
+    def _keep_log(self, lane: Lane, error: GupraceError) -> None:
+        if isinstance(error, BuildError) and error.log and error.log.is_file():
+            for cell in lane.cells:
+                records.write_atomically(self.run.cell_dir(cell) / "build.log", error.log.read_bytes())
+
+    def _baseline(self, stock: str) -> frozenset[str]:
+        """Return the titles of reports that the unbroken kernel gave in this run."""
+        for cell in self.run.plan().cells:
+            if cell.id == stock and not cell.kernel.mutant:
+                return frozenset(s.title for s in self.run.result(cell).splats if s.standing is Standing.NEW)
+        return frozenset()

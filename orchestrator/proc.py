@@ -25,6 +25,8 @@ log = logging.getLogger("guprace.proc")
 TAIL_BYTES = 4096
 POLL_SECONDS = 0.05
 TICK_SECONDS = 1.0
+# The death signal counts from prctl() on: a parent that died before it is found out by asking once more.
+_UNLESS_ORPHANED = '[ "$PPID" = "$0" ] || exit 1; exec "$@"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ def spawn(
     search = (env if env is not None else os.environ).get("PATH")
     if not shutil.which(argv[0], path=search):
         raise HostError(f"no program {argv[0]!r} on this host", hint="run 'guprace doctor'")
-    wrapped = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
+    wrapped = ["setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", _UNLESS_ORPHANED, str(os.getpid()), *argv]
     try:
         return subprocess.Popen(
             wrapped,

@@ -10,7 +10,7 @@ import click
 
 from orchestrator.cli.common import Seed, complete_cells, log_to, workplace
 from orchestrator.errors import GupraceError, HostError, RunInterruptedError, UsageError
-from orchestrator.matrix.expand import plan_for_tree
+from orchestrator.matrix.load import plan_for_tree
 from orchestrator.matrix.plan import Accel, Cell, GuestSettings, Plan, RaceSettings
 from orchestrator.paths import Project, cache_root
 from orchestrator.report.view import view
@@ -31,7 +31,7 @@ from orchestrator.verdict.model import Verdict
 @click.option("--seed", type=Seed(), help="Seed of the race; default: a fresh one.")
 @click.option("--accel", type=click.Choice([str(a) for a in Accel]), default="auto", show_default=True)
 @click.option("--runs", type=click.Path(path_type=Path, file_okay=False),
-              help="Where run directories are made; default: in the cache, so that the tree stays clean.")  # fmt: skip
+              help="Where run directories are made; default: in the cache (the tree stays clean).")  # fmt: skip
 def command(tree: Path, cell: str, seconds: float, seed: int | None, accel: str, runs: Path | None) -> int:
     """Build the checked-out tree, race one cell, and answer git bisect.
 

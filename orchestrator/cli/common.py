@@ -17,8 +17,9 @@ from click.shell_completion import CompletionItem
 from orchestrator.errors import GupraceError
 from orchestrator.kernel.build import KernelBuilder
 from orchestrator.kernel.source import Workplace
-from orchestrator.matrix.expand import load_plan, select
+from orchestrator.matrix.load import load_plan
 from orchestrator.matrix.plan import Cell, Plan
+from orchestrator.matrix.select import select
 from orchestrator.paths import Project, cache_root
 from orchestrator.proc import Stop, stop_on_signals
 
@@ -61,7 +62,7 @@ def race_options(function: F) -> F:
     return seconds(seed(function))
 
 
-class Seed(click.ParamType):
+class Seed(click.ParamType[int]):
     """An unsigned 64-bit number, decimal or hexadecimal."""
 
     name = "N"

@@ -19,7 +19,7 @@ from orchestrator.verdict.codes import exit_code
 @click.command("report")
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 def command(run: Path | None) -> int:
-    """Write junit.xml, report.ktap and index.html of RUN (default: the newest below ./runs) again, and show the table.
+    """Write junit.xml, report.ktap and index.html of RUN again (default: the newest in ./runs), and show it.
 
     Reads the run directory and nothing else: no guest, no kernel, any machine. Exit code as `guprace run` gave.
 

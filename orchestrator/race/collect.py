@@ -81,9 +81,15 @@ def deltas(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A line on the console that this run wrote: `text` is unlike anything else, so nothing can imitate it."""
+    """A line on the console that this run wrote; the random `token` keeps the guest from imitating it."""
 
-    text: str
+    which: str
+    token: str
+
+    @property
+    def text(self) -> str:
+        """The line, as splat/scan.py looks for it."""
+        return f"guprace: mark {self.which} {self.token}"
 
 
 def write_mark(guest: Shell, which: str, stop: Stop) -> tuple[Mark, str]:
@@ -91,7 +97,7 @@ def write_mark(guest: Shell, which: str, stop: Stop) -> tuple[Mark, str]:
 
     Returns the mark, and why the console is blind: empty when the mark came through.
     """
-    mark = Mark(f"guprace: mark {which} {secrets.token_hex(16)}")
+    mark = Mark(which, secrets.token_hex(16))
     done = guest.run(f"echo '<{MARK_LEVEL}>{mark.text}' > /dev/kmsg", seconds=READ_SECONDS)
     if done.status != 0:
         return mark, f"/dev/kmsg cannot be written: {done.stderr.strip()[:200]}"

@@ -32,7 +32,7 @@ from orchestrator.race.session import Order, deploy, race
 from orchestrator.runner.events import Listener, State, event
 from orchestrator.runner.rundir import CellRecord, RunDir
 from orchestrator.splat.model import Splat
-from orchestrator.splat.scan import scan_console
+from orchestrator.splat.scan import Marks, scan
 from orchestrator.verdict.facts import Facts, loss_of, trouble_of
 from orchestrator.verdict.judge import judge
 from orchestrator.verdict.model import Verdict
@@ -73,7 +73,7 @@ class CellRun:
         self.directory = run.cell_dir(cell)
         self.seed = cell.race.seed if cell.race.seed is not None else secrets.randbits(64)
         self.record = CellRecord(cell, shop.repeat(cell, self.seed), seed=self.seed)
-        self.marks: tuple[str, str] | None = None
+        self.marks: Marks | None = None
         self.kcsan = False
         records.save(self.directory / "cell.json", self.record)
 
@@ -132,7 +132,7 @@ class CellRun:
         splats: tuple[Splat, ...] = ()
         dropped = 0
         if console.is_file():
-            found = scan_console(console, self.marks, self.shop.project, self.cell, self.record.kernel_version)
+            found = scan(console, self.marks)
             splats, dropped = found.splats, found.dropped
             records.save(self.directory / "splats.json", splats)
         names = ("console.log", "dmesg.log", "race.ktap", "evidence.json", "splats.json", "build.log", "qemu.log")
@@ -222,13 +222,13 @@ class CellRun:
         order = Order(self.cell.scenario, self.cell.race.seconds, self.seed, accel.slowness)
         started = time.monotonic()
         with self.stage("race", f"seed {self.seed:#x}"):
-            self.marks = (begin.text, "")
+            self.marks = Marks(begin.token, "")
             said = race(guest, order, self.directory / "race.ktap", lambda text: self.waiting("race", text))
         seconds = time.monotonic() - started
         with self.stage("collect"):
             after = collect.snapshot(guest)
             end, blind_end = collect.write_mark(guest, "end", self.shop.place.stop)
-            self.marks = (begin.text, end.text)
+            self.marks = Marks(begin.token, end.token)
             dmesg = guest.run("dmesg", seconds=collect.READ_SECONDS).stdout
             records.write_atomically(self.directory / "dmesg.log", dmesg.encode(errors="replace"))
             evidence = Evidence(

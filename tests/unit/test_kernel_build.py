@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Building, caching and explaining kernels: real make and git on a fake tree."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import logging
+import shutil
+import subprocess
+import tarfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import BuildError, HostError, RunInterruptedError, UsageError
+from orchestrator.kernel.make import build_failure
+from orchestrator.matrix.plan import GitSource, PrebuiltSource, TarballSource, TreeSource
+from tests.unit.kernel_room import M01, PROJECT, Room, make_room, manifest
+
+pytestmark = pytest.mark.skipif(shutil.which("aarch64-linux-gnu-gcc") is None, reason="no arm64 cross compiler")
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    return make_room(tmp_path)
+
+
+def compiled(room: Room) -> list[str]:
+    """Return what the last build compiled."""
+    (log,) = room.cache.glob("lanes/*/build.log")
+    return [line.split()[1] for line in log.read_text().splitlines() if line.startswith("  CC ")]
+
+
+def git(path: Path, *arguments: str) -> str:
+    names = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+    done = subprocess.run(["git", "-C", str(path), *names, *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def repository(room: Room) -> Path:
+    git(room.tree, "init", "-q", "-b", "main")
+    git(room.tree, "add", "-A")
+    git(room.tree, "commit", "-qm", "one")
+    return room.tree
+
+
+def test_a_kernel_is_built_once_and_then_comes_from_the_cache(room: Room) -> None:
+    first, second = room.builder.build(room.spec()), room.builder.build(room.spec())
+    assert not first.cached
+    assert second.cached
+    assert first.digest == second.digest
+    assert first.version == "6.1.0-fake"
+    assert first.probe is not None
+    assert first.probe.read_bytes() == b"fake module\n"
+
+
+def test_the_users_tree_is_only_read(room: Room) -> None:
+    before = manifest(room.tree)
+    room.builder.build(room.spec())
+    room.builder.build(room.spec(patches=(M01,)))
+    assert manifest(room.tree) == before
+
+
+def test_a_patched_kernel_rebuilds_only_what_the_patch_touches(room: Room) -> None:
+    source = TarballSource(*tarball(room))
+    stock = room.builder.build(room.spec(source))
+    assert compiled(room) == ["mm/gup.o", "mm/mmap.o"]
+    mutant = room.builder.build(room.spec(source, patches=(M01,)))
+    assert compiled(room) == ["mm/gup.o"]
+    assert mutant.digest != stock.digest
+    assert "re-read: no" in mutant.image.read_text()
+    assert "re-read: yes" in stock.image.read_text()
+
+
+def test_going_back_to_the_unpatched_tree_restores_every_file(room: Room) -> None:
+    source = TarballSource(*tarball(room))
+    room.builder.build(room.spec(source, patches=(M01,)))
+    stock = room.builder.build(room.spec(source))
+    assert "re-read: yes" in stock.image.read_text()
+    (work,) = room.cache.glob("lanes/*/src")
+    assert (work / "mm/gup.c").read_bytes() == (room.tree / "mm/gup.c").read_bytes()
+
+
+def test_patching_a_lane_does_not_write_through_its_hard_links(room: Room) -> None:
+    room.builder.build(room.spec(TarballSource(*tarball(room)), patches=(M01,)))
+    (pristine,) = room.cache.glob("sources/*/mm/gup.c")
+    assert pristine.read_bytes() == (room.tree / "mm/gup.c").read_bytes()
+
+
+def tarball(room: Room) -> tuple[Path, str]:
+    path = room.root / "linux-fake.tar.gz"
+    if not path.exists():
+        with tarfile.open(path, "w:gz") as archive:
+            archive.add(room.tree, "linux-fake")
+    return path, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_tarball_with_another_sum_is_refused(room: Room) -> None:
+    path, _ = tarball(room)
+    with pytest.raises(UsageError, match="SHA-256 differs"):
+        room.builder.build(room.spec(TarballSource(path, "0" * 64)))
+
+
+def test_a_git_ref_is_built_in_a_worktree_of_the_cache(room: Room) -> None:
+    repo = repository(room)
+    (repo / "mm/mmap.c").write_text("/* not committed: must not be built */\n#error\n")
+    before = manifest(repo)
+    kernel = room.builder.build(room.spec(GitSource(repo, "main")))
+    assert "re-read: yes" in kernel.image.read_text()
+    after = {name: state for name, state in manifest(repo).items() if not name.startswith(".git/worktrees")}
+    assert after == before
+    assert git(repo, "rev-parse", "--abbrev-ref", "HEAD") == "main"
+
+
+def test_the_next_commit_rebuilds_only_what_it_changed(room: Room) -> None:
+    repo = repository(room)
+    room.builder.build(room.spec(GitSource(repo, "main")))
+    (repo / "mm/mmap.c").write_text("/* changed */\n")
+    git(repo, "commit", "-qam", "two")
+    room.builder.build(room.spec(GitSource(repo, "main")))
+    assert compiled(room) == ["mm/mmap.o"]
+
+
+def test_an_unknown_ref_says_so(room: Room) -> None:
+    with pytest.raises(UsageError, match="no commit 'v9'"):
+        room.builder.build(room.spec(GitSource(repository(room), "v9")))
+
+
+def test_a_checkout_at_the_same_commit_is_a_hit_whatever_its_times(room: Room) -> None:
+    repo = repository(room)
+    room.builder.build(room.spec(TreeSource(repo)))
+    (repo / "mm/gup.c").touch()
+    assert room.builder.build(room.spec(TreeSource(repo))).cached
+
+
+def test_an_edit_in_a_checkout_is_another_kernel(room: Room) -> None:
+    repo = repository(room)
+    first = room.builder.build(room.spec(TreeSource(repo)))
+    (repo / "mm/gup.c").write_text("/* gone */\n")
+    second = room.builder.build(room.spec(TreeSource(repo)))
+    assert not second.cached
+    assert first.digest != second.digest
+
+
+def test_a_tree_configured_in_place_is_refused_with_the_way_out(room: Room) -> None:
+    (room.tree / ".config").write_text("")
+    with pytest.raises(UsageError, match="mrproper"):
+        room.builder.build(room.spec())
+
+
+def test_a_file_that_does_not_compile_is_named(room: Room) -> None:
+    (room.tree / "mm/mmap.c").write_text("int x;\n#error broken here\n")
+    with pytest.raises(BuildError, match=r"mm/mmap\.c:2:2: error: #error broken here") as caught:
+        room.builder.build(room.spec())
+    assert caught.value.log is not None
+    assert caught.value.log.is_file()
+
+
+def test_a_full_disk_is_the_hosts_fault(tmp_path: Path) -> None:
+    log = tmp_path / "build.log"
+    log.write_text("  CC mm/gup.o\nfatal error: error writing to /tmp/x.s: No space left on device\n")
+    error = build_failure(log, 0, ["Image"])
+    assert isinstance(error, HostError)
+    assert not isinstance(error, BuildError)
+
+
+def test_a_lost_option_is_named_with_its_fragment_line_and_dependency(tmp_path: Path) -> None:
+    room = make_room(tmp_path, unmet=("KSM",))
+    lines = (PROJECT.fragments / "base.config").read_text().splitlines()
+    number = lines.index("CONFIG_KSM=y") + 1
+    with pytest.raises(BuildError, match=rf"CONFIG_KSM=y \(.*base\.config:{number}\): depends on NEVER"):
+        room.builder.build(room.spec())
+
+
+def test_a_patch_that_does_not_apply_names_the_hunk(room: Room, tmp_path: Path) -> None:
+    patch = tmp_path / "bad.patch"
+    patch.write_text("--- a/mm/mmap.c\n+++ b/mm/mmap.c\n@@ -1,1 +1,1 @@\n-int nowhere;\n+int here;\n")
+    with pytest.raises(BuildError, match=r"bad\.patch:3: hunk 1 of mm/mmap\.c does not apply(?s:.*)int nowhere;"):
+        room.builder.build(room.spec(patches=(patch,)))
+
+
+def test_a_patch_that_failed_leaves_the_lane_as_it_was(room: Room, tmp_path: Path) -> None:
+    source = TarballSource(*tarball(room))
+    room.builder.build(room.spec(source))
+    patch = tmp_path / "bad.patch"
+    patch.write_text("--- a/mm/mmap.c\n+++ b/mm/mmap.c\n@@ -1,1 +1,1 @@\n-int nowhere;\n+int here;\n")
+    with pytest.raises(BuildError):
+        room.builder.build(room.spec(source, patches=(patch,)))
+    assert room.builder.build(room.spec(source)).cached
+
+
+@pytest.mark.parametrize("name", ["../outside.c", "/etc/passwd"])
+def test_a_patch_cannot_reach_outside_the_tree(room: Room, tmp_path: Path, name: str) -> None:
+    patch = tmp_path / "evil.patch"
+    patch.write_text(f"--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n+x\n")
+    with pytest.raises((UsageError, BuildError)):
+        room.builder.build(room.spec(patches=(patch,)))
+    assert not (room.root / "outside.c").exists()
+
+
+def test_why_names_what_differs_from_the_nearest_kernel(room: Room) -> None:
+    assert room.builder.why(room.spec()) == (False, ("nothing was ever built here",))
+    room.builder.build(room.spec())
+    assert room.builder.why(room.spec())[0]
+    hit, reasons = room.builder.why(room.spec(patches=(M01,)))
+    assert not hit
+    assert reasons == ("patch 1 M01-6.1.patch: added",)
+
+
+def test_a_corrupt_entry_is_rebuilt_and_said(room: Room, caplog: pytest.LogCaptureFixture) -> None:
+    kernel = room.builder.build(room.spec())
+    good = kernel.image.read_bytes()
+    kernel.image.write_bytes(b"rot")
+    with caplog.at_level(logging.WARNING, "guprace"):
+        again = room.builder.build(room.spec())
+    assert "corrupt cache entry" in caplog.text
+    assert not again.cached
+    assert again.image.read_bytes() == good
+    assert again.digest == kernel.digest
+
+
+def test_two_runs_at_once_share_the_cache(room: Room) -> None:
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        kernels = list(pool.map(lambda _: room.builder.build(room.spec()), range(2)))
+    assert kernels[0].digest == kernels[1].digest
+    assert sorted(kernel.cached for kernel in kernels) == [False, True]
+
+
+def test_a_stop_ends_the_build_and_its_processes(room: Room) -> None:
+    (room.tree / "Makefile").write_text("%:\n\t@sleep 97\n")
+    threading.Timer(0.5, room.stop.set, ["SIGINT"]).start()
+    with pytest.raises(RunInterruptedError):
+        room.builder.build(room.spec())
+    assert subprocess.run(["pgrep", "-f", "^sleep 97$"], capture_output=True, check=False).returncode == 1
+
+
+def test_a_prebuilt_image_needs_no_build(tmp_path: Path) -> None:
+    room = make_room(tmp_path)
+    image = tmp_path / "bzImage"
+    image.write_bytes(b"kernel")
+    kernel = room.builder.build(room.spec(PrebuiltSource(image)))
+    assert kernel.image == image
+    assert kernel.probe is None
+    with pytest.raises(UsageError, match="no such file"):
+        room.builder.build(room.spec(PrebuiltSource(tmp_path / "none")))

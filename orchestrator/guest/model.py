@@ -21,6 +21,7 @@ class LostReason(StrEnum):
     SILENT = "silent"
     QEMU_DIED = "QEMU died"
     BOOT_TIMEOUT = "boot timeout"
+    BOOT_FAILED = "boot failed"
 
 
 class GuestLostError(Exception):
@@ -34,6 +35,10 @@ class GuestLostError(Exception):
         self.reason = reason
         self.detail = detail
         self.last_lines = last_lines
+
+    def again(self) -> GuestLostError:
+        """Return a fresh error of the same cause: an exception object is raised only once."""
+        return GuestLostError(self.reason, self.detail, self.last_lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,10 @@ class AccelChoice:
 
 @dataclass(frozen=True, slots=True)
 class GuestSpec:
-    """A guest to boot. `directory` receives qemu.argv and console.log; memory in MiB."""
+    """A guest to boot. `directory` receives qemu.argv and console.log; memory in MiB.
+
+    `cmdline` is added to what every guest gets; `boot_seconds` is how long a boot may take at reference speed.
+    """
 
     arch: Arch
     kernel: Path
@@ -60,6 +68,7 @@ class GuestSpec:
     vcpus: int
     memory: int
     cmdline: tuple[str, ...] = ()
+    boot_seconds: float = 120.0
 
 
 @dataclass(frozen=True, slots=True)

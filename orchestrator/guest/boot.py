@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""From description to guest: start QEMU, wait for init's mark, log in; whatever happens, QEMU is gone at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import logging
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import paramiko
+import pexpect
+
+from orchestrator.errors import HostError
+from orchestrator.guest.argv import Endpoints, qemu_argv
+from orchestrator.guest.console import Console
+from orchestrator.guest.guest import Guest
+from orchestrator.guest.keys import GuestKeys, fresh_keys
+from orchestrator.guest.model import GuestSpec, LostReason
+from orchestrator.guest.qmp import Qmp, QmpError
+from orchestrator.guest.scanner import clean
+from orchestrator.guest.ssh import SSH_ERRORS, connect
+from orchestrator.guest.watch import DRAIN_SECONDS, Watch
+from orchestrator.image import cpio
+from orchestrator.matrix.plan import Accel
+from orchestrator.proc import Deadline, Stop, command_line, kill_group, spawn
+from orchestrator.records import disk_error, write_atomically
+
+log = logging.getLogger("guprace.guest")
+
+# What a boot takes at reference speed; a guest that needs longer gets longer deadlines.
+REFERENCE_BOOT_SECONDS = 6.0
+# A kernel that boots says something more often than that.
+SILENT_BOOT_SECONDS = 45.0
+MONITOR_SECONDS = 30.0
+LOGIN_SECONDS = 30.0
+POLL_SECONDS = 0.1
+# sun_path has 108 bytes; leave some for the names below.
+SOCKET_PATH_BYTES = 90
+
+_READY = rb"guprace-init: ready"
+_CANNOT = rb"guprace-init: cannot [^\r\n]*\r?\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """QEMU and our ends of it."""
+
+    process: subprocess.Popen[bytes]
+    console: Console
+    qmp: Qmp
+    watch: Watch
+    started: float
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+
+@contextlib.contextmanager
+def boot(spec: GuestSpec, *, stop: Stop, environ: Mapping[str, str] | None = None) -> Iterator[Guest]:
+    """Boot a guest and give it for as long as the context lasts; call from a thread that lives as long.
+
+    Writes qemu.argv (before the start), console.log and, if QEMU said anything, qemu.stderr into
+    `spec.directory`.
+
+    Raises:
+        GuestLostError: the guest panicked, hung, reset or QEMU died, now or later.
+        HostError: no QEMU, no disk space, or the accelerator does not work.
+        RunInterruptedError: somebody asked to stop.
+    """
+    env = dict(os.environ if environ is None else environ)
+    _warn_of_vcpus(spec)
+    keys = fresh_keys()
+    with _work_directory(env) as work, _running(spec, keys, work, stop, env) as running:
+        _meet_monitor(running, spec)
+        _await_ready(running, spec)
+        boot_seconds = running.seconds
+        slowness = max(spec.accel.slowness, boot_seconds / REFERENCE_BOOT_SECONDS)
+        transport = _log_in(running, keys, Deadline.after(LOGIN_SECONDS * slowness))
+        ssh_seconds = running.seconds
+        running.watch.start(transport.close)
+        log.info("guest %s answers after %.1f s (%s)", spec.arch, ssh_seconds, spec.accel.accel)
+        try:
+            yield Guest(
+                spec,
+                running.console,
+                running.watch,
+                transport,
+                boot_seconds=boot_seconds,
+                ssh_seconds=ssh_seconds,
+                slowness=slowness,
+            )
+        finally:
+            transport.close()
+
+
+@contextlib.contextmanager
+def _running(spec: GuestSpec, keys: GuestKeys, work: Path, stop: Stop, env: Mapping[str, str]) -> Iterator[_Running]:
+    ends = _endpoints(spec, keys, work)
+    stderr = spec.directory / "qemu.stderr"
+    with contextlib.ExitStack() as stack:
+        console = Console(ends.console)
+        stack.callback(console.close)
+        qmp = Qmp(ends.qmp)
+        stack.callback(qmp.close)
+        argv = qemu_argv(spec, ends)
+        write_atomically(spec.directory / "qemu.argv", f"{command_line(argv)}\n".encode())
+        log.info("%s", command_line(argv))
+        sink = stack.enter_context(stderr.open("wb"))
+        started = time.monotonic()
+        process = spawn(argv, env=env, stderr=sink)
+        stack.callback(_remove_if_empty, stderr)
+        watch = Watch(process, console, qmp, stop, stderr)
+        stack.callback(watch.close)
+        stack.callback(_end, process, console, qmp)
+        yield _Running(process, console, qmp, watch, started)
+
+
+def _end(process: subprocess.Popen[bytes], console: Console, qmp: Qmp) -> None:
+    """Leave no QEMU behind, and a complete console.log."""
+    if process.poll() is None:
+        with contextlib.suppress(QmpError):
+            if qmp.accepted(0.0):
+                qmp.quit()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1.0)
+    kill_group(process)
+    console.drained(DRAIN_SECONDS)
+
+
+def _endpoints(spec: GuestSpec, keys: GuestKeys, work: Path) -> Endpoints:
+    """Write the guest's initramfs: the cached image, unpacked, and its keys behind it.
+
+    Unpacked, since a guest under TCG takes seconds for what the host does in 30 ms (x86_64/kcsan: 4 s).
+    """
+    ends = Endpoints(work / "console", spec.directory / "console.log", work / "qmp", work / "initramfs")
+    try:
+        image = spec.initramfs.read_bytes()
+        plain = gzip.decompress(image) if image.startswith(b"\x1f\x8b") else image
+        ends.initramfs.write_bytes(cpio.concatenate(plain, cpio.overlay_cpio(keys.overlay)))
+        ends.initramfs.chmod(0o600)
+        spec.directory.mkdir(parents=True, exist_ok=True)
+        ends.console_log.write_bytes(b"")
+    except gzip.BadGzipFile as error:
+        raise HostError(f"not a whole gzip file: {error}", where=str(spec.initramfs)) from error
+    except OSError as error:
+        raise disk_error(error, Path(error.filename or work)) from error
+    if not spec.kernel.is_file():
+        raise HostError("no such kernel image", where=str(spec.kernel))
+    return ends
+
+
+def _meet_monitor(running: _Running, spec: GuestSpec) -> None:
+    """Wait for QEMU's monitor, and make sure that it runs what was asked for."""
+    deadline = Deadline.after(MONITOR_SECONDS * spec.accel.slowness)
+    try:
+        while not running.qmp.accepted(POLL_SECONDS):
+            running.watch.check()
+            if deadline.expired:
+                raise HostError(f"QEMU opened no monitor in {deadline.seconds:.0f} s", hint="run 'guprace doctor'")
+        if spec.accel.accel is Accel.KVM and not running.qmp.kvm_enabled():
+            raise HostError("QEMU does not run the guest by KVM, although told to", hint="use `accel: tcg`")
+    except QmpError as error:
+        running.watch.check()
+        raise HostError(f"QEMU's monitor: {error}") from error
+
+
+def _await_ready(running: _Running, spec: GuestSpec) -> None:
+    """Wait until init says that the SSH server listens."""
+    console, watch = running.console, running.watch
+    deadline = Deadline.after(spec.boot_seconds * spec.accel.slowness)
+    silence = SILENT_BOOT_SECONDS * spec.accel.slowness
+    while True:
+        found = console.expect([_READY, _CANNOT, pexpect.EOF, pexpect.TIMEOUT], timeout=POLL_SECONDS)
+        if found == 0:
+            return
+        if found == 1:
+            raise watch.lost(LostReason.BOOT_FAILED, f"init says: {clean(console.matched())}")
+        watch.check()
+        console.forget()
+        quiet = time.monotonic() - max(console.last_output, running.started)
+        if deadline.expired or quiet > silence:
+            why = f"no mark of init in {running.seconds:.0f} s, {quiet:.0f} s since the console's last output"
+            raise watch.lost(LostReason.BOOT_TIMEOUT, why)
+        if found == 2:
+            running.watch.pause()
+
+
+def _log_in(running: _Running, keys: GuestKeys, deadline: Deadline) -> paramiko.Transport:
+    last = ""
+    while True:
+        try:
+            return connect(running.qmp.ssh_port(), keys, deadline)
+        except (*SSH_ERRORS, QmpError) as error:
+            last = str(error) or type(error).__name__
+        running.watch.check()
+        if deadline.expired:
+            raise running.watch.unresponsive(f"no SSH login in {deadline.seconds:.0f} s ({last})")
+        running.watch.pause()
+
+
+def _warn_of_vcpus(spec: GuestSpec) -> None:
+    cores = os.cpu_count() or 1
+    if spec.accel.accel is not Accel.KVM and spec.vcpus > cores:
+        log.warning("%d vCPUs on %d cores: under TCG every TLB shootdown stops all of them", spec.vcpus, cores)
+
+
+@contextlib.contextmanager
+def _work_directory(env: Mapping[str, str]) -> Iterator[Path]:
+    """Give a private directory whose path is short enough for a unix socket, removed at the end."""
+    for base in (env.get("TMPDIR"), "/tmp", "/var/tmp"):
+        if base and len(os.fsencode(base)) <= SOCKET_PATH_BYTES - 20 and os.access(base, os.W_OK):
+            with tempfile.TemporaryDirectory(prefix="guprace-", dir=base) as name:
+                yield Path(name)
+            return
+    raise HostError("no writable temporary directory with a short path", hint="set TMPDIR=/tmp")
+
+
+def _remove_if_empty(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.stat().st_size == 0:
+            path.unlink()

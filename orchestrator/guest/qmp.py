@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""QEMU's monitor: the qemu.qmp library on a unix socket of ours, for callers that are not asynchronous."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import re
+import threading
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from qemu.qmp import ExecInterruptedError, ExecuteError, QMPClient, QMPError
+
+from orchestrator.errors import HostError
+from orchestrator.guest.argv import GUEST_SSH_PORT
+
+T = TypeVar("T")
+
+ANSWER_SECONDS = 10.0
+_FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+" + str(GUEST_SSH_PORT) + r"\b")
+
+
+class QmpError(Exception):
+    """QEMU closed its monitor, does not answer, or refused a command."""
+
+
+class Qmp:
+    """One monitor connection; its event loop runs in a thread of its own.
+
+    `shutdown_reason` is the reason of the SHUTDOWN event (`guest-reset`, `guest-shutdown`, `host-signal` ...), empty
+    while there was none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.shutdown_reason = ""
+        self._client = QMPClient("guprace")
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="guprace-qmp", daemon=True)
+        self._thread.start()
+        self._watcher: concurrent.futures.Future[None] | None = None
+        self._accepting: concurrent.futures.Future[None] | None = None
+        self._submit(self._client.start_server(str(path))).result(ANSWER_SECONDS)
+        self._accepting = self._submit(self._client.accept())
+
+    def accepted(self, seconds: float) -> bool:
+        """Wait up to `seconds` for QEMU to connect; True once it has and capabilities are negotiated.
+
+        Raises:
+            QmpError: what connected does not speak QMP.
+        """
+        assert self._accepting is not None
+        try:
+            self._accepting.result(seconds)
+        except concurrent.futures.TimeoutError:
+            return False
+        except (QMPError, OSError, EOFError) as error:
+            raise QmpError(f"QMP handshake failed: {error}") from error
+        if self._watcher is None:
+            self._watcher = self._submit(self._watch())
+        return True
+
+    def execute(self, command: str, arguments: dict[str, object] | None = None) -> Any:
+        """Run a QMP command and return its result.
+
+        Raises:
+            QmpError: QEMU refused, died or does not answer.
+        """
+        try:
+            return self._submit(self._client.execute(command, arguments)).result(ANSWER_SECONDS)
+        except concurrent.futures.TimeoutError as error:
+            raise QmpError(f"no answer to {command} in {ANSWER_SECONDS:.0f} s") from error
+        except (QMPError, ExecuteError, ExecInterruptedError, OSError, EOFError) as error:
+            raise QmpError(f"{command}: {error}") from error
+
+    def human(self, line: str) -> str:
+        """Run a human monitor command and return its text. Raises QmpError."""
+        return str(self.execute("human-monitor-command", {"command-line": line}))
+
+    def ssh_port(self) -> int:
+        """Return the loopback port that QEMU chose for the guest's SSH.
+
+        Raises:
+            HostError: QEMU's user network does not say.
+            QmpError: QEMU is gone.
+        """
+        said = self.human("info usernet")
+        match = _FORWARD.search(said)
+        if not match:
+            raise HostError(f"QEMU names no forwarded port in `info usernet`: {said.strip()!r}")
+        return int(match[1])
+
+    def kvm_enabled(self) -> bool:
+        """Return whether QEMU really runs the guest by KVM. Raises QmpError."""
+        answer = self.execute("query-kvm")
+        return isinstance(answer, dict) and answer.get("enabled") is True
+
+    def status(self) -> str:
+        """Return QEMU's run state, such as `running`. Raises QmpError."""
+        answer = self.execute("query-status")
+        return str(answer.get("status")) if isinstance(answer, dict) else ""
+
+    def quit(self) -> None:
+        """Ask QEMU to end; it may be gone already."""
+        with contextlib.suppress(QmpError):
+            self.execute("quit")
+
+    def finished(self, seconds: float) -> None:
+        """Wait up to `seconds` until QEMU closed the connection and its last event was read."""
+        if self._watcher is not None:
+            concurrent.futures.wait([self._watcher], seconds)
+
+    def close(self) -> None:
+        """Close connection, event loop and thread."""
+        for pending in (self._watcher, self._accepting):
+            if pending is not None:
+                pending.cancel()
+        with contextlib.suppress(QMPError, OSError, EOFError, concurrent.futures.TimeoutError):
+            self._submit(self._client.disconnect()).result(ANSWER_SECONDS)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(ANSWER_SECONDS)
+        self._loop.close()
+
+    async def _watch(self) -> None:
+        with self._client.listener("SHUTDOWN") as events:
+            ended = asyncio.create_task(self._until_disconnected())
+            while True:
+                event = asyncio.create_task(events.get())
+                done, _ = await asyncio.wait({event, ended}, return_when=asyncio.FIRST_COMPLETED)
+                if event in done:
+                    data = event.result().get("data")
+                    self.shutdown_reason = str(data.get("reason", "")) if isinstance(data, dict) else ""
+                    continue
+                event.cancel()
+                return
+
+    async def _until_disconnected(self) -> None:
+        while self._client.runstate.name == "RUNNING":
+            await self._client.runstate_changed()
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The user's terminal, connected to a shell in the guest."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import sys
+import termios
+import threading
+import tty
+from collections.abc import Callable, Iterator
+
+import paramiko
+
+POLL_SECONDS = 0.1
+CHUNK_BYTES = 4096
+
+
+def interact(transport: paramiko.Transport, check: Callable[[], None]) -> int:
+    """Run a login shell on a pty of the guest until it ends; return its exit status.
+
+    Raises:
+        What `check` raises: the guest was lost, or somebody asked to stop.
+    """
+    stdin, stdout = sys.stdin.fileno(), sys.stdout.fileno()
+    with transport.open_session(timeout=30.0) as channel, _raw(stdin), _resizing(channel):
+        size = shutil.get_terminal_size()
+        channel.get_pty(os.environ.get("TERM", "vt100"), size.columns, size.lines)
+        channel.invoke_shell()
+        reading = [channel, stdin]
+        while True:
+            ready, _, _ = select.select(reading, [], [], POLL_SECONDS)
+            if channel in ready:
+                data = channel.recv(CHUNK_BYTES)
+                if not data:
+                    break
+                _write_all(stdout, data)
+            if stdin in ready:
+                typed = os.read(stdin, CHUNK_BYTES)
+                if typed:
+                    channel.sendall(typed)
+                else:
+                    channel.shutdown_write()
+                    reading.remove(stdin)
+            check()
+        return channel.recv_exit_status()
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+@contextlib.contextmanager
+def _raw(fd: int) -> Iterator[None]:
+    """Pass every key to the guest, Ctrl-C too; a pipe stays as it is."""
+    if not os.isatty(fd):
+        yield
+        return
+    before = termios.tcgetattr(fd)
+    try:
+        tty.setraw(fd)
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+@contextlib.contextmanager
+def _resizing(channel: paramiko.Channel) -> Iterator[None]:
+    """Tell the guest when the terminal's size changes; only the main thread may ask for the signal."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def resize(_number: int, _frame: object) -> None:
+        size = shutil.get_terminal_size()
+        with contextlib.suppress(paramiko.SSHException, OSError):
+            channel.resize_pty(size.columns, size.lines)
+
+    before = signal.signal(signal.SIGWINCH, resize)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGWINCH, before)

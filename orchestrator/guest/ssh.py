@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""SSH into the guest: paramiko on a pinned host key; every wait asks `check` whether the guest is still there."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import paramiko
+
+from orchestrator.guest.keys import GuestKeys
+from orchestrator.guest.model import CommandResult
+from orchestrator.proc import Deadline
+
+POLL_SECONDS = 0.02
+CHUNK_BYTES = 65536
+OUTPUT_BYTES = 16 * 1024 * 1024
+CONNECT_SECONDS = 5.0
+
+Check = Callable[[], None]
+# What paramiko and sockets raise when the other side is gone or talks nonsense.
+SSH_ERRORS = (paramiko.SSHException, EOFError, OSError)
+
+
+class SshTimeoutError(Exception):
+    """The guest did not do in time what was asked of it."""
+
+
+def connect(port: int, keys: GuestKeys, deadline: Deadline) -> paramiko.Transport:
+    """Log in as root on 127.0.0.1:`port`.
+
+    Raises:
+        paramiko.SSHException, OSError, EOFError: no server there, another host key, or login refused.
+    """
+    sock = socket.create_connection(("127.0.0.1", port), timeout=CONNECT_SECONDS)
+    transport = paramiko.Transport(sock)
+    try:
+        patience = max(1.0, deadline.remaining)
+        transport.banner_timeout = patience
+        transport.auth_timeout = patience
+        transport.start_client(timeout=patience)
+        if transport.get_remote_server_key() != keys.host:
+            raise paramiko.SSHException("the server on the guest's port has another host key")
+        transport.auth_publickey("root", keys.client)
+    except BaseException:
+        transport.close()
+        raise
+    return transport
+
+
+def shell_line(command: str | Sequence[str]) -> str:
+    """Return the line for the guest's shell; one that a signal ends gives 128 + its number as status."""
+    line = command if isinstance(command, str) else shlex.join(command)
+    # Without a second command the shell would exec the first, and SSH reports a signal without its number.
+    return f"{line}\nexit $?"
+
+
+class _Sink:
+    """Bounded collection of one output stream, handing out whole lines as they come."""
+
+    def __init__(self, limit: int, on_line: Callable[[str], None] | None) -> None:
+        self._parts: list[bytes] = []
+        self._room = limit
+        self._limit = limit
+        self._on_line = on_line
+        self._partial = b""
+
+    def feed(self, data: bytes) -> None:
+        kept = data[: self._room]
+        self._room -= len(kept)
+        if kept:
+            self._parts.append(kept)
+        if self._on_line:
+            *lines, self._partial = (self._partial + data).split(b"\n")
+            self._partial = self._partial[:CHUNK_BYTES]
+            for line in lines:
+                self._on_line(line.decode(errors="replace"))
+
+    def text(self) -> str:
+        cut = f"\n[guprace: output cut after {self._limit} bytes]\n" if self._room == 0 else ""
+        return b"".join(self._parts).decode(errors="replace") + cut
+
+
+def run_command(
+    transport: paramiko.Transport,
+    command: str | Sequence[str],
+    deadline: Deadline,
+    check: Check,
+    on_line: Callable[[str], None] | None = None,
+) -> CommandResult:
+    """Run a command by the guest's shell and return how it ended; `on_line` gets each line of stdout.
+
+    Output beyond OUTPUT_BYTES is read and dropped, and the text says so.
+
+    Raises:
+        SshTimeoutError: it had not ended at `deadline`.
+        paramiko.SSHException, EOFError, OSError: the connection broke.
+        Whatever `check` raises.
+    """
+    started = time.monotonic()
+    with transport.open_session(timeout=max(1.0, deadline.remaining)) as channel:
+        channel.settimeout(max(1.0, deadline.remaining))
+        channel.exec_command(shell_line(command))
+        out, err = _Sink(OUTPUT_BYTES, on_line), _Sink(OUTPUT_BYTES, None)
+        while True:
+            # Read the flag before the buffers: nothing comes after the status, but it may overtake our reading.
+            ended = channel.exit_status_ready()
+            moved = _pump(channel, out, err)
+            if ended and not moved:
+                break
+            check()
+            if deadline.expired:
+                raise SshTimeoutError(f"{_short(command)} had not ended after {deadline.seconds:.0f} s")
+            if not moved:
+                channel.status_event.wait(POLL_SECONDS)
+        if not transport.is_active():
+            raise EOFError("SSH connection closed by the guest")
+        status = channel.recv_exit_status()
+    return CommandResult(status, out.text(), err.text(), time.monotonic() - started)
+
+
+def put_file(sftp: paramiko.SFTPClient, local: Path, remote: str, mode: int) -> None:
+    """Copy a file into the guest and set its permissions. Raises what paramiko raises."""
+    sftp.put(str(local), remote, confirm=True)
+    sftp.chmod(remote, mode)
+
+
+def _pump(channel: paramiko.Channel, out: _Sink, err: _Sink) -> bool:
+    moved = False
+    if channel.recv_ready():
+        out.feed(channel.recv(CHUNK_BYTES))
+        moved = True
+    if channel.recv_stderr_ready():
+        err.feed(channel.recv_stderr(CHUNK_BYTES))
+        moved = True
+    return moved
+
+
+def _short(command: str | Sequence[str]) -> str:
+    line = command if isinstance(command, str) else shlex.join(command)
+    first = line.splitlines()[0] if line else ""
+    return f"`{first[:80]}`"

@@ -30,7 +30,7 @@ from orchestrator.matrix.plan import (
     TreeSource,
     cell_id,
 )
-from orchestrator.matrix.problems import Problem, Where, refuse
+from orchestrator.matrix.problems import Problem, Where, dotted, refuse
 from orchestrator.matrix.schema import Guest, Kernel, Matrix, Race
 from orchestrator.paths import Project
 
@@ -172,7 +172,7 @@ class _Expansion:
             reason = "is silent" if expected else "has no expectation"
             self.problem(f"mutant {mutant.id} {reason} on {arch}: it is no control there", where)
         elif series is None:
-            hint = f"; say it: kernels.{name}.series"
+            hint = f"; say it: {dotted(('kernels', name, 'series'))}"
             self.problem(f"of which series is kernel {name!r}? mutant {mutant.id} has a patch for each", where, hint)
         elif series not in mutant.patches:
             hint = f"; it has: {', '.join(mutant.patches)}"

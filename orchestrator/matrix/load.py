@@ -58,7 +58,7 @@ def plan_for_tree(tree: Path, cell: str, project: Project, guest: GuestSettings,
     known = (("architecture", tuple(Arch)), ("flavour", names.flavours), ("scenario", names.scenarios))
     for part, (kind, choices) in zip(parts, known, strict=True):
         if part not in choices:
-            raise UsageError(f"unknown {kind} {part!r} in cell {cell!r}{suggestion(part, choices)}")
+            raise UsageError(f"unknown {kind} {part!r} in cell {cell!r}{suggestion(part, map(str, choices))}")
     arch, flavour, scenario = Arch(parts[0]), parts[1], parts[2]
     fragments = fragments_of(project, arch, flavour, (scenario,))
     kernel = KernelSpec(TREE, TreeSource(tree.absolute()), arch, flavour, (), fragments)

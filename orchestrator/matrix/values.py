@@ -77,6 +77,8 @@ class OneOrMany:
 
     @staticmethod
     def different(values: tuple[T, ...]) -> tuple[T, ...]:
+        if not values:
+            raise wrong("must not be empty")
         for index, value in enumerate(values):
             if value in values[:index]:
                 raise wrong(f"{str(value)!r} twice in one list")
@@ -125,7 +127,7 @@ def member(kind: str, members: type[StrEnum]) -> BeforeValidator:
     def check(value: Any) -> Any:
         if isinstance(value, str):
             if value not in list(members):
-                raise wrong(f"unknown {kind} {value!r}", suggestion(value, list(members)))
+                raise wrong(f"unknown {kind} {value!r}", suggestion(value, [each.value for each in members]))
             return members(value)
         return value
 

@@ -57,8 +57,9 @@ class Splat:
     """One report: lines `start_line` to `end_line` (from 1, both inclusive) of the console, cleaned text.
 
     `functions` are those to blame: the pair of a KCSAN report, else one or none. `stacks` are the call stacks that
-    the report shows, innermost function first. `whole` is False when the report was cut short; `count` is how often
-    the same title came (the text is the first one's). `standing` is decided by splat/standing.py; `why` says it.
+    the report shows, innermost function first; for KCSAN one per access, with `accesses` beside them (`read`, `write
+    (marked)` ...). `whole` is False when the report was cut short; `count` is how often the same title came (the text
+    is the first one's). `standing` is decided by splat/standing.py; `why` says it.
     """
 
     kind: SplatKind
@@ -68,6 +69,7 @@ class Splat:
     text: str
     functions: tuple[str, ...] = ()
     stacks: tuple[tuple[str, ...], ...] = ()
+    accesses: tuple[str, ...] = ()
     whole: bool = True
     count: int = 1
     phase: Phase = Phase.RACE

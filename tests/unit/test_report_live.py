@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What people see: the live lines while a run works, and the table at its end."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from orchestrator.report.live import LiveLines, PlainLines, plain_line, watcher
+from orchestrator.report.terminal import show
+from orchestrator.report.view import view
+from orchestrator.runner.events import Event, State, event
+from tests.fakes.rundir import every_ending
+
+CELL = "6.1/arm64/plain/pin_vs_munmap"
+
+
+def terminal(width: int = 100) -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=width, height=20, color_system=None)
+
+
+def shown(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [
+        (event(CELL, "boot", State.STARTED), f"[{CELL}] boot ..."),
+        (event(CELL, "boot", State.FINISHED, "", 3.21), f"[{CELL}] boot finished 3.2 s"),
+        (
+            event("x", "race", State.FAILED, "guest\nlost \x1b[2J", 130.0),
+            "[x] race failed guest lost \ufffd[2J 2 min 10 s",
+        ),
+        (event(CELL, "judge", State.VERDICT, "PASS"), f"[{CELL}] verdict PASS"),
+        (event("", "run", State.NOTE, "4 cells"), "[run] run note 4 cells"),
+    ],
+)
+def test_an_event_is_one_plain_line(what: Event, line: str) -> None:
+    assert plain_line(what) == line
+
+
+def test_plain_lines_go_anywhere_but_a_terminal() -> None:
+    console = Console(file=io.StringIO())
+    watching = watcher(console)
+    assert isinstance(watching, PlainLines)
+    with watching:
+        watching(event(CELL, "boot", State.STARTED))
+        watching(event(CELL, "boot", State.WAITING, "the SSH banner"))
+    assert shown(console) == f"[{CELL}] boot ...\n"
+
+
+def test_on_a_terminal_each_cell_at_work_has_one_line() -> None:
+    console = terminal()
+    live = LiveLines(console, clock=lambda: 112.5)
+    live(Event(100.0, CELL, "boot", State.STARTED))
+    live(Event(101.0, CELL, "boot", State.WAITING, "the SSH banner"))
+    live(Event(90.0, "other", "build", State.STARTED))
+    console.print(live)
+    assert f"{CELL}  boot 12.5 s  the SSH banner\n" in shown(console)
+    assert "other  build 22.5 s\n" in shown(console)
+
+
+def test_a_finished_cell_gives_its_line_up() -> None:
+    console = terminal()
+    live = LiveLines(console)
+    live(Event(100.0, CELL, "boot", State.STARTED))
+    live(Event(101.0, CELL, "judge", State.VERDICT, "PASS"))
+    console.print(live)
+    assert "verdict PASS" in shown(console)
+    assert "1 of 1 cells done" in shown(console)
+    assert "boot" not in shown(console)
+
+
+def test_a_narrow_terminal_cuts_lines_instead_of_wrapping_them() -> None:
+    console = terminal(40)
+    live = LiveLines(console, clock=lambda: 1.0)
+    live(Event(0.0, CELL, "race", State.WAITING, "x" * 200))
+    console.print(live)
+    assert all(len(line) <= 40 for line in shown(console).splitlines())
+
+
+@pytest.mark.parametrize("width", [60, 90, 200])
+def test_the_final_table_fits_the_terminal(tmp_path: Path, width: int) -> None:
+    console = terminal(width)
+    show(view(every_ending(tmp_path)), console)
+    table = shown(console).split("\nFAIL ")[0]
+    assert all(len(line.rstrip()) <= width for line in table.splitlines())
+    assert "82 000" in table
+
+
+def test_every_cell_that_needs_attention_says_why_where_and_how_again(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=80)
+    show(view(every_ending(tmp_path)), console)
+    text = shown(console)
+    assert "\x1b" not in text
+    for cell in ("6.1/x86_64/kcsan/pin_vs_munmap", "6.1/arm64/debug/pin_vs_munmap", "6.12/arm64/plain/pin_vs_munmap"):
+        assert f"again:    guprace run configs/quick.yaml --only '{cell}' --seed 0x2a" in text
+        assert f"{cell}/" in text
+    assert "Kernel panic - not syncing: sysrq triggered crash" in text
+    assert "again:    guprace run configs/quick.yaml --only '6.1/arm64/plain/pin_vs_munmap'" not in text

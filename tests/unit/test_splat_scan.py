@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Reports cut out of consoles: whole, once, and only where the kernel itself printed one."""
+
+from __future__ import annotations
+
+import io
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.splat.lines import MAX_LINE, LineReader
+from orchestrator.splat.message import parse
+from orchestrator.splat.model import Phase, Scan, SplatKind
+from orchestrator.splat.scan import MAX_SPLATS, Marks, Scanner, between, scan
+
+DATA = Path(__file__).parents[1] / "data" / "splat"
+REAL = (DATA / "x86_64-6.1-kcsan-pin_vs_munmap.log").read_bytes()
+REAL_MARKS = Marks("0123abcd", "0123abce")
+CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
+
+
+def of(text: str | bytes, marks: Marks | None = None) -> Scan:
+    return scan(io.BytesIO(text.encode() if isinstance(text, str) else text), marks)
+
+
+def stamped(lines: str, caller: str = "  T812") -> str:
+    return "".join(f"[   41.{n:06d}][{caller}] {line}\n" for n, line in enumerate(lines.strip("\n").split("\n")))
+
+
+BAR = "=" * 66
+KCSAN = f"""
+{BAR}
+BUG: KCSAN: data-race in gup_pte_range / zap_pte_range
+
+write (marked) to 0xffff8881034c7a40 of 8 bytes by task 813 on cpu 1:
+ zap_pte_range+0x4f1/0xd20
+ unmap_vmas+0x8d/0xd0
+
+read to 0xffff8881034c7a40 of 8 bytes by task 812 on cpu 3:
+ gup_pte_range+0x1c2/0x5b0
+ internal_get_user_pages_fast+0x9a/0x1e0
+
+Reported by Kernel Concurrency Sanitizer on:
+CPU: 3 PID: 812 Comm: gup_race Not tainted 6.1.0 #1
+{BAR}
+"""
+KASAN = f"""
+{BAR}
+BUG: KASAN: use-after-free in gup_pgd_range+0x739/0x770
+Read of size 8 at addr ffff8800b46111c0 by task pin_vs_munmap/99
+
+CPU: 0 PID: 99 Comm: pin_vs_munmap Not tainted 6.1.0 #1
+Call Trace:
+ <TASK>
+ dump_stack_lvl+0x34/0x44
+ gup_pgd_range+0x739/0x770
+ </TASK>
+{BAR}
+"""
+WARNING = """
+------------[ cut here ]------------
+WARNING: CPU: 1 PID: 77 at mm/gup.c:123 try_grab_folio+0x1c/0x90
+Modules linked in: guprace_probe(O)
+CPU: 1 PID: 77 Comm: x Tainted: G           O       6.1.0 #1
+RIP: 0010:try_grab_folio+0x1c/0x90
+Call Trace:
+ gup_pte_range+0x1c2/0x5b0
+---[ end trace 0000000000000000 ]---
+"""
+
+
+def test_the_real_console_of_a_stock_kcsan_kernel_is_cut_into_its_reports() -> None:
+    found = of(REAL, REAL_MARKS)
+    assert [(s.kind, s.phase, s.whole) for s in found.splats] == [
+        (SplatKind.KCSAN, Phase.RACE, True),
+        (SplatKind.KCSAN, Phase.RACE, True),
+        (SplatKind.KCSAN, Phase.RACE, True),
+        (SplatKind.PANIC, Phase.AFTER, True),
+    ]
+    assert found.marks == ("begin", "end")
+    assert (found.boots, found.dropped) == (1, 0)
+    second = found.splats[1]
+    assert second.functions == ("internal_get_user_pages_fast", "lru_add_fn")
+    assert second.accesses == ("read (marked)", "write")
+    assert second.stacks[0][:3] == ("internal_get_user_pages_fast", "pin_user_pages_fast", "probe_ioctl")
+    lines = REAL.decode().splitlines()
+    assert "=====" in lines[second.start_line - 1]
+    assert "BUG: KCSAN" in lines[second.start_line]
+    assert "=====" in lines[second.end_line - 1]
+    assert "probe.munmap.trials" not in second.text
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(min_value=1, max_value=len(REAL) - 1), max_size=40))
+def test_any_division_of_the_input_gives_the_same_reports(cuts: list[int]) -> None:
+    scanner = Scanner(REAL_MARKS)
+    places = [0, *sorted(cuts), len(REAL)]
+    for start, end in pairwise(places):
+        scanner.feed(REAL[start:end])
+    assert scanner.finish() == of(REAL, REAL_MARKS)
+
+
+def test_single_bytes_give_the_same_reports() -> None:
+    text = (stamped(KCSAN) + stamped(KASAN)).encode()
+    scanner = Scanner()
+    for byte in text:
+        scanner.feed(bytes([byte]))
+    assert scanner.finish() == of(text)
+
+
+MANGLED = [
+    lambda b: b.replace(b"\n", b"\r\n"),
+    lambda b: b.replace(b"BUG:", b"\x1b[31mBUG:\x1b[0m"),
+    lambda b: b.replace(b"[   41", b"<4>[   41"),
+    lambda b: b"\x1bc\x1b[?7l\x1b[2J\x1b[0mSeaBIOS\r\nBooting from ROM..\x00\xff\r\n" + b,
+    lambda b: b.replace(b"\n", b"\n\0", 3),
+    lambda b: b"guest login: " + b"\n" + b,
+]
+
+
+@pytest.mark.parametrize("mangle", MANGLED)
+def test_noise_of_consoles_changes_nothing(mangle: object) -> None:
+    text = stamped(KCSAN) + stamped(KASAN) + stamped(WARNING)
+    assert callable(mangle)
+    found = of(mangle(text.encode()))
+    assert [s.title for s in found.splats] == [
+        "KCSAN: data-race in gup_pte_range / zap_pte_range",
+        "KASAN: use-after-free Read in gup_pgd_range",
+        "WARNING in try_grab_folio",
+    ]
+    assert all(s.whole for s in found.splats)
+    assert all("\x1b" not in s.text and "\r" not in s.text for s in found.splats)
+
+
+def test_two_cpus_that_print_at_once_are_pulled_apart() -> None:
+    first, second = stamped(KCSAN, "  T812").splitlines(), stamped(KASAN, "  C1").splitlines()
+    mixed = [line for pair in zip(first, second, strict=False) for line in pair] + first[len(second) :]
+    found = {s.kind: s for s in of("\n".join(mixed) + "\n").splats}
+    assert found[SplatKind.KCSAN].text == of(stamped(KCSAN)).splats[0].text
+    assert found[SplatKind.KASAN].text == of(stamped(KASAN)).splats[0].text
+    assert all(s.whole for s in found.values())
+
+
+def test_the_same_report_again_is_counted_not_kept() -> None:
+    (splat,) = of(stamped(KCSAN) * 7).splats
+    assert splat.count == 7
+    assert splat.start_line == 1
+
+
+def test_a_report_that_was_cut_is_kept_and_said_not_to_be_whole() -> None:
+    (splat,) = of(stamped(KCSAN[: KCSAN.index("Reported")])).splats
+    assert not splat.whole
+
+
+QUOTES = [
+    "TAP version 14\n# grep -c 'BUG: KCSAN' /tmp/dmesg: 0\nok 1 - gup race: no KCSAN report seen\n",
+    "# hit probe.munmap splat BUG: KCSAN: data-race in a / b\n",
+    stamped("pin_vs_munmap: BUG: KASAN: use-after-free in nothing, just words"),
+    stamped("BUG: KCSAN: data-race in a / b\nthat was a quotation\nand goes on\nand on\nand on"),
+    stamped("x\n" * 20) + "BUG: KASAN: use-after-free in gup_pgd_range+0x1/0x2\nRead of size 8 at addr 0 by task x\n",
+    "<12>[   41.1][  T99] Kernel panic - not syncing: said a process\n",
+    stamped("INFO: NMI handler (perf_event_nmi_handler) took too long to run: 1.356 msecs"),
+    stamped("WARNING: the mand mount option is being deprecated and"),
+]
+
+
+@pytest.mark.parametrize("text", QUOTES)
+def test_text_that_merely_quotes_a_report_is_none(text: str) -> None:
+    assert of(text).splats == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "title"),
+    [
+        ("Kernel panic - not syncing: Attempted to kill init!", "kernel panic: Attempted to kill init!"),
+        ("BUG: Bad page state in process x  pfn:12345", "BUG: Bad page state"),
+        ("BUG: Bad rss-counter state mm:00000000 type:MM_ANONPAGES val:1", "BUG: Bad rss-counter state"),
+        ("watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [x:1]", "BUG: soft lockup"),
+        ("rcu: INFO: rcu_sched self-detected stall on CPU", "INFO: rcu detected stall"),
+        ("INFO: task khugepaged:31 blocked for more than 120 seconds.", "INFO: task hung"),
+        ("WARNING: suspicious RCU usage", "WARNING: suspicious RCU usage"),
+        ("WARNING: possible circular locking dependency detected", "possible deadlock"),
+        ("BUG: sleeping function called from invalid context at mm/gup.c:1", "BUG: sleeping function called"),
+    ],
+)
+def test_one_line_is_enough_to_be_noticed(line: str, title: str) -> None:
+    (splat,) = of(stamped(line)).splats
+    assert splat.title.startswith(title)
+
+
+def test_arm64_and_x86_oopses_blame_the_program_counter() -> None:
+    arm = """
+Unable to handle kernel paging request at virtual address ffff8000deadbeef
+Mem abort info:
+Internal error: Oops: 96000004 [#1] SMP
+CPU: 0 PID: 99 Comm: x Not tainted 6.1.0 #1
+pc : gup_pte_range+0x1c/0x90
+lr : gup_pgd_range+0x10/0x90
+Call trace:
+ gup_pte_range+0x1c/0x90
+---[ end trace 0000000000000000 ]---
+"""
+    x86 = """
+BUG: kernel NULL pointer dereference, address: 0000000000000008
+#PF: supervisor read access in kernel mode
+Oops: 0000 [#1] PREEMPT SMP
+CPU: 0 PID: 99 Comm: x Not tainted 6.1.0 #1
+RIP: 0010:try_get_folio+0x1c/0x90
+Call Trace:
+ gup_pte_range+0x1c/0x90
+---[ end trace 0000000000000000 ]---
+"""
+    assert [s.title for s in of(stamped(arm) + stamped(x86)).splats] == [
+        "BUG: unable to handle kernel paging request in gup_pte_range",
+        "BUG: unable to handle kernel NULL pointer dereference in try_get_folio",
+    ]
+
+
+def test_only_the_runs_own_marks_count() -> None:
+    text = (
+        stamped(WARNING)
+        + stamped("guprace: mark begin feed")
+        + stamped("guprace: mark begin 0b5e")
+        + stamped(KCSAN)
+        + stamped("guprace: mark end feed")
+        + stamped(KASAN)
+        + stamped("guprace: mark end e4d0")
+        + stamped("Kernel panic - not syncing: late")
+    )
+    found = of(text, Marks("0b5e", "e4d0"))
+    assert [(s.kind, s.phase) for s in found.splats] == [
+        (SplatKind.WARNING, Phase.BOOT),
+        (SplatKind.KCSAN, Phase.RACE),
+        (SplatKind.KASAN, Phase.RACE),
+        (SplatKind.PANIC, Phase.AFTER),
+    ]
+    assert found.marks == ("begin", "end")
+
+
+def test_between_gives_the_races_reports_only(tmp_path: Path) -> None:
+    (tmp_path / "console.log").write_bytes(REAL)
+    assert {s.kind for s in between(tmp_path / "console.log", REAL_MARKS)} == {SplatKind.KCSAN}
+
+
+def test_a_mark_is_the_line_that_the_scanner_looks_for() -> None:
+    assert of(stamped(Marks.line("begin", "ab12")), Marks("ab12", "")).marks == ("begin",)
+
+
+def test_dropped_messages_and_second_boots_are_counted() -> None:
+    text = "** 17 printk messages dropped **\n" + stamped("Linux version 6.1.0 (x) #1") * 2
+    assert (of(text).dropped, of(text).boots) == (17, 2)
+
+
+def test_a_flood_of_titles_is_bounded_and_counted() -> None:
+    flood = "".join(stamped(f"Kernel panic - not syncing: number {n}") for n in range(MAX_SPLATS + 50))
+    found = of(flood)
+    assert (len(found.splats), found.omitted) == (MAX_SPLATS, 50)
+
+
+def test_a_line_without_end_is_capped_and_does_not_pile_up() -> None:
+    reader = LineReader()
+    for _ in range(100):
+        assert reader.feed(b"x" * 100_000) == []
+    (line,) = reader.feed(b"\n")
+    assert len(line) == MAX_LINE
+
+
+def test_a_quiet_flood_is_read_fast() -> None:
+    line = b"[   12.345678][  T123] EXT4-fs (vda): mounted filesystem with ordered data mode\n"
+    scanner, started = Scanner(), time.process_time()
+    for _ in range(40):
+        scanner.feed(line * 6000)
+    assert scanner.finish().lines == 240_000
+    assert time.process_time() - started < 5, "20 MB took more than 5 s of CPU"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=2000))
+def test_no_bytes_make_the_scanner_raise(data: bytes) -> None:
+    of(data)
+    of(stamped(KCSAN).encode() + data + stamped(KASAN).encode())
+
+
+def test_prefixes_are_taken_apart() -> None:
+    for line, text, caller in [
+        ("[   41.000731][  T812] hello", "hello", "T812"),
+        ("<6>[   41.000731][    C1]  frame", " frame", "C1"),
+        ("[   41.000731] hello", "hello", ""),
+        ("hello", "hello", ""),
+        (" hello", "hello", ""),
+    ]:
+        message = parse(line)
+        assert (message.text, message.caller) == (text, caller)
+
+
+@pytest.mark.skipif(not (CORPUS / "kcsan").is_dir(), reason="no corpus beside this checkout")
+def test_the_corpus_of_kcsan_reports_is_found_without_false_alarm() -> None:
+    for case in sorted((CORPUS / "kcsan").iterdir()):
+        head, _, log = case.read_bytes().replace(b"\r", b"").partition(b"\n\n")
+        assert bool(of(log).splats) is (b"TITLE:" in head), case.name

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a report means: new, known or background."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import UsageError
+from orchestrator.paths import Project
+from orchestrator.splat.model import Splat, SplatKind, Standing
+from orchestrator.splat.policy import load_known, load_path
+from orchestrator.splat.scan import scan
+from orchestrator.splat.standing import GupPath, KnownIssue, Subject, classify
+
+PATH = load_path(Project().configs / "gup-path.yaml")
+KNOWN = load_known(Project().configs / "known-issues.yaml")
+STOCK = Subject("6.1.192", "x86_64", "kcsan")
+TODAY = date(2026, 11, 23)
+DATA = Path(__file__).parents[1] / "data" / "splat"
+WALK = ("internal_get_user_pages_fast", "pin_user_pages_fast", "probe_ioctl")
+ZAP = ("unmap_page_range", "unmap_vmas", "__vm_munmap")
+
+
+def race(*accesses: tuple[str, tuple[str, ...]], what: str = "data-race") -> Splat:
+    names = tuple(stack[0] for _, stack in accesses)
+    return Splat(
+        SplatKind.KCSAN,
+        f"KCSAN: {what} in {' / '.join(names)}",
+        1,
+        2,
+        "",
+        functions=names,
+        stacks=tuple(stack for _, stack in accesses),
+        accesses=tuple(access for access, _ in accesses),
+    )
+
+
+def standing(splat: Splat, subject: Subject = STOCK, today: date = TODAY) -> Standing:
+    (placed,) = classify((splat,), PATH, KNOWN, subject, today)
+    assert placed.why or placed.standing is Standing.NEW
+    return placed.standing
+
+
+def test_a_race_between_two_others_is_background() -> None:
+    assert standing(race(("write", ZAP), ("read", ("lru_add_fn", "lru_add_drain")))) is Standing.BACKGROUND
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("read", "write"), ("write", "read (marked)"), ("write", "write"), ("read", "read-write")]
+)
+def test_a_race_inside_the_walk_is_new(ours: str, theirs: str) -> None:
+    assert standing(race((ours, WALK), (theirs, ZAP))) is Standing.NEW
+    assert standing(race((theirs, ZAP), (ours, WALK))) is Standing.NEW
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("read (marked)", "write"),
+        ("read-write (marked)", "read"),
+        ("read", "write (marked)"),
+        ("read (reordered)", "write (marked)"),
+    ],
+)
+def test_what_stock_kernels_do_by_design_is_known(ours: str, theirs: str) -> None:
+    assert standing(race((ours, WALK), (theirs, ZAP))) is Standing.KNOWN
+    assert standing(race((theirs, ZAP), (ours, WALK))) is Standing.KNOWN
+
+
+def test_what_the_slow_path_does_below_a_walker_is_background() -> None:
+    slow = ("do_anonymous_page", "handle_mm_fault", "__get_user_pages", "internal_get_user_pages_fast")
+    assert standing(race(("write", slow), ("read", ZAP))) is Standing.BACKGROUND
+
+
+def test_an_interrupt_on_top_of_the_walk_is_background() -> None:
+    tick = ("tick_sched_timer", "__sysvec_apic_timer_interrupt", "sysvec_apic_timer_interrupt", *WALK)
+    assert standing(race(("write", tick), ("read", ZAP))) is Standing.BACKGROUND
+
+
+def test_compiler_clones_are_the_same_function() -> None:
+    assert PATH.holds(("gup_pte_range.isra.0", "x"))
+    assert PATH.holds(("_compound_head", "try_get_folio.part.3"))
+    assert not PATH.holds(("gup_test_ioctl",))
+
+
+def test_a_failed_assertion_is_never_background() -> None:
+    assert standing(race(("write", ZAP), ("read", ZAP), what="assert: race")) is Standing.NEW
+
+
+def test_a_race_cut_before_its_stacks_is_new() -> None:
+    assert standing(replace(race(("write", ZAP), ("read", ZAP)), stacks=(), accesses=())) is Standing.NEW
+
+
+def test_every_other_kind_is_new() -> None:
+    assert standing(Splat(SplatKind.WARNING, "WARNING in unrelated", 1, 2, "", ("unrelated",))) is Standing.NEW
+
+
+def test_an_expired_entry_matches_nothing_and_says_so() -> None:
+    splat = race(("read", WALK), ("write (marked)", ZAP))
+    (placed,) = classify((splat,), PATH, KNOWN, STOCK, date(2031, 1, 1))
+    assert placed.standing is Standing.NEW
+    assert "expired on 2027-11-30" in placed.why
+
+
+ISSUE = KnownIssue("x", SplatKind.KCSAN, "reason", "link", date(2030, 1, 1), functions=("lru_*", "gup_pte_range"))
+
+
+@pytest.mark.parametrize(
+    ("change", "matches"),
+    [
+        ({}, True),
+        ({"functions": ("gup_pte_range", "lru_*")}, True),
+        ({"functions": ("lru_*", "other")}, False),
+        ({"functions": ("lru_*",)}, False),
+        ({"kind": SplatKind.KASAN}, False),
+        ({"title": "*no such*"}, False),
+        ({"since": "6.1", "before": "6.2"}, True),
+        ({"since": "6.2"}, False),
+        ({"before": "6.1.192"}, False),
+        ({"flavours": ("debug",)}, False),
+        ({"arches": ("x86_64",)}, True),
+    ],
+)
+def test_a_known_issue_matches_by_everything_it_says(change: dict[str, object], matches: bool) -> None:
+    splat = race(("read", ("gup_pte_range",)), ("write", ("lru_add_fn",)))
+    issue = replace(ISSUE, **change)  # type: ignore[arg-type]
+    assert issue.matches(splat, GupPath(("gup_*",), ()), STOCK) is matches
+
+
+def test_a_version_nobody_knows_is_in_no_range() -> None:
+    splat = race(("read", ("gup_pte_range",)), ("write", ("lru_add_fn",)))
+    assert not replace(ISSUE, since="5.0").matches(splat, PATH, replace(STOCK, version=""))
+
+
+# A stock 6.1.192 under TCG, pin_vs_munmap for 100 s, then sysrq-c.
+def test_the_reports_of_a_stock_kernel_fail_nothing_but_the_panic() -> None:
+    found = classify(scan(DATA / "x86_64-6.1-kcsan-pin_vs_munmap.log").splats, PATH, KNOWN, STOCK, TODAY)
+    assert {s.title: s.standing for s in found} == {
+        "KCSAN: data-race in lru_add_fn / probe_ioctl [guprace_probe]": Standing.BACKGROUND,
+        "KCSAN: data-race in internal_get_user_pages_fast / lru_add_fn": Standing.KNOWN,
+        "KCSAN: data-race in internal_get_user_pages_fast / unmap_page_range": Standing.KNOWN,
+        "kernel panic: sysrq triggered crash": Standing.NEW,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[", "not YAML"),
+        ("- id: x\n", "0.kind: Field required"),
+        ("- {id: x, kind: KCSAN, reason: r, link: l, expires: 2027-01-01, tittle: x}", "0.tittle: Extra"),
+        ("- {id: x, kind: KCSAM, reason: r, link: l, expires: 2027-01-01}", "0.kind: Input should be"),
+    ],
+)
+def test_a_bad_list_of_known_issues_says_where(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "known.yaml"
+    file.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        load_known(file)
+    assert says in str(caught.value)
+    assert str(file) in str(caught.value)
+
+
+def test_no_list_of_known_issues_is_an_empty_one(tmp_path: Path) -> None:
+    assert load_known(tmp_path / "absent.yaml") == ()
+    with pytest.raises(UsageError):
+        load_path(tmp_path / "absent.yaml")

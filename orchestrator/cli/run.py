@@ -25,7 +25,7 @@ from orchestrator.errors import ExitCode
 from orchestrator.kernel.build import KernelBuilder
 from orchestrator.matrix.plan import Cell, Plan
 from orchestrator.paths import Project
-from orchestrator.report.live import live
+from orchestrator.report.live import watcher
 from orchestrator.report.terminal import show
 from orchestrator.report.view import view
 from orchestrator.report.write import write_reports
@@ -71,7 +71,7 @@ def command(
         log_to(run.root / "guprace.log")
         console = Console()
         try:
-            with live(plan, console) as listener:
+            with watcher(console) as listener:
                 shop = Workshop(place, Project(), listener, repeater(plan.matrix, seconds))
                 Runner(builder, shop).run(run, plan, guests)
         finally:

@@ -10,7 +10,7 @@ import click
 
 from orchestrator.cli.common import complete_cells, plan_of, workplace
 from orchestrator.errors import ExitCode, UsageError
-from orchestrator.guest.guest import boot
+from orchestrator.guest.boot import boot
 from orchestrator.matrix.plan import Cell
 from orchestrator.paths import Project
 from orchestrator.race.session import GUEST_DIR, deploy

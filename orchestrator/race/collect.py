@@ -8,7 +8,7 @@ import binascii
 import re
 import secrets
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -30,11 +30,9 @@ _COUNTER = re.compile(r"^([\w -]+?):?\s+(-?\d+)$")
 class Shell(Protocol):
     """The part of a guest that collecting needs."""
 
-    @property
-    def console_log(self) -> Path:
-        """The console's complete log."""
+    console_log: Path
 
-    def run(self, command: str, *, seconds: float) -> CommandResult:
+    def run(self, command: str, seconds: float, on_line: Callable[[str], None] | None = None) -> CommandResult:
         """Run a shell command in the guest. Raises GuestLostError."""
 
 

@@ -10,7 +10,6 @@ from typing import Protocol
 
 from orchestrator import records
 from orchestrator.errors import HostError
-from orchestrator.guest.model import CommandResult
 from orchestrator.race.collect import Shell
 from orchestrator.race.ktap import read_ktap
 from orchestrator.race.model import RaceResult
@@ -25,21 +24,17 @@ MAX_KTAP_BYTES = 4 << 20
 class Booted(Shell, Protocol):
     """The part of a guest that a race needs."""
 
-    def put(self, local: Path, remote: str, mode: int = 0o644) -> None:
+    def put(self, local: Path, remote: str, mode: int = 0o755) -> None:
         """Copy a file into the guest by SFTP."""
-
-    def stream(self, command: str, *, seconds: float, on_line: Callable[[str], None]) -> CommandResult:
-        """Run a command, giving each line of stdout as it comes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to race: scenario, seconds of racing, seed, and how many times slower than the reference the guest is."""
+    """What to race: scenario, seconds of racing, and the seed."""
 
     scenario: str
     seconds: float
     seed: int
-    slowness: float
 
     @property
     def command(self) -> str:
@@ -48,8 +43,8 @@ class Order:
 
     @property
     def deadline(self) -> float:
-        """Seconds after which the guest counts as silent."""
-        return self.seconds + RACE_SLACK_SECONDS * self.slowness
+        """Seconds, at reference speed, after which the guest counts as silent."""
+        return self.seconds + RACE_SLACK_SECONDS
 
 
 def deploy(guest: Booted, binary: Path, probe: Path | None) -> None:
@@ -60,7 +55,7 @@ def deploy(guest: Booted, binary: Path, probe: Path | None) -> None:
         GuestLostError: the guest stopped answering.
     """
     guest.run(f"mkdir -p {GUEST_DIR}", seconds=DEPLOY_SECONDS)
-    guest.put(binary, f"{GUEST_DIR}/{binary.name}", 0o755)
+    guest.put(binary, f"{GUEST_DIR}/{binary.name}")
     if probe is None:
         return
     guest.put(probe, f"{GUEST_DIR}/{probe.name}")
@@ -79,7 +74,7 @@ def race(guest: Booted, order: Order, ktap: Path, tell: Callable[[str], None]) -
     try:
         with ktap.open("w", encoding="utf-8", errors="replace") as stream:
             writer = _Writer(stream.write, tell)
-            done = guest.stream(order.command, seconds=order.deadline, on_line=writer.line)
+            done = guest.run(order.command, seconds=order.deadline, on_line=writer.line)
     except OSError as error:
         raise records.disk_error(error, ktap) from error
     return read_ktap(ktap.read_text(encoding="utf-8"), done.status)

@@ -10,12 +10,14 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator import records
 from orchestrator.errors import GupraceError, RunInterruptedError
 from orchestrator.guest.accel import choose
-from orchestrator.guest.guest import Guest, boot
+from orchestrator.guest.boot import boot
+from orchestrator.guest.guest import Guest
 from orchestrator.guest.model import AccelChoice, GuestLostError, GuestSpec
 from orchestrator.image.build import build_image
 from orchestrator.image.model import Image
@@ -32,7 +34,9 @@ from orchestrator.race.session import Order, deploy, race
 from orchestrator.runner.events import Listener, State, event
 from orchestrator.runner.rundir import CellRecord, RunDir
 from orchestrator.splat.model import Splat
+from orchestrator.splat.policy import load_known, load_path
 from orchestrator.splat.scan import Marks, scan
+from orchestrator.splat.standing import Subject, classify
 from orchestrator.verdict.facts import Facts, loss_of, trouble_of
 from orchestrator.verdict.judge import judge
 from orchestrator.verdict.model import Verdict
@@ -133,11 +137,19 @@ class CellRun:
         dropped = 0
         if console.is_file():
             found = scan(console, self.marks)
-            splats, dropped = found.splats, found.dropped
+            splats, dropped = self._placed(found.splats), found.dropped
             records.save(self.directory / "splats.json", splats)
         names = ("console.log", "dmesg.log", "race.ktap", "evidence.json", "splats.json", "build.log", "qemu.log")
         files = tuple(name for name in names if (self.directory / name).is_file())
         return replace(facts, splats=splats, dropped=dropped, kcsan=self.kcsan, files=files)
+
+    def _placed(self, splats: tuple[Splat, ...]) -> tuple[Splat, ...]:
+        """Say of each report whether it is new, known, or background."""
+        configs = self.shop.project.configs
+        kernel = self.cell.kernel
+        subject = Subject(self.record.kernel_version, kernel.arch, kernel.flavour)
+        path, known = load_path(configs / "gup-path.yaml"), load_known(configs / "known-issues.yaml")
+        return classify(splats, path, known, subject, datetime.now(UTC).date())
 
     def _said_so_far(self) -> RaceResult | None:
         ktap = self.directory / "race.ktap"
@@ -219,7 +231,7 @@ class CellRun:
             differs = collect.config_differences(guest, kernel.config) if kernel.config else ()
             before = collect.snapshot(guest)
             begin, blind = collect.write_mark(guest, "begin", self.shop.place.stop)
-        order = Order(self.cell.scenario, self.cell.race.seconds, self.seed, accel.slowness)
+        order = Order(self.cell.scenario, self.cell.race.seconds, self.seed)
         started = time.monotonic()
         with self.stage("race", f"seed {self.seed:#x}"):
             self.marks = Marks(begin.token, "")

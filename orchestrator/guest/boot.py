@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import logging
 import os
 import subprocess
@@ -96,6 +95,7 @@ def boot(spec: GuestSpec, *, stop: Stop, environ: Mapping[str, str] | None = Non
                 boot_seconds=boot_seconds,
                 ssh_seconds=ssh_seconds,
                 slowness=slowness,
+                qemu_version=running.qmp.version(),
             )
         finally:
             transport.close()
@@ -142,14 +142,11 @@ def _endpoints(spec: GuestSpec, keys: GuestKeys, work: Path) -> Endpoints:
     """
     ends = Endpoints(work / "console", spec.directory / "console.log", work / "qmp", work / "initramfs")
     try:
-        image = spec.initramfs.read_bytes()
-        plain = gzip.decompress(image) if image.startswith(b"\x1f\x8b") else image
+        plain = cpio.decompressed(spec.initramfs)
         ends.initramfs.write_bytes(cpio.concatenate(plain, cpio.overlay_cpio(keys.overlay)))
         ends.initramfs.chmod(0o600)
         spec.directory.mkdir(parents=True, exist_ok=True)
         ends.console_log.write_bytes(b"")
-    except gzip.BadGzipFile as error:
-        raise HostError(f"not a whole gzip file: {error}", where=str(spec.initramfs)) from error
     except OSError as error:
         raise disk_error(error, Path(error.filename or work)) from error
     if not spec.kernel.is_file():

@@ -39,6 +39,7 @@ class Guest:
         boot_seconds: float,
         ssh_seconds: float,
         slowness: float,
+        qemu_version: str,
     ) -> None:
         self.spec = spec
         self.console = console
@@ -46,6 +47,7 @@ class Guest:
         self.boot_seconds = boot_seconds
         self.ssh_seconds = ssh_seconds
         self.slowness = slowness
+        self.qemu_version = qemu_version
         self._watch = watch
         self._transport = transport
 

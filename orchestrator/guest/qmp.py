@@ -92,6 +92,16 @@ class Qmp:
             raise HostError(f"QEMU names no forwarded port in `info usernet`: {said.strip()!r}")
         return int(match[1])
 
+    def version(self) -> str:
+        """Return QEMU's version as its greeting says it, such as `7.2.22 (Debian ...)`; call once accepted."""
+        greeting = self._client.greeting
+        said = greeting.QMP.version if greeting else {}
+        numbers = said.get("qemu")
+        if not isinstance(numbers, dict):
+            return "unknown"
+        text = ".".join(str(numbers.get(part, "?")) for part in ("major", "minor", "micro"))
+        return f"{text} ({said['package']})" if said.get("package") else text
+
     def kvm_enabled(self) -> bool:
         """Return whether QEMU really runs the guest by KVM. Raises QmpError."""
         answer = self.execute("query-kvm")

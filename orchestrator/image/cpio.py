@@ -6,10 +6,17 @@ Format "newc": kernel documentation driver-api/early-userspace/buffer-format.rst
 
 from __future__ import annotations
 
+import gzip
 import stat
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from orchestrator.errors import HostError
+from orchestrator.records import disk_error
+
+_GZIP_MAGIC = b"\x1f\x8b"
 _ALIGN = 4
 _TRAILER = "TRAILER!!!"
 
@@ -99,6 +106,21 @@ def concatenate(*archives: bytes) -> bytes:
     init/initramfs.c looks for an uncompressed header only at such offsets and skips zeros between archives.
     """
     return b"".join(part + bytes(-len(part) % _ALIGN) for part in archives)
+
+
+def decompressed(initramfs: Path) -> bytes:
+    """Return the archive in `initramfs` without its compression.
+
+    Raises:
+        HostError: it cannot be read, or is cut short.
+    """
+    try:
+        data = initramfs.read_bytes()
+        return gzip.decompress(data) if data.startswith(_GZIP_MAGIC) else data
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise HostError(f"not a whole gzip file: {error}", where=str(initramfs)) from error
+    except OSError as error:
+        raise disk_error(error, initramfs) from error
 
 
 def _record(number: int, name: str, entry: Entry) -> bytes:

@@ -26,7 +26,7 @@ FLAGS = (
     "LOCALVERSION=",
 )
 BUILD_SECONDS = 3 * 3600.0
-_KEPT = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH")
+_KEPT = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "CCACHE_DISABLE")
 _ERROR = re.compile(r"(?i)\berror: |undefined reference|^ERROR: modpost|No rule to make target")
 _PROGRESS = re.compile(r"^\s+([A-Z][A-Z_0-9]*(?: \[M\])?)\s+(\S+)")
 

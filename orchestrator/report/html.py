@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -26,6 +27,12 @@ class _Link:
 
 def html(run: RunView) -> bytes:
     """Return the run as an HTML page (UTF-8)."""
+    page = _environment().get_template("index.html.j2").render(run=run, tally=run.tally(), others=_others())
+    return page.encode("utf-8", "replace")
+
+
+@cache
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("orchestrator.report", "templates"),
         autoescape=True,
@@ -37,8 +44,7 @@ def html(run: RunView) -> bytes:
     environment.globals.update(
         figures=figures, links=_links, stages=_stages, facts=_facts, splats=_splats, words=_words
     )
-    page = environment.get_template("index.html.j2").render(run=run, tally=run.tally(), others=_others(run))
-    return page.encode("utf-8", "replace")
+    return environment
 
 
 def _links(run: RunView, cell: CellView) -> list[_Link]:
@@ -46,7 +52,7 @@ def _links(run: RunView, cell: CellView) -> list[_Link]:
     return [_Link(name, quote(str(base / name))) for name in cell.files()]
 
 
-def _others(run: RunView) -> list[_Link]:
+def _others() -> list[_Link]:
     return [_Link(name, name) for name in ("junit.xml", "report.ktap", "plan.json", "metadata.json", "events.ndjson")]
 
 

@@ -8,12 +8,10 @@ Guests print what they like: carriage returns, NULs, ANSI sequences of firmware 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import IO
 
 MAX_LINE = 4096
 MAX_RAW = 4 * MAX_LINE
-CHUNK = 1 << 18
+CHUNK = 1 << 16
 
 # ECMA-48 control sequences, operating system commands (ended by BEL or ST), and two-byte escapes.
 _ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\-~])")
@@ -27,20 +25,19 @@ class LineReader:
     def __init__(self) -> None:
         self._rest = b""
 
-    def feed(self, chunk: bytes) -> list[str]:
-        """Return the lines that `chunk` completes, cleaned."""
+    def block(self, chunk: bytes) -> str | None:
+        """Return the lines that `chunk` completes, cleaned, as one text without the last newline; None: no line."""
         whole, newline, rest = chunk.rpartition(b"\n")
         if not newline:
             self._rest = (self._rest + chunk)[:MAX_RAW]
-            return []
-        block = self._rest + whole
-        self._rest = rest[:MAX_RAW]
-        return clean(block).split("\n")
+            return None
+        block, self._rest = self._rest + whole, rest[:MAX_RAW]
+        return clean(block)
 
-    def end(self) -> list[str]:
+    def end(self) -> str | None:
         """Return what is left: the last line, if it has no newline."""
         rest, self._rest = self._rest, b""
-        return clean(rest).split("\n") if rest else []
+        return clean(rest) if rest else None
 
 
 def clean(block: bytes) -> str:
@@ -61,11 +58,3 @@ def clean(block: bytes) -> str:
     if len(text) <= MAX_LINE:
         return text
     return "\n".join(line[:MAX_LINE] for line in text.split("\n"))
-
-
-def read_lines(stream: IO[bytes]) -> Iterator[str]:
-    """Yield the clean lines of a binary stream."""
-    reader = LineReader()
-    while chunk := stream.read(CHUNK):
-        yield from reader.feed(chunk)
-    yield from reader.end()

@@ -100,7 +100,7 @@ class Scanner:
 
     def feed(self, chunk: bytes) -> None:
         """Read some more of the console."""
-        self._take(self._reader.feed(chunk))
+        self._take(self._reader.block(chunk))
 
     def finish(self) -> Scan:
         """Read what is left and return everything found, in the order of the console."""
@@ -117,8 +117,15 @@ class Scanner:
             marks=tuple(self._seen),
         )
 
-    def _take(self, lines: list[str]) -> None:
-        for line in lines:
+    def _take(self, block: str | None) -> None:
+        if block is None:
+            return
+        # Most of a console is of no interest: a block without any needle is only counted.
+        if not self._open and self._stamped >= SLACK and not any(needle in block for needle in _LOOK_AT):
+            self._number += block.count("\n") + 1
+            self._previous = block[block.rfind("\n") + 1 :]
+            return
+        for line in block.split("\n"):
             self._number += 1
             if self._open or any(needle in line for needle in _LOOK_AT):
                 self._look(line)

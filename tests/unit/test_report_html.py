@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The HTML page: complete, self-contained, and safe whatever a guest printed."""
+
+from __future__ import annotations
+
+import html as escapes
+from html.parser import HTMLParser
+from pathlib import Path
+
+from orchestrator.report.html import html
+from orchestrator.report.view import view
+from orchestrator.splat.model import Standing
+from orchestrator.verdict.model import Fault, Outcome, Verdict
+from tests.fakes.rundir import FakeRun, every_ending, splat
+
+ATTACK = "</pre><script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>"
+
+
+class Elements(HTMLParser):
+    """Collects the tags and links of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("href", "src")]
+
+
+def test_every_cell_has_a_row_and_its_details(tmp_path: Path) -> None:
+    run = every_ending(tmp_path, "SIGINT")
+    page = html(view(run)).decode()
+    elements = Elements(page)
+    assert elements.tags.count("tr") == 1 + 9
+    assert page.count('<details class="cell"') == 9
+    assert "Interrupted: SIGINT" in page
+    assert "KVM took 31.0 s" in page
+    again = "guprace run configs/quick.yaml --only '6.1/arm64/debug/pin_vs_munmap' --seed 0x2a"
+    assert again in escapes.unescape(page)
+
+
+def test_links_lead_to_files_of_the_run_and_nowhere_else(tmp_path: Path) -> None:
+    run = every_ending(tmp_path)
+    links = [link for link in Elements(html(view(run)).decode()).links if not link.startswith("#")]
+    cells = [link for link in links if link.count("/") >= 4]
+    assert cells
+    assert all((run.root / link.replace("%2B", "+")).is_file() for link in cells)
+    assert not any("://" in link or link.startswith(("/", "..")) for link in links)
+
+
+def test_what_a_guest_printed_is_text_and_stays_text(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path)
+    run.add(
+        Verdict(Outcome.LOST, ATTACK, fault=Fault.KERNEL, last_lines=(ATTACK,)),
+        splats=(splat(Standing.NEW, ATTACK),),
+        files={"console.log": ATTACK.encode() + b"\x00\xff\x1b[31m", ATTACK.replace("/", "_"): b""},
+    )
+    page = html(view(run.done())).decode()
+    tags = set(Elements(page).tags)
+    assert not tags & {"script", "img", "iframe", "object", "link"}
+    assert "\x00" not in page
+    assert "\x1b" not in page
+
+
+def test_the_page_asks_for_nothing_from_outside(tmp_path: Path) -> None:
+    page = html(view(every_ending(tmp_path))).decode()
+    assert "default-src 'none'" in page
+    assert "@import" not in page
+    assert "url(" not in page

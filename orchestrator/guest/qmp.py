@@ -8,18 +8,21 @@ import concurrent.futures
 import contextlib
 import re
 import threading
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from qemu.qmp import ExecInterruptedError, ExecuteError, QMPClient, QMPError
+from qemu.qmp import EventListener, ExecInterruptedError, ExecuteError, Message, QMPClient, QMPError, Runstate
 
 from orchestrator.errors import HostError
 from orchestrator.guest.argv import GUEST_SSH_PORT
+from orchestrator.proc import Deadline
 
 T = TypeVar("T")
 
 ANSWER_SECONDS = 10.0
+POLL_SECONDS = 0.02
 _FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+" + str(GUEST_SSH_PORT) + r"\b")
 
 
@@ -40,8 +43,8 @@ class Qmp:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="guprace-qmp", daemon=True)
         self._thread.start()
-        self._watcher: concurrent.futures.Future[None] | None = None
-        self._accepting: concurrent.futures.Future[None] | None = None
+        # Noted in the filter: no event waits in a queue that nobody empties.
+        self._client.register_listener(EventListener("SHUTDOWN", self._note))
         self._submit(self._client.start_server(str(path))).result(ANSWER_SECONDS)
         self._accepting = self._submit(self._client.accept())
 
@@ -51,15 +54,12 @@ class Qmp:
         Raises:
             QmpError: what connected does not speak QMP.
         """
-        assert self._accepting is not None
         try:
             self._accepting.result(seconds)
         except concurrent.futures.TimeoutError:
             return False
         except (QMPError, OSError, EOFError) as error:
             raise QmpError(f"QMP handshake failed: {error}") from error
-        if self._watcher is None:
-            self._watcher = self._submit(self._watch())
         return True
 
     def execute(self, command: str, arguments: dict[str, object] | None = None) -> Any:
@@ -118,37 +118,31 @@ class Qmp:
             self.execute("quit")
 
     def finished(self, seconds: float) -> None:
-        """Wait up to `seconds` until QEMU closed the connection and its last event was read."""
-        if self._watcher is not None:
-            concurrent.futures.wait([self._watcher], seconds)
+        """Wait up to `seconds` until QEMU closed the connection, and so its last event was read."""
+        deadline = Deadline.after(seconds)
+        while self._client.runstate is Runstate.RUNNING and not deadline.expired:
+            time.sleep(POLL_SECONDS)
 
     def close(self) -> None:
         """Close connection, event loop and thread."""
-        for pending in (self._watcher, self._accepting):
-            if pending is not None:
-                pending.cancel()
-        with contextlib.suppress(QMPError, OSError, EOFError, concurrent.futures.TimeoutError):
-            self._submit(self._client.disconnect()).result(ANSWER_SECONDS)
+        with contextlib.suppress(concurrent.futures.TimeoutError):
+            self._submit(self._shut()).result(ANSWER_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(ANSWER_SECONDS)
         self._loop.close()
 
-    async def _watch(self) -> None:
-        with self._client.listener("SHUTDOWN") as events:
-            ended = asyncio.create_task(self._until_disconnected())
-            while True:
-                event = asyncio.create_task(events.get())
-                done, _ = await asyncio.wait({event, ended}, return_when=asyncio.FIRST_COMPLETED)
-                if event in done:
-                    data = event.result().get("data")
-                    self.shutdown_reason = str(data.get("reason", "")) if isinstance(data, dict) else ""
-                    continue
-                event.cancel()
-                return
+    def _note(self, event: Message) -> bool:
+        data = event.get("data")
+        self.shutdown_reason = str(data.get("reason", "")) if isinstance(data, dict) else ""
+        return False
 
-    async def _until_disconnected(self) -> None:
-        while self._client.runstate.name == "RUNNING":
-            await self._client.runstate_changed()
+    async def _shut(self) -> None:
+        with contextlib.suppress(QMPError, OSError, EOFError):
+            await self._client.disconnect()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     def _submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)

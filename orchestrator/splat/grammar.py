@@ -312,7 +312,8 @@ GRAMMARS: tuple[Grammar, ...] = (
     ),
     _of(_K.WARNING, "WARNING:", r"WARNING: CPU: \d+ PID: \d+ at \S+", "WARNING", eats=("WARNING:",)),
     _of(_K.WARNING, "WARNING:", r"WARNING: at \S+[:.]", "WARNING", eats=("WARNING:",)),
-    _of(_K.WARNING, "WARNING:", r"WARNING: \S+:\d+ at (?P<f>[\w.$]+)\+0x", "WARNING", Blame.HEADER),
+    # as 7.x says it: the condition, the place, the CPU behind
+    _of(_K.WARNING, "WARNING:", r"WARNING: (?:\[.{1,200}\] )?\S+:\d+ at (?:(?P<f>[A-Za-z_][\w.$]*)\+)?", "WARNING"),
     _of(
         _K.WARNING,
         "WARNING: kernel stack",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 _PREFIX = re.compile(
     r"""(?:<(?P<level>\d{1,4})>)?                    # console_msg_format=syslog, or dmesg -r
-        (?:.{0,80}?kernel:\s?)?                      # a syslog daemon's own prefix
+        (?:.{0,80}?(?:kernel|login):\s?)?              # a syslog daemon's own prefix, or a getty's
         \s?(?P<stamp>\[\s{0,9}\d{1,9}\.\d{1,9}\])    # CONFIG_PRINTK_TIME
         (?:\s?[\[(]\s{0,9}(?P<caller>[TC]\d+)[\])])? # CONFIG_PRINTK_CALLER
         [ ]?""",

@@ -81,8 +81,9 @@ class Splat:
 class Scan:
     """What a whole console gave: at most so many reports, one per title; `omitted` counts the titles beyond.
 
-    `dropped` counts printk messages that the console says it lost; `lines` the lines read; `boots` the kernels that
-    announced themselves (2: the guest rebooted); `marks` those of the run's own marks that were seen.
+    `dropped` counts printk messages that the console says it lost (with marks: since the first one); `lines` the
+    lines read; `boots` the kernels that announced themselves (2: the guest rebooted); `marks` those of the run's own
+    marks that were seen.
     """
 
     splats: tuple[Splat, ...]

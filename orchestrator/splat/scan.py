@@ -153,7 +153,8 @@ class Scanner:
     def _notice(self, message: Message) -> bool:
         text = message.text
         if found := _DROPPED.search(text):
-            self._dropped += int(found[1] or found[2])
+            if self._phase is not Phase.BOOT:
+                self._dropped += int(found[1] or found[2])
             return True
         if found := _MARK.match(text):
             self._mark(found[1], found[2])
@@ -268,6 +269,15 @@ def scan(source: Path | IO[bytes], marks: Marks | None = None) -> Scan:
 def between(path: Path, marks: Marks) -> tuple[Splat, ...]:
     """Return only the reports that began between the marks. Raises OSError."""
     return tuple(splat for splat in scan(path, marks).splats if splat.phase is Phase.RACE)
+
+
+def blindness(found: Scan) -> str:
+    """Say why a console scanned with marks cannot be trusted; empty when it can.
+
+    A mark is a line of level 4 as KCSAN's stacks are: where it shows, they would have shown.
+    """
+    missing = [which for which in ("begin", "end") if which not in found.marks]
+    return f"the {' and the '.join(missing)} mark did not come out of the console" if missing else ""
 
 
 def titles(splats: Iterable[Splat]) -> frozenset[str]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from orchestrator.splat.lines import MAX_LINE, LineReader
 from orchestrator.splat.message import parse
 from orchestrator.splat.model import Phase, Scan, SplatKind
-from orchestrator.splat.scan import MAX_SPLATS, Marks, Scanner, between, scan
+from orchestrator.splat.scan import MAX_SPLATS, Marks, Scanner, between, blindness, scan
 
 DATA = Path(__file__).parents[1] / "data" / "splat"
 REAL = (DATA / "x86_64-6.1-kcsan-pin_vs_munmap.log").read_bytes()
@@ -118,7 +118,7 @@ MANGLED = [
     lambda b: b.replace(b"[   41", b"<4>[   41"),
     lambda b: b"\x1bc\x1b[?7l\x1b[2J\x1b[0mSeaBIOS\r\nBooting from ROM..\x00\xff\r\n" + b,
     lambda b: b.replace(b"\n", b"\n\0", 3),
-    lambda b: b"guest login: " + b"\n" + b,
+    lambda b: b"guest login: " + b,
 ]
 
 
@@ -183,6 +183,8 @@ def test_text_that_merely_quotes_a_report_is_none(text: str) -> None:
         ("rcu: INFO: rcu_sched self-detected stall on CPU", "INFO: rcu detected stall"),
         ("INFO: task khugepaged:31 blocked for more than 120 seconds.", "INFO: task hung"),
         ("WARNING: suspicious RCU usage", "WARNING: suspicious RCU usage"),
+        ("WARNING: mm/gup.c:77 at try_grab_folio+0x1/0x2, CPU#0: x/99", "WARNING in try_grab_folio"),
+        ("WARNING: [nr <= 0] mm/gup.c:77 at 0x0, CPU#0: x/99", "WARNING"),
         ("WARNING: possible circular locking dependency detected", "possible deadlock"),
         ("BUG: sleeping function called from invalid context at mm/gup.c:1", "BUG: sleeping function called"),
     ],
@@ -253,6 +255,18 @@ def test_a_mark_is_the_line_that_the_scanner_looks_for() -> None:
 def test_dropped_messages_and_second_boots_are_counted() -> None:
     text = "** 17 printk messages dropped **\n" + stamped("Linux version 6.1.0 (x) #1") * 2
     assert (of(text).dropped, of(text).boots) == (17, 2)
+
+
+def test_messages_dropped_during_boot_are_not_held_against_the_race() -> None:
+    lost = "** 17 printk messages dropped **\n"
+    text = lost + stamped(Marks.line("begin", "0b5e")) + lost.replace("17", "3")
+    assert of(text, Marks("0b5e", "e4d0")).dropped == 3
+
+
+def test_a_console_on_which_a_mark_never_showed_is_blind() -> None:
+    assert blindness(of(REAL, REAL_MARKS)) == ""
+    assert "the end mark" in blindness(of(REAL, Marks("0123abcd", "f00d")))
+    assert "the begin and the end mark" in blindness(of("", REAL_MARKS))
 
 
 def test_a_flood_of_titles_is_bounded_and_counted() -> None:

@@ -75,6 +75,7 @@ def boot(spec: GuestSpec, *, stop: Stop, environ: Mapping[str, str] | None = Non
         RunInterruptedError: somebody asked to stop.
     """
     env = dict(os.environ if environ is None else environ)
+    _quiet_libraries()
     _warn_of_vcpus(spec)
     keys = fresh_keys()
     with _work_directory(env) as work, _running(spec, keys, work, stop, env) as running:
@@ -165,7 +166,7 @@ def _meet_monitor(running: _Running, spec: GuestSpec) -> None:
         if spec.accel.accel is Accel.KVM and not running.qmp.kvm_enabled():
             raise HostError("QEMU does not run the guest by KVM, although told to", hint="use `accel: tcg`")
     except QmpError as error:
-        running.watch.check()
+        running.watch.check_for(DRAIN_SECONDS)
         raise HostError(f"QEMU's monitor: {error}") from error
 
 
@@ -201,6 +202,12 @@ def _log_in(running: _Running, keys: GuestKeys, deadline: Deadline) -> paramiko.
         if deadline.expired:
             raise running.watch.unresponsive(f"no SSH login in {deadline.seconds:.0f} s ({last})")
         running.watch.pause()
+
+
+def _quiet_libraries() -> None:
+    """Let the libraries be silent about what they also raise, and we report with its cause."""
+    for name in ("paramiko", "qemu.qmp"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _warn_of_vcpus(spec: GuestSpec) -> None:

@@ -50,6 +50,7 @@ class Console(_BytesSpawn):
         self._pending = b""
         self._ended = False
         self._closing = threading.Event()
+        self._gone = threading.Event()
         self._thread = threading.Thread(target=self._drain, name="guprace-console", daemon=True)
         self._thread.start()
 
@@ -90,7 +91,8 @@ class Console(_BytesSpawn):
         self.buffer = self.buffer[-SEARCH_WINDOW:]
 
     def drained(self, seconds: float) -> bool:
-        """Wait until QEMU closed the console and everything was scanned; False if it did not in `seconds`."""
+        """Wait until everything of a QEMU that is gone was scanned; False if that took longer than `seconds`."""
+        self._gone.set()
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
@@ -114,11 +116,17 @@ class Console(_BytesSpawn):
 
     def _accept(self) -> socket.socket | None:
         while not self._closing.is_set():
-            with contextlib.suppress(TimeoutError):
+            # Asked before the look: QEMU may have connected, written and died since the last one.
+            gone = self._gone.is_set()
+            try:
                 peer, _ = self._listener.accept()
-                peer.settimeout(POLL_SECONDS)
-                self._peer = peer
-                return peer
+            except TimeoutError:
+                if gone:
+                    return None
+                continue
+            peer.settimeout(POLL_SECONDS)
+            self._peer = peer
+            return peer
         return None
 
     def _copy(self, peer: socket.socket) -> None:

@@ -12,9 +12,9 @@ import paramiko
 
 from orchestrator.errors import HostError
 from orchestrator.guest.console import Console
-from orchestrator.guest.model import CommandResult, GuestLostError, GuestSpec, LostReason
+from orchestrator.guest.model import CommandResult, GuestSpec, LostReason
 from orchestrator.guest.shell import interact
-from orchestrator.guest.ssh import SSH_ERRORS, SshTimeoutError, put_file, run_command
+from orchestrator.guest.ssh import SSH_ERRORS, SshTimeoutError, open_sftp, put_file, run_command
 from orchestrator.guest.watch import DRAIN_SECONDS, Watch
 from orchestrator.proc import Deadline
 
@@ -50,6 +50,7 @@ class Guest:
         self.qemu_version = qemu_version
         self._watch = watch
         self._transport = transport
+        self._sftp: paramiko.SFTPClient | None = None
 
     def check(self) -> None:
         """Raise GuestLostError with the reason and the last console lines if the guest is lost.
@@ -81,12 +82,12 @@ class Guest:
         """
         if not local.is_file():
             raise HostError("no such file to copy into the guest", where=str(local))
-        with self._sftp(f"copying {local.name} in") as sftp:
+        with self._transfer(f"copying {local.name} in") as sftp:
             put_file(sftp, local, remote, mode)
 
     def get(self, remote: str, local: Path) -> None:
         """Copy a file out of the guest. Raises as `put`."""
-        with self._sftp(f"copying {remote} out") as sftp:
+        with self._transfer(f"copying {remote} out") as sftp:
             sftp.get(remote, str(local))
 
     def kmsg(self, text: str) -> None:
@@ -99,37 +100,21 @@ class Guest:
         with self._guarded("the interactive shell"):
             return interact(self._transport, self.check)
 
-    def wait_lost(self, seconds: float) -> GuestLostError | None:
-        """Wait up to `seconds` for a loss that is under way (a panic still printing), and return it."""
-        deadline = Deadline.after(seconds)
-        while True:
-            try:
-                self.check()
-            except GuestLostError as loss:
-                return loss
-            if deadline.expired:
-                return None
-            self._watch.pause()
-
     @contextlib.contextmanager
-    def _sftp(self, what: str) -> Iterator[paramiko.SFTPClient]:
+    def _transfer(self, what: str) -> Iterator[paramiko.SFTPClient]:
         with self._guarded(what):
-            client = paramiko.SFTPClient.from_transport(self._transport)
-            if client is None:
-                raise EOFError("the guest opened no SFTP channel")
-            with client:
-                channel = client.get_channel()
-                if channel is not None:
-                    channel.settimeout(TRANSFER_SECONDS * self.slowness)
-                try:
-                    yield client
-                except TimeoutError as error:
-                    raise SshTimeoutError(f"{what}: no answer in {TRANSFER_SECONDS * self.slowness:.0f} s") from error
-                except OSError as error:
-                    # An SFTP status, such as "No such file": the connection itself is fine.
-                    if self._transport.is_active():
-                        raise HostError(f"{what}: {error}", where="guest") from error
-                    raise
+            # One SFTP session for the guest's life: a new one costs half a second under TCG, and dropbear 2022.83
+            # may close the channel that is opened right behind the end of another one's server.
+            self._sftp = self._sftp or open_sftp(self._transport, TRANSFER_SECONDS * self.slowness)
+            try:
+                yield self._sftp
+            except TimeoutError as error:
+                raise SshTimeoutError(f"{what}: no answer in {TRANSFER_SECONDS * self.slowness:.0f} s") from error
+            except OSError as error:
+                # An SFTP status, such as "No such file": the connection itself is fine.
+                if self._transport.is_active():
+                    raise HostError(f"{what}: {error}", where="guest") from error
+                raise
 
     @contextlib.contextmanager
     def _guarded(self, what: str) -> Iterator[None]:
@@ -139,9 +124,7 @@ class Guest:
         except SshTimeoutError as error:
             raise self._watch.unresponsive(str(error)) from error
         except SSH_ERRORS as error:
-            # The connection breaks a moment before QEMU's end or a panic can be seen.
-            if loss := self.wait_lost(DRAIN_SECONDS):
-                raise loss from error
+            self._watch.check_for(DRAIN_SECONDS)
             detail = f"SSH broke while {what}: {error or type(error).__name__}"
             raise self._watch.lost(LostReason.SILENT, detail) from error
 

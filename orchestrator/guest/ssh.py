@@ -19,6 +19,7 @@ POLL_SECONDS = 0.02
 CHUNK_BYTES = 65536
 OUTPUT_BYTES = 16 * 1024 * 1024
 CONNECT_SECONDS = 5.0
+OPEN_TRIES = 3
 
 Check = Callable[[], None]
 # What paramiko and sockets raise when the other side is gone or talks nonsense.
@@ -101,7 +102,7 @@ def run_command(
         Whatever `check` raises.
     """
     started = time.monotonic()
-    with transport.open_session(timeout=max(1.0, deadline.remaining)) as channel:
+    with open_channel(transport, deadline) as channel:
         channel.settimeout(max(1.0, deadline.remaining))
         channel.exec_command(shell_line(command))
         out, err = _Sink(OUTPUT_BYTES, on_line), _Sink(OUTPUT_BYTES, None)
@@ -120,6 +121,29 @@ def run_command(
             raise EOFError("SSH connection closed by the guest")
         status = channel.recv_exit_status()
     return CommandResult(status, out.text(), err.text(), time.monotonic() - started)
+
+
+def open_channel(transport: paramiko.Transport, deadline: Deadline) -> paramiko.Channel:
+    """Open a session channel; tried again if the server closes it at once, since nothing has run in it.
+
+    Raises:
+        paramiko.SSHException, EOFError, OSError: the server opens none, or is gone.
+    """
+    for _ in range(OPEN_TRIES - 1):
+        try:
+            return transport.open_session(timeout=max(1.0, deadline.remaining))
+        except paramiko.SSHException:
+            if deadline.expired or not transport.is_active():
+                raise
+    return transport.open_session(timeout=max(1.0, deadline.remaining))
+
+
+def open_sftp(transport: paramiko.Transport, seconds: float) -> paramiko.SFTPClient:
+    """Start the guest's SFTP server; each of its answers may take `seconds`. Raises as `open_channel`."""
+    channel = open_channel(transport, Deadline.after(seconds))
+    channel.settimeout(seconds)
+    channel.invoke_subsystem("sftp")
+    return paramiko.SFTPClient(channel)
 
 
 def put_file(sftp: paramiko.SFTPClient, local: Path, remote: str, mode: int) -> None:

@@ -13,7 +13,7 @@ from orchestrator.guest.console import Console
 from orchestrator.guest.model import GuestLostError, LostReason
 from orchestrator.guest.qmp import Qmp
 from orchestrator.guest.scanner import ConsoleScanner
-from orchestrator.proc import Stop
+from orchestrator.proc import Deadline, Stop
 
 POLL_SECONDS = 0.1
 # After a panic the kernel still prints its end mark and resets, which ends QEMU.
@@ -62,6 +62,15 @@ class Watch:
             self._look()
             if self._loss:
                 raise self._loss.again()
+
+    def check_for(self, seconds: float) -> None:
+        """Check until `seconds` have passed: a connection breaks a moment before the cause can be seen."""
+        deadline = Deadline.after(seconds)
+        while True:
+            self.check()
+            if deadline.expired:
+                return
+            self.pause()
 
     def pause(self) -> None:
         """Wait a moment between two looks; RunInterruptedError if the user stops."""

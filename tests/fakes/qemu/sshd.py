@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The fake guest's SSH server: paramiko, with the very keys that guprace put into the initramfs."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import threading
+from pathlib import Path
+
+import paramiko
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
+from paramiko.sftp import SFTP_OK
+
+from tests.fakes.qemu.answers import answer
+from tests.fakes.qemu.guest import FakeGuest
+
+HOST_KEY = "etc/dropbear/host_key"
+AUTHORIZED_KEYS = "root/.ssh/authorized_keys"
+
+
+def archive_files(data: bytes) -> dict[str, bytes]:
+    """Return the files of concatenated, uncompressed newc archives by path; later ones win."""
+    files: dict[str, bytes] = {}
+    at = 0
+    while (at := data.find(b"070701", at)) >= 0:
+        size, name_size = int(data[at + 54 : at + 62], 16), int(data[at + 94 : at + 102], 16)
+        body = (at + 110 + name_size + 3) & ~3
+        files[data[at + 110 : at + 110 + name_size - 1].decode()] = data[body : body + size]
+        at = (body + size + 3) & ~3
+    return files
+
+
+def host_key(dropbear: bytes) -> paramiko.PKey:
+    """Read a host key in dropbear's format."""
+    assert dropbear.startswith(b"\0\0\0\x0bssh-ed25519\0\0\0\x40"), "no ed25519 key in dropbear's format"
+    key = Ed25519PrivateKey.from_private_bytes(dropbear[19:51])
+    assert key.public_key().public_bytes_raw() == dropbear[51:83], "the key's halves do not fit"
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+    return paramiko.Ed25519Key(file_obj=io.StringIO(pem))
+
+
+class FakeSshd:
+    """Serves root's login with the authorized key: commands by the answers table, SFTP into `root`."""
+
+    def __init__(self, guest: FakeGuest, root: Path) -> None:
+        files = archive_files(guest.options.initramfs.read_bytes())
+        self.guest = guest
+        self.root = root
+        self.raced: list[float] = []
+        self.authorized = files[AUTHORIZED_KEYS].split()[1].decode()
+        self._key = host_key(files[HOST_KEY])
+        if guest.does("wrong-host-key"):
+            self._key = paramiko.ECDSAKey.generate()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+
+    def uploaded(self, path: str) -> bool:
+        """Whether SFTP brought this file."""
+        return (self.root / path.lstrip("/")).is_file()
+
+    def serve(self) -> None:
+        """Accept connections for ever, in a thread."""
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            peer, _ = self._listener.accept()
+            transport = paramiko.Transport(peer)
+            transport.add_server_key(self._key)
+            transport.set_subsystem_handler("sftp", paramiko.SFTPServer, _Files, self.root)
+            threading.Thread(target=self._session, args=(transport,), daemon=True).start()
+
+    def _session(self, transport: paramiko.Transport) -> None:
+        try:
+            transport.start_server(server=_Server(self))
+        except (paramiko.SSHException, EOFError, OSError):
+            transport.close()
+            return
+        channels = []
+        while transport.is_active():
+            # Channels close when nobody refers to them.
+            channels.append(transport.accept(1.0))
+
+
+class _Server(paramiko.ServerInterface):
+    def __init__(self, sshd: FakeSshd) -> None:
+        self._sshd = sshd
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        good = username == "root" and key.get_base64() == self._sshd.authorized
+        return AUTH_SUCCESSFUL if good else AUTH_FAILED
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey"
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        return OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        threading.Thread(target=self._run, args=(channel, command.decode(errors="replace")), daemon=True).start()
+        return True
+
+    def check_channel_pty_request(self, *args: object) -> bool:
+        return True
+
+    def check_channel_window_change_request(self, *args: object) -> bool:
+        return True
+
+    def check_channel_shell_request(self, channel: paramiko.Channel) -> bool:
+        threading.Thread(target=self._shell, args=(channel,), daemon=True).start()
+        return True
+
+    def _run(self, channel: paramiko.Channel, command: str) -> None:
+        guest = self._sshd.guest
+        if guest.silent.is_set():
+            return
+        status = answer(
+            guest,
+            command,
+            lambda text: channel.sendall(text.encode(errors="surrogateescape")),
+            lambda text: channel.sendall_stderr(text.encode()),
+            self._sshd.raced,
+            self._sshd.uploaded,
+        )
+        channel.send_exit_status(status)
+        channel.close()
+
+    def _shell(self, channel: paramiko.Channel) -> None:
+        channel.sendall(b"guprace:~# ")
+        typed = b""
+        while not typed.endswith((b"exit\r", b"exit\n", b"\x04")):
+            data = channel.recv(1024)
+            if not data:
+                break
+            typed += data
+            channel.sendall(data)
+        channel.send_exit_status(0)
+        channel.close()
+
+
+class _Files(paramiko.SFTPServerInterface):
+    def __init__(self, server: paramiko.ServerInterface, root: Path) -> None:
+        super().__init__(server)
+        self._root = root
+
+    def _real(self, path: str) -> Path:
+        return self._root / os.path.normpath("/" + path).lstrip("/")
+
+    def open(self, path: str, flags: int, attr: paramiko.SFTPAttributes) -> paramiko.SFTPHandle | int:
+        real = self._real(path)
+        try:
+            mode = {os.O_RDONLY: "rb", os.O_WRONLY: "wb", os.O_RDWR: "r+b"}[flags & os.O_ACCMODE]
+            stream = real.open(mode)
+        except OSError as error:
+            return paramiko.SFTPServer.convert_errno(error.errno or 0)
+        handle = paramiko.SFTPHandle(flags)
+        # paramiko's handle reads and writes whatever is set here (sftp_handle.py).
+        vars(handle).update(readfile=stream, writefile=stream)
+        return handle
+
+    def stat(self, path: str) -> paramiko.SFTPAttributes | int:
+        try:
+            return paramiko.SFTPAttributes.from_stat(self._real(path).stat())
+        except OSError as error:
+            return paramiko.SFTPServer.convert_errno(error.errno or 0)
+
+    lstat = stat
+
+    def chattr(self, path: str, attr: paramiko.SFTPAttributes) -> int:
+        self._real(path).chmod(attr.st_mode or 0o644)
+        return SFTP_OK
+
+    def mkdir(self, path: str, attr: paramiko.SFTPAttributes) -> int:
+        self._real(path).mkdir(exist_ok=True)
+        return SFTP_OK

@@ -11,14 +11,13 @@
 
 #include "vehicle.h"
 
-/* Arm the counter. False, with a diagnostic that says why, where it cannot be had. */
-bool backoff_arm(void);
-void backoff_disarm(void);
+/* Arm the counter; says in a diagnostic why where it cannot be had. Needs kprobe_init(). */
+void backoff_arm(void);
 
-/* Start to count for a vehicle. False, with a diagnostic, when its unpins cannot be told apart. */
+/* Start to count for a vehicle. False, with a diagnostic, where that would not be exact. */
 bool backoff_begin(struct vehicle *v);
 
-/* The back-offs since backoff_begin(), after `unpins` pages were unpinned. */
-uint64_t backoff_end(uint64_t unpins);
+/* The back-offs since backoff_begin(). */
+uint64_t backoff_end(const struct vehicle *v);
 
 #endif

@@ -16,8 +16,10 @@
 #include "backoff.h"
 #include "check.h"
 #include "clock.h"
+#include "kprobe.h"
 #include "ktap.h"
 #include "scenario.h"
+#include "stretch.h"
 
 #define EXIT_SKIP		4
 #define EXIT_USAGE		2
@@ -27,6 +29,7 @@
 struct options {
 	double seconds;
 	uint64_t seed;
+	bool stretch;
 };
 
 struct tally {
@@ -41,6 +44,7 @@ static void usage(FILE *to)
 		"%s: %s\n\n"
 		"  --seconds N  time to race, shared by the subtests (default 10)\n"
 		"  --seed S     decimal or 0x...; printed as `# param seed`, gives the same delays again\n"
+		"  --no-stretch leave GUP-fast's window as short as it is (see lib/stretch.c)\n"
 		"  --list       print the names of the subtests\n"
 		"  --help       print this\n\n"
 		"KTAP on standard output. Exit status: 0 pass, 1 fail or bail out, 2 usage, 4 skip.\n"
@@ -94,11 +98,12 @@ static struct options parse_options(int argc, char **argv)
 	static const struct option known[] = {
 		{ "seconds", required_argument, NULL, 's' },
 		{ "seed", required_argument, NULL, 'S' },
+		{ "no-stretch", no_argument, NULL, 'n' },
 		{ "list", no_argument, NULL, 'l' },
 		{ "help", no_argument, NULL, 'h' },
 		{ }
 	};
-	struct options options = { .seconds = 10, .seed = fresh_seed() };
+	struct options options = { .seconds = 10, .seed = fresh_seed(), .stretch = true };
 	int c;
 
 	while ((c = getopt_long(argc, argv, "h", known, NULL)) != -1) {
@@ -108,6 +113,9 @@ static struct options parse_options(int argc, char **argv)
 			break;
 		case 'S':
 			options.seed = parse_seed(optarg);
+			break;
+		case 'n':
+			options.stretch = false;
 			break;
 		case 'l':
 			for (const struct subtest *t = scenario.subtests; t->name; t++)
@@ -136,7 +144,7 @@ static void die_by_signal(int sig)
 	else
 		(void)!write(STDOUT_FILENO, stop, sizeof(stop) - 1);
 	/* Made of system calls and snprintf of integers and strings: good enough on the way out. */
-	backoff_disarm();
+	kprobe_exit();
 	_exit(1);
 }
 
@@ -167,33 +175,30 @@ static bool choose_cpus(int cpu[2])
 	return found == 2;
 }
 
-static uint64_t counted(const struct race *race, const char *name)
+static void race_run(struct race *race, uint64_t budget_ns, bool stretch)
 {
-	for (unsigned int i = 0; i < race->counters; i++) {
-		if (!strcmp(race->counter[i].name, name))
-			return race->counter[i].value;
-	}
-	return 0;
-}
+	bool counting;
 
-static void race_run(struct race *race, uint64_t budget_ns)
-{
-	bool counting = backoff_begin(&race->vehicle);
-
+	if (stretch)
+		stretch_window(&race->vehicle);
+	counting = backoff_begin(&race->vehicle);
 	race->start_ns = now_ns();
 	race->deadline_ns = race->start_ns + budget_ns;
 	race->subtest->run(race);
 	race_count(race, "race_ms", (now_ns() - race->start_ns) / NSEC_PER_MSEC);
 	if (counting)
-		race_count(race, "backoffs", backoff_end(counted(race, "pins")));
+		race_count(race, "backoffs", backoff_end(&race->vehicle));
 	for (unsigned int i = 0; i < race->counters; i++)
 		ktap_counter(race->subtest->name, race->counter[i].name, race->counter[i].value);
 }
 
-static enum ending run_subtest(const struct subtest *subtest, uint64_t seed, uint64_t budget_ns,
-			       char *detail, size_t size)
+static enum ending run_subtest(const struct subtest *subtest, const struct options *options,
+			       uint64_t budget_ns, char *detail, size_t size)
 {
-	struct race race = { .subtest = subtest, .seed = seed };
+	struct race race = {
+		.subtest = subtest,
+		.seed = mix64(options->seed + (subtest - scenario.subtests)),
+	};
 
 	if (!choose_cpus(race.cpu)) {
 		snprintf(detail, size, "needs two CPUs");
@@ -201,7 +206,7 @@ static enum ending run_subtest(const struct subtest *subtest, uint64_t seed, uin
 	}
 	if (vehicle_open(&race.vehicle, subtest->vehicle, detail, size))
 		return ENDING_SKIP;
-	race_run(&race, budget_ns);
+	race_run(&race, budget_ns, options->stretch);
 	race.vehicle.ops->close(&race.vehicle);
 	if (!race.hits)
 		return ENDING_PASS;
@@ -220,8 +225,8 @@ static struct tally run_subtests(unsigned int tests, const struct options *optio
 		enum ending ending;
 
 		began = now_ns();
-		ending = run_subtest(&scenario.subtests[i], mix64(options->seed + i),
-				     left_ns / (tests - i), detail, sizeof(detail));
+		ending = run_subtest(&scenario.subtests[i], options, left_ns / (tests - i), detail,
+				     sizeof(detail));
 		ktap_result(i + 1, scenario.subtests[i].name, ending, detail);
 		tally.pass += ending == ENDING_PASS;
 		tally.fail += ending == ENDING_FAIL;
@@ -245,6 +250,20 @@ static void print_header(const struct options *options)
 		ktap_floor(f->counter, f->least);
 }
 
+/* Without kprobes the race goes on, with a shorter window and less evidence. */
+static void arm_kprobes(struct options *options)
+{
+	char why[192];
+
+	broken_cleanup(kprobe_exit);
+	if (kprobe_init(why, sizeof(why))) {
+		backoff_arm();
+		return;
+	}
+	ktap_diag("backoffs not counted, window not stretched: %s", why);
+	options->stretch = false;
+}
+
 int main(int argc, char **argv)
 {
 	struct options options = parse_options(argc, argv);
@@ -255,11 +274,10 @@ int main(int argc, char **argv)
 		tests++;
 	print_header(&options);
 	ktap_plan(tests);
-	broken_cleanup(backoff_disarm);
 	catch_signals(options.seconds);
-	(void)backoff_arm();
+	arm_kprobes(&options);
 	tally = run_subtests(tests, &options);
-	backoff_disarm();
+	kprobe_exit();
 	ktap_totals(tally.pass, tally.fail, tally.skip);
 	if (tally.fail)
 		return EXIT_FAILURE;

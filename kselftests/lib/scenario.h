@@ -13,8 +13,10 @@
 #include "rng.h"
 #include "vehicle.h"
 
+#ifndef RACE_HITS_MAX
 #define RACE_HITS_MAX		20
-#define RACE_COUNTERS_MAX	12
+#endif
+#define RACE_COUNTERS_MAX	16
 
 struct counter {
 	const char *name;
@@ -71,7 +73,7 @@ bool race_in_time(struct race *race);
 void race_hit(struct race *race, const char *oracle, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Set a counter of the subtest. `pins` must be among them: it is what was unpinned. */
+/* Set a counter of the subtest. */
 void race_count(struct race *race, const char *name, uint64_t value);
 
 /* Run one function on each of the race's two vCPUs, started together, until both return. */

@@ -8,17 +8,22 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "stamp.h"
 
-#define VEHICLE_PINS_MAX	16	/* pins held at once; a pipe's default capacity */
+#define VEHICLE_PINS_MAX	64	/* pins held at once */
 
 struct vehicle {
 	const char *name;
 	const struct vehicle_ops *ops;
 	unsigned int held;		/* pins */
+	uint64_t unpinned;		/* pins dropped so far */
 	unsigned int capacity;		/* pins that fit, at most VEHICLE_PINS_MAX */
 	int fd[2];
+	size_t page;			/* bytes */
+	unsigned int segment_pages;	/* of one walk of the last call */
+	ssize_t bytes;			/* in the pipe */
 };
 
 struct vehicle_ops {
@@ -26,11 +31,12 @@ struct vehicle_ops {
 	/* 0, or -1 with the reason why this vehicle does not run here. */
 	int (*open)(struct vehicle *v, char *why, size_t size);
 	/*
-	 * The window: pin the page at @addr @times times in one system call. Returns the pins
-	 * taken; when none was, -errno.
+	 * The window: pin @pages pages from @addr on by one walk, @times times over in one system
+	 * call; pages * times is at most the capacity. Returns the pins taken, in order, with
+	 * nothing behind the first that failed; when none was, -errno.
 	 */
-	int (*pin)(struct vehicle *v, void *addr, unsigned int times);
-	/* Read the stamps through the pins held; some vehicles drop them by it. */
+	int (*pin)(struct vehicle *v, void *addr, unsigned int pages, unsigned int times);
+	/* Read a stamp through each pin held; some vehicles drop them by it. */
 	void (*read)(struct vehicle *v, struct stamp *stamps);
 	void (*unpin)(struct vehicle *v);
 	void (*close)(struct vehicle *v);

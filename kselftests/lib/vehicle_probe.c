@@ -13,11 +13,12 @@
 
 #define PROBE_PATH	"/dev/" GUPRACE_PROBE_DEVICE
 
-static int probe_pin(struct vehicle *v, void *addr, unsigned int times, unsigned int flags)
+static int probe_pin(struct vehicle *v, void *addr, unsigned int pages, unsigned int times,
+		     unsigned int flags)
 {
 	struct guprace_probe_pin pin = {
 		.addr = (unsigned long)addr,
-		.nr_pages = 1,
+		.nr_pages = pages,
 		.times = times,
 		.flags = flags,
 	};
@@ -29,14 +30,14 @@ static int probe_pin(struct vehicle *v, void *addr, unsigned int times, unsigned
 	return got;
 }
 
-static int probe_pin_rw(struct vehicle *v, void *addr, unsigned int times)
+static int probe_pin_rw(struct vehicle *v, void *addr, unsigned int pages, unsigned int times)
 {
-	return probe_pin(v, addr, times, GUPRACE_PIN_WRITE);
+	return probe_pin(v, addr, pages, times, GUPRACE_PIN_WRITE);
 }
 
-static int probe_pin_ro(struct vehicle *v, void *addr, unsigned int times)
+static int probe_pin_ro(struct vehicle *v, void *addr, unsigned int pages, unsigned int times)
 {
-	return probe_pin(v, addr, times, 0);
+	return probe_pin(v, addr, pages, times, 0);
 }
 
 static void probe_read(struct vehicle *v, struct stamp *stamps)
@@ -57,6 +58,7 @@ static void probe_unpin(struct vehicle *v)
 
 	if (dropped != (int)v->held)
 		broken("ioctl(GUPRACE_PROBE_UNPIN): %u pins held, %d dropped", v->held, dropped);
+	v->unpinned += v->held;
 	v->held = 0;
 }
 

@@ -17,33 +17,39 @@
  * On arm64 (broadcast TLBI) nothing in munmap waits for A. On x86 without paravirtual flush or
  * INVLPGB the flush is an IPI, held back until A's walk with interrupts off is over: silent there.
  *
- * Actors run free: A takes a batch of pins in one system call whenever the target is mapped, B goes
- * round with a random delay between mapping and unmapping. The target is one page, since each page
- * of an unmap costs a TLBI, which stops all vCPUs under TCG.
+ * Mode: B follows A. A pins as fast as it can, several walks over the target in one system call,
+ * whenever the target is mapped. B waits until A has begun the pin of this generation, then for a
+ * random part of the time that a quiet pin call takes, and unmaps. Neither waits for the other's
+ * end. The window between A's two steps is stretched where kprobes allow (lib/stretch.c).
  *
  * Oracle, linearizability. B publishes, in this order, round by round:
  *
- *   mapping = g, mmap, stamp the page, stamped = g, unmapping = g, munmap, unmapped = g
+ *   mapping = g, mmap, stamp the pages, stamped = g, unmapping = g, munmap, unmapped = g
  *
  * A pin call that saw `unmapped` = u before and `mapping` = m after may give any generation of
  * (u, m] of the target; a page not stamped yet only if m > `stamped` before. Anything else is a hit:
- *   foreign_stamp     the page belongs to another mapping
+ *   foreign_stamp     the page belongs to another mapping, or elsewhere in this one
  *   wrong_generation  the page left the address before the call, or came to it after
  *   bad_stamp         no stamp though every mapping of that window was stamped before the call
  *   refused           -EFAULT though the target was mapped throughout
+ * A page without a stamp may also be the zero page of a read-only FOLL_GET from before B's first
+ * write: legal, and within the rule, since the stamp is that first write.
  *
  * Counters:
- *   trials     valid trials: pin calls that an unmap of the target overlapped, that is, at whose end
- *              more unmaps had begun than had been completed at its start; less `preempted`
- *   preempted  such calls that took more than 20 times the median of the first 64 of them
- *   calls      pin system calls
- *   pins       pages pinned, each read and judged
- *   refusals   calls that found the target unmapped (-EFAULT)
- *   unmaps     munmap calls on the target
- *   backoffs   references that GUP-fast took and gave back (lib/backoff.c)
+ *   trials       valid trials: pin calls that an unmap of the target overlapped, that is, at whose
+ *                end more unmaps had begun than had been completed at its start; less `preempted`
+ *   preempted    such calls that took more than 20 times the median of the first 64 of them
+ *   calls        pin system calls
+ *   pins         pages pinned, each read and judged
+ *   refusals     calls that found the target unmapped (-EFAULT)
+ *   unmaps       munmap calls on the target
+ *   quiet_ticks  median of a pin call that nothing disturbs
+ *   race_ms      time raced
+ *   backoffs     references that GUP-fast took and gave back (lib/backoff.c)
+ *   first_hit_ms from the start of the subtest's race
  *
- * Fixed by: the protocol is that of commit 2667f50e8b81 ("mm: introduce a general RCU
- * get_user_pages_fast()", v3.19); no CVE. Control: M01. Kconfig: pin_vs_munmap.config.
+ * Fixed by: the second read came with the generic GUP-fast, commit 2667f50e8b81 ("mm: introduce a
+ * general RCU get_user_pages_fast()", v3.19); no CVE. Control: M01. Kconfig: pin_vs_munmap.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -65,7 +71,11 @@
 #define ARENA_SIZE	(4ul << 20)	/* holds an aligned 2 MiB: one page table */
 #define TABLE_SIZE	(2ul << 20)
 #define REFILL_PAGES	4096ul		/* then given back, by one call with one TLB flush */
-#define BATCH		8u		/* pins in one call */
+#ifndef TARGET_PAGES
+/* Measured (docs/performance.md): more pages make an unmap longer, fewer the walk mostly entry. */
+#define TARGET_PAGES	4u		/* pinned by one walk; divides REFILL_PAGES */
+#endif
+#define WALKS		4u		/* in one system call, if the vehicle holds so many pins */
 #define SAMPLE		64u		/* calls that the median is taken of */
 #define PREEMPTED	20u		/* times the median */
 
@@ -80,11 +90,16 @@ struct progress {
 struct world {
 	struct race *race;
 	size_t page;
+	unsigned int pages;		/* of the target, pinned by one walk */
+	size_t size;			/* the same in bytes */
 	uint8_t *target;
 	uint8_t *refill;
+	unsigned int walks;		/* in one pin call */
+	uint64_t quiet;			/* ticks of a pin call that nothing disturbs */
 
 	_Alignas(64) struct progress progress;
-	_Alignas(64) uint64_t median;	/* ticks of a pin call; 0 while unknown */
+	_Alignas(64) uint64_t entered;	/* generation whose pin A has begun */
+	uint64_t median;		/* ticks of a trial; 0 while unknown */
 
 	/* A's counters, and the durations of its first trials. */
 	_Alignas(64) uint64_t calls, pins, trials, preempted, refusals;
@@ -135,8 +150,8 @@ static void count_trial(struct world *w, uint64_t ticks)
 	}
 }
 
-static void judge(struct world *w, const struct stamp *s, const struct progress *before,
-		  const struct progress *after)
+static void judge(struct world *w, unsigned int index, const struct stamp *s,
+		  const struct progress *before, const struct progress *after)
 {
 	if (!stamp_valid(s)) {
 		if (after->mapping == before->stamped)
@@ -144,11 +159,11 @@ static void judge(struct world *w, const struct stamp *s, const struct progress 
 				 "expected generation %" PRIu64 " stamped, observed words %#" PRIx64
 				 " %#" PRIx64 " %#" PRIx64 " %#" PRIx64, before->stamped, s->mapping,
 				 s->index, s->generation, s->check);
-	} else if (s->mapping != MAPPING_TARGET) {
+	} else if (s->mapping != MAPPING_TARGET || s->index != index) {
 		race_hit(w->race, "foreign_stamp",
-			 "expected mapping %d generation in (%" PRIu64 ", %" PRIu64
+			 "expected mapping %d index %u generation in (%" PRIu64 ", %" PRIu64
 			 "], observed mapping %" PRIu64 " index %" PRIu64 " generation %" PRIu64,
-			 MAPPING_TARGET, before->unmapped, after->mapping, s->mapping, s->index,
+			 MAPPING_TARGET, index, before->unmapped, after->mapping, s->mapping, s->index,
 			 s->generation);
 	} else if (s->generation <= before->unmapped || s->generation > after->mapping) {
 		race_hit(w->race, "wrong_generation",
@@ -170,31 +185,37 @@ static void judge_refusal(struct world *w, int err, const struct progress *befor
 			 before->stamped, strerror(-err));
 }
 
-/* Pins of an unmapped page would only take mmap_lock from B. */
+/*
+ * Pins of an unmapped page would only take mmap_lock from B. The clock is read rarely: under QEMU a
+ * read of arm64's counter takes a lock that B's vCPU needs.
+ */
 static bool await_target(struct world *w, struct progress *before)
 {
-	do {
-		if (!race_in_time(w->race))
+	for (unsigned int spins = 0; ; spins++) {
+		if (spins % 1024 == 0 && !race_in_time(w->race))
 			return false;
 		*before = observe_progress(w);
-	} while (before->stamped == before->unmapped);
-	return true;
+		if (before->stamped > before->unmapping)
+			return true;
+		cpu_relax();
+	}
 }
 
 static void *pinner(void *arg)
 {
 	struct world *w = arg;
 	struct vehicle *v = &w->race->vehicle;
-	unsigned int batch = v->capacity < BATCH ? v->capacity : BATCH;
 	struct stamp stamps[VEHICLE_PINS_MAX];
 	struct progress before, after;
 
 	while (await_target(w, &before)) {
 		uint64_t ticks = now_ticks();
-		int got = v->ops->pin(v, w->target, batch);
+		int got;
 
-		ticks = now_ticks() - ticks;
+		publish(&w->entered, before.stamped);
+		got = v->ops->pin(v, w->target, w->pages, w->walks);
 		after = observe_progress(w);
+		ticks = now_ticks() - ticks;
 
 		w->calls++;
 		if (after.unmapping > before.unmapped)
@@ -206,7 +227,7 @@ static void *pinner(void *arg)
 		w->pins += got;
 		v->ops->read(v, stamps);
 		for (int i = 0; i < got; i++)
-			judge(w, &stamps[i], &before, &after);
+			judge(w, i % w->pages, &stamps[i], &before, &after);
 		v->ops->unpin(v);
 	}
 	return NULL;
@@ -215,37 +236,41 @@ static void *pinner(void *arg)
 static void map_target(struct world *w, uint64_t generation)
 {
 	publish(&w->progress.mapping, generation);
-	check_mmap(w->target, w->page, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, "the target");
-	stamp_page(w->target, stamp_of(MAPPING_TARGET, 0, generation));
+	check_mmap(w->target, w->size, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_POPULATE, "the target");
+	for (unsigned int i = 0; i < w->pages; i++)
+		stamp_page(w->target + i * w->page, stamp_of(MAPPING_TARGET, i, generation));
 	publish(&w->progress.stamped, generation);
+}
+
+/* Wait for A to be in its call, and then for some part of the time that a call takes. */
+static void await_pin(struct world *w, uint64_t generation, struct rng *rng)
+{
+	uint64_t delay = rng_below(rng, w->quiet), begin;
+
+	while (observe(&w->entered) < generation && race_running(w->race))
+		cpu_relax();
+	begin = now_ticks();
+	while (now_ticks() - begin < delay)
+		cpu_relax();
 }
 
 static void unmap_target(struct world *w, uint64_t generation)
 {
 	publish(&w->progress.unmapping, generation);
-	check_munmap(w->target, w->page, "the target");
+	check_munmap(w->target, w->size, "the target");
 	publish(&w->progress.unmapped, generation);
 	w->unmaps++;
 }
 
 static void refill(struct world *w, uint64_t generation)
 {
-	uint64_t index = generation % REFILL_PAGES;
+	uint64_t first = generation * w->pages % REFILL_PAGES;
 
-	stamp_page(w->refill + index * w->page, stamp_of(MAPPING_REFILL, index, generation));
-	if (index == REFILL_PAGES - 1)
+	for (uint64_t i = first; i < first + w->pages; i++)
+		stamp_page(w->refill + i * w->page, stamp_of(MAPPING_REFILL, i, generation));
+	if (first + w->pages == REFILL_PAGES)
 		check_madvise(w->refill, REFILL_PAGES * w->page, MADV_DONTNEED, "the refill");
-}
-
-/* Somewhere within two pin calls, so that the unmap meets every phase of one. */
-static void linger(struct world *w, struct rng *rng)
-{
-	uint64_t begin = now_ticks();
-	uint64_t delay = rng_below(rng, 2 * observe(&w->median));
-
-	while (now_ticks() - begin < delay && race_running(w->race))
-		cpu_relax();
 }
 
 static void *unmapper(void *arg)
@@ -255,11 +280,31 @@ static void *unmapper(void *arg)
 
 	for (uint64_t generation = 1; race_running(w->race); generation++) {
 		map_target(w, generation);
-		linger(w, &rng);
+		await_pin(w, generation, &rng);
 		unmap_target(w, generation);
 		refill(w, generation);
 	}
 	return NULL;
+}
+
+/* The median over calls that nothing disturbs, on pages like the target's. */
+static uint64_t measure_quiet(struct world *w)
+{
+	struct vehicle *v = &w->race->vehicle;
+	uint64_t ticks[SAMPLE];
+
+	for (unsigned int i = 0; i < SAMPLE; i++) {
+		uint64_t begin = now_ticks();
+		int got = v->ops->pin(v, w->refill, w->pages, w->walks);
+
+		ticks[i] = now_ticks() - begin;
+		if (got != (int)(w->pages * w->walks))
+			broken("%s took %d pins of %u on pages that nobody touches", v->name, got,
+			       w->pages * w->walks);
+		v->ops->unpin(v);
+	}
+	qsort(ticks, SAMPLE, sizeof(ticks[0]), compare_ticks);
+	return ticks[SAMPLE / 2];
 }
 
 /*
@@ -282,14 +327,25 @@ static uint8_t *make_arena(const struct world *w)
 
 static void race_munmap(struct race *race)
 {
-	struct world w = { .race = race, .page = getpagesize() };
+	struct world w = {
+		.race = race,
+		.page = getpagesize(),
+		.pages = race->vehicle.capacity < TARGET_PAGES ? 1 : TARGET_PAGES,
+	};
 	uint8_t *keeper = make_arena(&w);
 
+	w.size = w.pages * w.page;
+	w.walks = race->vehicle.capacity / w.pages;
+	if (w.walks > WALKS)
+		w.walks = WALKS;
 	w.target = keeper + TABLE_SIZE / 2;
 	w.refill = check_mmap(NULL, REFILL_PAGES * w.page, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS, "the refill");
 	check_madvise(w.refill, REFILL_PAGES * w.page, MADV_NOHUGEPAGE, "the refill");
 	name_mapping(w.refill, REFILL_PAGES * w.page, "guprace refill");
+	for (unsigned int i = 0; i < w.pages; i++)
+		stamp_page(w.refill + i * w.page, stamp_of(MAPPING_REFILL, i, 0));
+	w.quiet = measure_quiet(&w);
 
 	race_actors(race, pinner, unmapper, &w);
 
@@ -301,6 +357,7 @@ static void race_munmap(struct race *race)
 	race_count(race, "pins", w.pins);
 	race_count(race, "refusals", w.refusals);
 	race_count(race, "unmaps", w.unmaps);
+	race_count(race, "quiet_ticks", w.quiet);
 }
 
 static const struct subtest subtests[] = {

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#define _GNU_SOURCE
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "kprobe.h"
+
+static struct {
+	const char *tracefs;
+	char instance[32];		/* empty: not made */
+	char prefix[32];		/* of the events: <prefix>_0, <prefix>_1 ... */
+	bool used[KPROBES_MAX];
+} kprobes;
+
+static const char *find_tracefs(void)
+{
+	static const char * const mounts[] = { "/sys/kernel/tracing", "/sys/kernel/debug/tracing" };
+	char path[128];
+
+	for (size_t i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
+		snprintf(path, sizeof(path), "%s/kprobe_events", mounts[i]);
+		if (!access(path, W_OK))
+			return mounts[i];
+	}
+	return NULL;
+}
+
+static int __attribute__((format(printf, 2, 3))) write_tracefs(const char *file,
+								const char *fmt, ...)
+{
+	char path[192], text[192];
+	va_list ap;
+
+	snprintf(path, sizeof(path), "%s/%s", kprobes.tracefs, file);
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	return write_file(path, text);
+}
+
+static int enable(int index, const char *value)
+{
+	char file[128];
+
+	snprintf(file, sizeof(file), "instances/%s/events/guprace/%s_%d/enable", kprobes.instance,
+		 kprobes.prefix, index);
+	return write_tracefs(file, "%s", value);
+}
+
+bool kprobe_init(char *why, size_t size)
+{
+	char path[128];
+	int err;
+
+	kprobes.tracefs = find_tracefs();
+	if (!kprobes.tracefs) {
+		snprintf(why, size, "no kprobe_events that this user may write");
+		return false;
+	}
+	snprintf(kprobes.prefix, sizeof(kprobes.prefix), "guprace_%d", getpid());
+	snprintf(path, sizeof(path), "%s/instances/%s", kprobes.tracefs, kprobes.prefix);
+	if (mkdir(path, 0700)) {
+		snprintf(why, size, "mkdir(%s): %s", path, strerror(errno));
+		return false;
+	}
+	snprintf(kprobes.instance, sizeof(kprobes.instance), "%s", kprobes.prefix);
+	snprintf(path, sizeof(path), "instances/%s/tracing_on", kprobes.instance);
+	err = write_tracefs(path, "0");
+	if (err)
+		broken("write to %s/%s: %s", kprobes.tracefs, path, strerror(-err));
+	return true;
+}
+
+int kprobe_add(const char *symbol, unsigned int offset)
+{
+	int err, i = 0;
+
+	if (!kprobes.instance[0])
+		return -ENODEV;
+	while (i < KPROBES_MAX && kprobes.used[i])
+		i++;
+	if (i == KPROBES_MAX)
+		return -ENOSPC;
+	err = write_tracefs("kprobe_events", "p:guprace/%s_%d %s+%u\n", kprobes.prefix, i, symbol,
+			    offset);
+	if (err)
+		return err;
+	kprobes.used[i] = true;
+	err = enable(i, "1");
+	if (err) {
+		kprobe_remove(i);
+		return err;
+	}
+	return i;
+}
+
+void kprobe_remove(int index)
+{
+	(void)enable(index, "0");
+	(void)write_tracefs("kprobe_events", "-:guprace/%s_%d\n", kprobes.prefix, index);
+	kprobes.used[index] = false;
+}
+
+void kprobe_exit(void)
+{
+	char path[128];
+
+	if (!kprobes.instance[0])
+		return;
+	for (int i = 0; i < KPROBES_MAX; i++) {
+		if (kprobes.used[i])
+			kprobe_remove(i);
+	}
+	snprintf(path, sizeof(path), "%s/instances/%s", kprobes.tracefs, kprobes.instance);
+	(void)rmdir(path);
+	kprobes.instance[0] = '\0';
+}
+
+/* The index of an event of ours, or -1. */
+static int event_index(const char *event)
+{
+	size_t len = strlen(kprobes.prefix);
+	int index;
+
+	if (strncmp(event, kprobes.prefix, len) || sscanf(event + len, "_%d", &index) != 1)
+		return -1;
+	return index;
+}
+
+/* kprobe_profile has a line for each event: name, hits, misses. */
+uint64_t kprobe_hits(int first, unsigned int count)
+{
+	char path[128], text[256], name[64];
+	uint64_t hits, sum = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/kprobe_profile", kprobes.tracefs);
+	f = fopen(path, "re");
+	if (!f)
+		broken("open of %s: %s", path, strerror(errno));
+	while (fgets(text, sizeof(text), f)) {
+		int index;
+
+		if (sscanf(text, "%63s %" SCNu64, name, &hits) != 2)
+			continue;
+		index = event_index(name);
+		if (index >= first && index < first + (int)count)
+			sum += hits;
+	}
+	fclose(f);
+	return sum;
+}
+
+/* The function itself or a clone of the compiler's, not the half it never expects to run. */
+static bool is_function(const char *symbol, const char *name)
+{
+	size_t len = strlen(name);
+
+	return !strncmp(symbol, name, len) && (!symbol[len] || symbol[len] == '.') &&
+	       !strstr(symbol, ".cold");
+}
+
+unsigned int kprobe_symbols(const char *name, char symbols[][SYMBOL_LEN], unsigned int max)
+{
+	char text[512], type, symbol[SYMBOL_LEN];
+	unsigned int found = 0;
+	FILE *f = fopen("/proc/kallsyms", "re");
+
+	if (!f)
+		return 0;
+	while (found < max && fgets(text, sizeof(text), f)) {
+		if (sscanf(text, "%*x %c %63s", &type, symbol) != 2)
+			continue;
+		if ((type == 't' || type == 'T') && is_function(symbol, name))
+			memcpy(symbols[found++], symbol, SYMBOL_LEN);
+	}
+	fclose(f);
+	return found;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Stretch the window: make GUP-fast slower between its read of the PTE and its grab, without a
+ * change of what it does, by kprobe events at the start of the function that grabs.
+ */
+#ifndef GUPRACE_STRETCH_H
+#define GUPRACE_STRETCH_H
+
+#include "vehicle.h"
+
+/* Stretch the window of this vehicle's pins, and say so; or say why it stays as it is. */
+void stretch_window(struct vehicle *v);
+
+#endif

@@ -118,6 +118,8 @@ class _Server(paramiko.ServerInterface):
         guest = self._sshd.guest
         if guest.silent.is_set():
             return
+        # The reply to the exec request leaves after the server's check returned; this answer comes after that.
+        channel.get_transport().global_request("sync@fakeqemu", wait=True)
         status = answer(
             guest,
             command,

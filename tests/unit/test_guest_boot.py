@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Guests on the fake QEMU: every beginning, every ending, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import HostError, RunInterruptedError
+from orchestrator.guest.boot import boot
+from orchestrator.guest.guest import Guest
+from orchestrator.guest.model import GuestLostError, GuestSpec, LostReason
+from orchestrator.matrix.plan import Arch
+from orchestrator.paths import Project
+from orchestrator.proc import Deadline, Stop
+from tests.fakes.qemu.fixture import fake_qemu  # noqa: F401
+from tests.unit.guest_house import fake_spec, hasty, running
+
+RACE = "/guprace/pin_vs_munmap --seconds 10 --seed 0x2a"
+
+
+@pytest.fixture
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_qemu: Path) -> Iterator[GuestSpec]:  # noqa: F811
+    """Give a guest's description; at the end no QEMU and no temporary file of it may be left."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    yield fake_spec(tmp_path / "room")
+    assert list(temporary.iterdir()) == []
+    assert running(str(tmp_path)) == []
+
+
+def deploy(guest: Guest, spec: GuestSpec) -> None:
+    guest.put(spec.kernel, "/guprace/pin_vs_munmap")
+
+
+def test_a_healthy_guest_runs_commands_and_moves_files(spec: GuestSpec, tmp_path: Path) -> None:
+    lines: list[str] = []
+    with boot(spec, stop=Stop()) as guest:
+        assert guest.run("uname -r", 10).stdout == "6.1.0-fake\n"
+        assert guest.run(["echo", "a b"], 10, lines.append).stdout == "a b\n"
+        refused = guest.run("no such command", 10)
+        deploy(guest, spec)
+        guest.get("/guprace/pin_vs_munmap", tmp_path / "back")
+        assert guest.run(RACE, 10).stdout.startswith("KTAP version 1\n")
+        guest.kmsg("a line\nof two")
+        assert guest.qemu_version == "7.2.0 (fake)"
+        assert 0 < guest.boot_seconds <= guest.ssh_seconds < 10
+    assert lines == ["a b"]
+    assert refused.status == 127
+    assert "no such command" in refused.stderr
+    assert (tmp_path / "back").read_bytes() == spec.kernel.read_bytes()
+    assert "a line of two" in (spec.directory / "console.log").read_text()
+
+
+def boot_and_race(spec: GuestSpec, stop: Stop) -> None:
+    with boot(spec, stop=stop) as guest:
+        deploy(guest, spec)
+        guest.run(RACE, 60)
+
+
+@pytest.mark.parametrize("arch", list(Arch))
+def test_the_command_line_is_on_disk_and_can_be_pasted(arch: Arch, tmp_path: Path, spec: GuestSpec) -> None:
+    other = fake_spec(tmp_path / "other", arch)
+    with boot(other, stop=Stop()):
+        line = (other.directory / "qemu.argv").read_text()
+    assert line.startswith("qemu-system-")
+    assert " -append 'console=" in line
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason", "detail"),
+    [
+        ("panic-at-boot", LostReason.PANIC, "Kernel panic - not syncing"),
+        ("reset-at-boot", LostReason.REBOOT, "reset itself"),
+        ("init-fails", LostReason.BOOT_FAILED, "cannot find eth0"),
+        ("no-start", LostReason.QEMU_DIED, "Cannot allocate memory"),
+    ],
+)
+def test_a_boot_that_fails_says_how_within_three_seconds(
+    behaviour: str, reason: LostReason, detail: str, spec: GuestSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKEQEMU", behaviour)
+    started = time.monotonic()
+    with pytest.raises(GuestLostError, match=detail) as caught, boot(spec, stop=Stop()):
+        pass
+    assert caught.value.reason is reason
+    assert time.monotonic() - started < 3
+
+
+def test_a_boot_that_hangs_ends_at_its_deadline(spec: GuestSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKEQEMU", "hang-at-boot")
+    with pytest.raises(GuestLostError) as caught, boot(hasty(spec, 1.0), stop=Stop()):
+        pass
+    assert caught.value.reason is LostReason.BOOT_TIMEOUT
+    assert any("Linux version" in line for line in caught.value.last_lines)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason", "detail"),
+    [
+        ("panic-mid-race", LostReason.PANIC, "Kernel panic - not syncing: Fatal exception"),
+        ("die", LostReason.QEMU_DIED, "exit code 1: qemu: fatal: Trying to execute code"),
+        ("reboot", LostReason.REBOOT, "the guest reset itself"),
+    ],
+)
+def test_a_guest_that_ends_in_the_race_is_noticed_at_once(
+    behaviour: str, reason: LostReason, detail: str, spec: GuestSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKEQEMU", behaviour)
+    with boot(spec, stop=Stop()) as guest:
+        deploy(guest, spec)
+        started = time.monotonic()
+        with pytest.raises(GuestLostError, match=detail) as caught:
+            guest.run(RACE, 60)
+        assert time.monotonic() - started < 3
+        assert caught.value.reason is reason
+        assert caught.value.last_lines
+        with pytest.raises(GuestLostError, match=detail):
+            guest.run("uname -r", 10)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        ("silent-mid-race", LostReason.SILENT),
+        ("soft-lockup", LostReason.SOFT_LOCKUP),
+        ("rcu-stall", LostReason.RCU_STALL),
+        ("hung-task", LostReason.HUNG_TASK),
+    ],
+)
+def test_a_guest_that_stops_answering_is_named_by_its_last_report(
+    behaviour: str, reason: LostReason, spec: GuestSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKEQEMU", behaviour)
+    with boot(spec, stop=Stop()) as guest:
+        deploy(guest, spec)
+        with pytest.raises(GuestLostError) as caught:
+            guest.run(RACE, 1.0)
+    assert caught.value.reason is reason
+    assert "had not ended after" in caught.value.detail
+
+
+def test_a_console_flooded_with_200_mb_is_whole_on_disk(spec: GuestSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKEQEMU", "flood")
+    with boot(spec, stop=Stop()) as guest:
+        deploy(guest, spec)
+        assert guest.run(RACE, 60).status == 0
+    assert (spec.directory / "console.log").stat().st_size > 199_000_000
+    (spec.directory / "console.log").unlink()
+
+
+def test_garbage_on_the_console_is_kept_on_disk_and_harmless(
+    spec: GuestSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKEQEMU", "garbage")
+    with boot(spec, stop=Stop()) as guest:
+        deploy(guest, spec)
+        assert guest.run(RACE, 60).status == 0
+        os.kill(running(str(spec.directory))[0], signal.SIGKILL)
+        with pytest.raises(GuestLostError) as caught:
+            guest.run("uname -r", 10)
+    assert caught.value.reason is LostReason.QEMU_DIED
+    assert b"\x00\x1b[2J" in (spec.directory / "console.log").read_bytes()
+    assert not any("\x1b" in line or "\x00" in line for line in caught.value.last_lines)
+
+
+def test_another_host_key_than_the_guests_is_refused(spec: GuestSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKEQEMU", "wrong-host-key")
+    monkeypatch.setattr("orchestrator.guest.boot.LOGIN_SECONDS", 0.5)
+    with pytest.raises(GuestLostError, match="another host key"), boot(spec, stop=Stop()):
+        pass
+
+
+@pytest.mark.parametrize("behaviour", ["hang-at-boot", "silent-mid-race"])
+def test_a_user_who_stops_waits_less_than_two_seconds(
+    behaviour: str, spec: GuestSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKEQEMU", behaviour)
+    stop = Stop()
+    timer = threading.Timer(1.0, stop.set, ["SIGINT"])
+    timer.start()
+    started = time.monotonic()
+    with pytest.raises(RunInterruptedError):
+        boot_and_race(spec, stop)
+    assert time.monotonic() - started < 3
+
+
+def test_a_file_that_is_not_there_is_the_hosts_fault_and_the_guest_lives_on(spec: GuestSpec, tmp_path: Path) -> None:
+    with boot(spec, stop=Stop()) as guest:
+        with pytest.raises(HostError, match="no such file to copy"):
+            guest.put(tmp_path / "missing", "/guprace/x")
+        with pytest.raises(HostError, match=r"guest: copying Image in: .*No such file"):
+            guest.put(spec.kernel, "/nowhere/x")
+        with pytest.raises(HostError, match="guest: copying /nowhere out"):
+            guest.get("/nowhere", tmp_path / "x")
+        assert guest.run("uname -r", 10).status == 0
+
+
+def test_no_qemu_is_an_error_that_names_the_program(spec: GuestSpec) -> None:
+    with (
+        pytest.raises(HostError, match="no program 'qemu-system-aarch64'"),
+        boot(spec, stop=Stop(), environ={"PATH": "/nonexistent"}),
+    ):
+        pass
+
+
+def test_a_temporary_directory_with_a_long_path_is_not_used_for_sockets(
+    spec: GuestSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    monkeypatch.setenv("TMPDIR", str(long))
+    with boot(spec, stop=Stop()):
+        assert list(long.iterdir()) == []
+
+
+VICTIM = """\
+import os, sys, time
+from pathlib import Path
+from orchestrator.guest.boot import boot
+from orchestrator.proc import Stop
+from tests.unit.guest_house import fake_spec
+with boot(fake_spec(Path(sys.argv[1])), stop=Stop()):
+    print("up", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_guprace_killed_with_9_takes_its_qemu_along(spec: GuestSpec, tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", VICTIM, str(tmp_path / "victim")]
+    # Not below TMPDIR: nobody can clean up after a SIGKILL.
+    env = {**os.environ, "PYTHONPATH": str(Project().root), "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE) as victim:
+        assert victim.stdout is not None
+        assert victim.stdout.readline() == b"up\n"
+        assert running(str(tmp_path / "victim"))
+        victim.kill()
+        victim.wait()
+    deadline = Deadline.after(5)
+    while running(str(tmp_path / "victim")):
+        assert not deadline.expired, "QEMU outlived guprace"
+        time.sleep(0.02)

@@ -8,6 +8,7 @@ built from it says whether the lines that the mutant removes are still there, wh
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 _HUNK = re.compile(r"^@@ -(\d+)(?:,\d+)? \+\d+(?:,\d+)? @@")
@@ -78,10 +79,10 @@ def preimage(patch: Path, name: str) -> tuple[str, str]:
     return "\n".join(lines) + "\n", needle
 
 
-def make_kernel_tree(root: Path, fragments: Path, patch: Path, unmet: tuple[str, ...] = ()) -> Path:
-    """Write a fake tree to `root` whose Kconfig knows what `fragments` (a directory) set; return `root`."""
+def make_kernel_tree(root: Path, fragments: Iterable[Path], patch: Path, unmet: tuple[str, ...] = ()) -> Path:
+    """Write a fake tree to `root` whose Kconfig knows what the `fragments` set; return `root`."""
     gup, needle = preimage(patch, "mm/gup.c")
-    symbols = sorted({m for f in fragments.glob("*.config") for m in re.findall(r"CONFIG_(\w+)", f.read_text())})
+    symbols = sorted({m for f in fragments for m in re.findall(r"CONFIG_(\w+)", f.read_text())})
     entries = [
         f"config {s}\n\tbool\n" + ("\tdepends on NEVER\n" if s in unmet else '\tprompt "x"\n') for s in symbols
     ]

@@ -51,8 +51,13 @@ class Room:
         return KernelSpec("fake", source or TreeSource(self.tree), Arch.ARM64, flavour, patches, (*fragments, *extra))
 
 
+def all_fragments() -> list[Path]:
+    """Return every Kconfig fragment of the project, the scenarios' included."""
+    return [*PROJECT.fragments.glob("*.config"), *(PROJECT.selftests / "scenarios").glob("*.config")]
+
+
 def make_room(root: Path, unmet: tuple[str, ...] = ()) -> Room:
-    return Room(root, make_kernel_tree(root / "tree", PROJECT.fragments, M01, unmet))
+    return Room(root, make_kernel_tree(root / "tree", all_fragments(), M01, unmet))
 
 
 def manifest(root: Path) -> dict[str, tuple[int, int]]:

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The whole command line on fakes: a fake kernel tree, a fake QEMU, the real everything else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.paths import cache_root
+from orchestrator.runner.rundir import CellResult, RunDir, open_run
+from orchestrator.verdict.model import Verdict
+from tests.unit.kernel_room import PROJECT, make_room
+
+MATRIX = """\
+name: fakes
+kernels:
+  "6.1": {{tree: {tree}}}
+lanes:
+  - {{kernel: "6.1", arch: x86_64, flavour: kcsan}}
+  - {{kernel: "6.1", arch: arm64, flavour: plain}}
+scenarios: [pin_vs_munmap]
+controls:
+  - {{mutant: M01, kernel: "6.1", arch: arm64, flavour: plain, scenario: pin_vs_munmap}}
+guest: {{accel: tcg}}
+race: {{seconds: 1}}
+"""
+STOCK = "6.1/arm64/plain/pin_vs_munmap"
+KCSAN = "6.1/x86_64/kcsan/pin_vs_munmap"
+CONTROL = "6.1+M01/arm64/plain/pin_vs_munmap"
+
+
+@dataclass(frozen=True)
+class House:
+    """A place to run guprace in; its cache shares what is content-addressed, images and selftests, with the user's."""
+
+    root: Path
+    tree: Path
+    bin: Path
+
+    @property
+    def matrix(self) -> Path:
+        return self.root / "matrix.yaml"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    def environ(self, fake: str = "") -> dict[str, str]:
+        path = f"{self.bin}{os.pathsep}{os.environ['PATH']}"
+        temporary = self.root / "tmp"
+        temporary.mkdir(exist_ok=True)
+        return {
+            **os.environ,
+            "PATH": path,
+            "PYTHONPATH": str(PROJECT.root),
+            "GUPRACE_CACHE": str(self.cache),
+            "FAKEQEMU": fake,
+            "TMPDIR": str(temporary),
+            "COLUMNS": "200",
+        }
+
+    def start(self, *arguments: str, fake: str = "", cwd: Path | None = None) -> subprocess.Popen[str]:
+        argv = [sys.executable, "-m", "orchestrator", *arguments]
+        return subprocess.Popen(
+            argv,
+            cwd=cwd or self.root,
+            env=self.environ(fake),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def guprace(self, *arguments: str, fake: str = "", cwd: Path | None = None) -> tuple[int, str]:
+        """Run a verb to its end: exit code and what the terminal showed."""
+        process = self.start(*arguments, fake=fake, cwd=cwd)
+        said, _ = process.communicate(timeout=300)
+        return process.returncode, said
+
+    def race(self, *arguments: str, fake: str = "") -> tuple[int, str]:
+        return self.guprace("run", str(self.matrix), *arguments, fake=fake)
+
+    @property
+    def run(self) -> RunDir:
+        """The newest run."""
+        return open_run(max(self.runs.iterdir(), key=lambda path: path.stat().st_mtime_ns))
+
+    def results(self) -> dict[str, CellResult]:
+        return {result.record.cell.id: result for result in self.run.results()}
+
+    def verdict(self, cell: str = STOCK) -> Verdict:
+        verdict = self.results()[cell].verdict
+        assert verdict is not None
+        return verdict
+
+    def leftovers(self) -> list[str]:
+        """Return processes and temporary files that a run of this house left."""
+        listed = subprocess.run(["pgrep", "-af", str(self.root)], capture_output=True, text=True, check=False).stdout
+        processes = [line for line in listed.splitlines() if "qemu" in line or "make" in line]
+        return processes + [str(path) for path in (self.root / "tmp").iterdir()]
+
+
+def make_house(root: Path, fake_qemu: Path) -> House:
+    room = make_room(root)
+    house = House(root, room.tree, fake_qemu)
+    house.matrix.write_text(MATRIX.format(tree=room.tree))
+    real = cache_root(os.environ)
+    house.cache.mkdir()
+    for shared in ("apt", "images", "selftests"):
+        (real / shared).mkdir(parents=True, exist_ok=True)
+        (house.cache / shared).symlink_to(real / shared)
+    return house

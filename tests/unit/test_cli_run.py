@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`guprace run` from matrix to JUnit, on a fake kernel tree and a fake QEMU: every ending a guest can have."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from defusedxml import ElementTree
+
+from orchestrator.guest.model import LostReason
+from orchestrator.verdict.model import Outcome
+from tests.fakes.qemu.fixture import fake_qemu  # noqa: F401
+from tests.unit.cli_house import CONTROL, KCSAN, STOCK, House, make_house
+
+pytestmark = pytest.mark.skipif(shutil.which("aarch64-linux-gnu-gcc") is None, reason="no arm64 cross compiler")
+
+
+@pytest.fixture
+def house(tmp_path: Path, fake_qemu: Path) -> House:  # noqa: F811
+    return make_house(tmp_path, fake_qemu)
+
+
+def junit(house: House) -> dict[str, str]:
+    """Return the kind of each JUnit case: passed, failure, error, skipped."""
+    root = ElementTree.parse(house.run.root / "junit.xml").getroot()
+    kinds = {}
+    for case in root.iter("testcase"):
+        found = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
+        kinds[str(case.get("classname"))] = found[0] if found else "passed"
+    return kinds
+
+
+def test_a_matrix_ends_with_every_verdict_as_expected(house: House) -> None:
+    code, said = house.race()
+    assert {name: r.verdict and r.verdict.outcome for name, r in house.results().items()} == {
+        KCSAN: Outcome.PASS,
+        STOCK: Outcome.PASS,
+        CONTROL: Outcome.CAUGHT,
+    }, said
+    assert code == 0
+    assert set(junit(house).values()) == {"passed"}
+    assert house.leftovers() == []
+    for name in ("metadata.json", "events.ndjson", "report.ktap", "index.html", "guprace.log"):
+        assert (house.run.root / name).stat().st_size > 0
+    assert house.run.metadata().finished
+
+
+def test_a_pass_names_trials_bound_seed_and_kernel(house: House) -> None:
+    house.race("--only", STOCK, "--seed", "0x1234")
+    result = house.results()[STOCK]
+    assert result.record.seed == 0x1234
+    assert result.record.kernel_digest
+    assert result.verdict is not None
+    assert result.verdict.trials == 8000
+    assert result.verdict.bound == pytest.approx(3 / 8000)
+
+
+def test_the_command_that_repeats_a_cell_runs_it_with_the_same_seed(house: House) -> None:
+    _, said = house.race("--only", STOCK, fake="hit")
+    again = next(line.split("again:")[1].split() for line in said.splitlines() if "again:" in line)
+    seed = house.results()[STOCK].record.seed
+    assert again[0] == "guprace"
+    assert house.guprace(*again[1:], fake="hit")[0] == 1
+    assert len(list(house.runs.iterdir())) == 2
+    assert house.results()[STOCK].record.seed == seed
+
+
+ENDINGS = [
+    ("hit", Outcome.FAIL, None, 1),
+    ("vacuous", Outcome.VACUOUS, None, 1),
+    ("panic-mid-race", Outcome.LOST, LostReason.PANIC, 1),
+    ("panic-at-boot", Outcome.LOST, LostReason.PANIC, 1),
+    ("die", Outcome.LOST, LostReason.QEMU_DIED, 3),
+    ("reboot", Outcome.LOST, LostReason.REBOOT, 1),
+    ("bail-out", Outcome.BROKEN, None, 3),
+    ("truncated", Outcome.BROKEN, None, 3),
+    ("insmod-fails", Outcome.BROKEN, None, 3),
+    ("config-lost", Outcome.BROKEN, None, 3),
+    ("garbage", Outcome.PASS, None, 0),
+    ("taint", Outcome.BROKEN, None, 1),
+]
+
+
+@pytest.mark.parametrize(("fake", "outcome", "lost", "code"), ENDINGS, ids=[row[0] for row in ENDINGS])
+def test_every_ending_has_its_verdict(
+    house: House, fake: str, outcome: Outcome, lost: LostReason | None, code: int
+) -> None:
+    got, said = house.race("--only", STOCK, fake=fake)
+    verdict = house.verdict()
+    assert (verdict.outcome, verdict.lost) == (outcome, lost), said
+    assert got == code
+    assert house.leftovers() == []
+    if lost:
+        assert verdict.last_lines or lost is LostReason.QEMU_DIED
+    if not outcome.as_expected:
+        assert verdict.reason.splitlines()[0][:40] in said
+        assert "again:" in said
+
+
+def test_a_kcsan_kernel_whose_kcsan_is_off_is_broken(house: House) -> None:
+    code, _ = house.race("--only", KCSAN, fake="kcsan-off")
+    assert house.verdict(KCSAN).outcome is Outcome.BROKEN
+    assert "KCSAN" in house.verdict(KCSAN).reason
+    assert code == 3
+
+
+def test_a_flood_of_200_mb_is_kept_and_ends_in_a_verdict(house: House) -> None:
+    code, _ = house.race("--only", STOCK, fake="flood")
+    assert house.verdict().outcome is Outcome.PASS
+    assert code == 0
+    assert (house.results()[STOCK].directory / "console.log").stat().st_size > 200_000_000
+    assert (house.run.root / "junit.xml").stat().st_size < 1_000_000
+
+
+def test_a_kernel_that_does_not_build_is_broken_and_the_others_go_on(house: House) -> None:
+    matrix = house.matrix.read_text()
+    bad = house.root / "bad"
+    shutil.copytree(house.tree, bad)
+    (bad / "mm/mmap.c").write_text("#error on purpose\n")
+    house.matrix.write_text(
+        matrix.replace("lanes:", f"  bad: {{tree: {bad}}}\nlanes:\n  - {{kernel: bad, arch: arm64, flavour: plain}}")
+    )
+    code, said = house.race()
+    assert code == 4
+    broken = house.results()["bad/arm64/plain/pin_vs_munmap"]
+    assert broken.verdict is not None
+    assert broken.verdict.outcome is Outcome.BROKEN
+    assert "#error on purpose" in broken.verdict.reason
+    assert (broken.directory / "build.log").is_file()
+    assert house.verdict().outcome is Outcome.PASS
+    assert junit(house)["bad.arm64.plain"] == "error"
+    assert "#error on purpose" in said
+
+
+STAGES = ["build", "boot", "deploy", "race", "collect"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_interrupt_keeps_what_is_finished_and_leaves_nothing_behind(
+    house: House, stage: str, number: signal.Signals
+) -> None:
+    if stage == "build":
+        (house.tree / "Makefile").write_text("%:\n\t@sleep 98\n")
+    process = house.start("run", str(house.matrix), "--only", "*plain*", fake="arm64/slow")
+    wait_for_event(house, process, stage)
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert house.leftovers() == []
+    assert "error" in junit(house).values()
+    assert house.run.metadata().interrupted == number.name
+    assert house.results()[CONTROL].verdict is None
+
+
+def wait_for_event(house: House, process: subprocess.Popen[str], stage: str) -> None:
+    while process.poll() is None:
+        for path in house.runs.glob("*/events.ndjson"):
+            events = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+            if any(event["stage"] == stage and event["state"] == "started" for event in events):
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"ended before {stage}: {process.communicate()[0]}")
+
+
+def test_finished_cells_keep_their_verdicts_when_the_next_is_interrupted(house: House) -> None:
+    process = house.start("run", str(house.matrix), "--only", "*plain*", fake="arm64/slow")
+    while process.poll() is None and not list(house.runs.glob(f"*/{STOCK}/verdict.json")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert house.verdict(STOCK).outcome is Outcome.PASS
+    assert house.results()[CONTROL].verdict is None
+    assert junit(house) == {"6_1.arm64.plain": "passed", "6_1+M01.arm64.plain": "error"}
+
+
+def test_a_killed_guprace_takes_its_qemu_along(house: House) -> None:
+    process = house.start("run", str(house.matrix), "--only", STOCK, fake="silent-mid-race")
+    wait_for_event(house, process, "race")
+    process.kill()
+    process.wait()
+    for _ in range(500):
+        if not [line for line in house.leftovers() if "qemu-system" in line]:
+            break
+        time.sleep(0.02)
+    assert not [line for line in house.leftovers() if "qemu-system" in line]
+
+
+def test_a_qemu_that_is_killed_mid_race_is_lost(house: House) -> None:
+    process = house.start("run", str(house.matrix), "--only", STOCK, fake="silent-mid-race")
+    wait_for_event(house, process, "race")
+    subprocess.run(["pkill", "-9", "-f", f"qemu-system-aarch64.*{house.root}"], check=True)
+    process.communicate(timeout=60)
+    assert house.verdict().lost is LostReason.QEMU_DIED
+    assert process.returncode == 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small file system")
+def test_a_full_disk_is_a_clear_error(house: House) -> None:
+    house.runs.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", str(house.runs)], check=True)
+    try:
+        code, said = house.race("--only", STOCK, fake="garbage")
+        assert code == 3
+        assert "No space left on device" in said
+        assert "Traceback" not in said
+    finally:
+        subprocess.run(["umount", str(house.runs)], check=True)
+
+
+def test_report_writes_the_same_from_the_directory_alone(house: House) -> None:
+    house.race("--only", STOCK, fake="hit")
+    before = (house.run.root / "junit.xml").read_bytes()
+    (house.run.root / "junit.xml").unlink()
+    code, said = house.guprace("report", str(house.run.root))
+    assert code == 1
+    assert (house.run.root / "junit.xml").read_bytes() == before
+    assert "FAIL" in said
+
+
+def test_a_dry_run_touches_nothing(house: House) -> None:
+    code, said = house.race("--dry-run")
+    assert code == 0
+    assert STOCK in said
+    assert not house.runs.exists()

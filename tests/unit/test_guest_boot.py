@@ -21,14 +21,13 @@ from orchestrator.guest.model import GuestLostError, GuestSpec, LostReason
 from orchestrator.matrix.plan import Arch
 from orchestrator.paths import Project
 from orchestrator.proc import Deadline, Stop
-from tests.fakes.qemu.fixture import fake_qemu  # noqa: F401
 from tests.unit.guest_house import fake_spec, hasty, running
 
 RACE = "/guprace/pin_vs_munmap --seconds 10 --seed 0x2a"
 
 
 @pytest.fixture
-def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_qemu: Path) -> Iterator[GuestSpec]:  # noqa: F811
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_qemu: Path) -> Iterator[GuestSpec]:
     """Give a guest's description; at the end no QEMU and no temporary file of it may be left."""
     temporary = tmp_path / "tmp"
     temporary.mkdir()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Puts the fake QEMU in front of PATH. Use: `from tests.fakes.qemu.fixture import fake_qemu  # noqa: F401`."""
+"""Puts the fake QEMU in front of PATH: the fixture `fake_qemu`, and `install` for other processes."""
 
 from __future__ import annotations
 

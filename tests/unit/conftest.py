@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Fixtures that several rooms' tests share."""
+
+from __future__ import annotations
+
+from tests.fakes.qemu.fixture import fake_qemu
+
+__all__ = ["fake_qemu"]

@@ -34,7 +34,7 @@ CONTROL = "6.1+M01/arm64/plain/pin_vs_munmap"
 
 @dataclass(frozen=True)
 class House:
-    """A place to run guprace in; its cache shares what is content-addressed, images and selftests, with the user's."""
+    """A place to run guprace in; its cache shares images and selftests (content-addressed) with the user's."""
 
     root: Path
     tree: Path
@@ -110,9 +110,14 @@ def make_house(root: Path, fake_qemu: Path) -> House:
     room = make_room(root)
     house = House(root, room.tree, fake_qemu)
     house.matrix.write_text(MATRIX.format(tree=room.tree))
+    share_cache(house.cache)
+    return house
+
+
+def share_cache(cache: Path) -> None:
+    """Make a cache that has its own kernels, and the user's packages, images and selftests."""
     real = cache_root(os.environ)
-    house.cache.mkdir()
+    cache.mkdir()
     for shared in ("apt", "images", "selftests"):
         (real / shared).mkdir(parents=True, exist_ok=True)
-        (house.cache / shared).symlink_to(real / shared)
-    return house
+        (cache / shared).symlink_to(real / shared)

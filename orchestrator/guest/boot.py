@@ -23,7 +23,6 @@ from orchestrator.guest.guest import Guest
 from orchestrator.guest.keys import GuestKeys, fresh_keys
 from orchestrator.guest.model import GuestSpec, LostReason
 from orchestrator.guest.qmp import Qmp, QmpError
-from orchestrator.guest.scanner import clean
 from orchestrator.guest.ssh import SSH_ERRORS, connect
 from orchestrator.guest.watch import DRAIN_SECONDS, Watch
 from orchestrator.image import cpio
@@ -44,7 +43,6 @@ POLL_SECONDS = 0.1
 SOCKET_PATH_BYTES = 90
 
 _READY = rb"guprace-init: ready"
-_CANNOT = rb"guprace-init: cannot [^\r\n]*\r?\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,19 +174,17 @@ def _await_ready(running: _Running, spec: GuestSpec) -> None:
     deadline = Deadline.after(spec.boot_seconds * spec.accel.slowness)
     silence = SILENT_BOOT_SECONDS * spec.accel.slowness
     while True:
-        found = console.expect([_READY, _CANNOT, pexpect.EOF, pexpect.TIMEOUT], timeout=POLL_SECONDS)
+        found = console.expect([_READY, pexpect.EOF, pexpect.TIMEOUT], timeout=POLL_SECONDS)
         if found == 0:
             return
-        if found == 1:
-            raise watch.lost(LostReason.BOOT_FAILED, f"init says: {clean(console.matched())}")
         watch.check()
         console.forget()
         quiet = time.monotonic() - max(console.last_output, running.started)
         if deadline.expired or quiet > silence:
             why = f"no mark of init in {running.seconds:.0f} s, {quiet:.0f} s since the console's last output"
             raise watch.lost(LostReason.BOOT_TIMEOUT, why)
-        if found == 2:
-            running.watch.pause()
+        if found == 1:
+            watch.pause()
 
 
 def _log_in(running: _Running, keys: GuestKeys, deadline: Deadline) -> paramiko.Transport:

@@ -79,10 +79,6 @@ class Console(_BytesSpawn):
                 self._peer.sendall(data)
         return len(data)
 
-    def matched(self) -> bytes:
-        """Return what the last `expect` matched."""
-        return self.after if isinstance(self.after, bytes) else b""
-
     def forget(self) -> None:
         """Drop what `expect` has read without a match, except a window that a match could begin in.
 

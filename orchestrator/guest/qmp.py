@@ -22,6 +22,7 @@ from orchestrator.proc import Deadline
 T = TypeVar("T")
 
 ANSWER_SECONDS = 10.0
+HANDSHAKE_SECONDS = 0.5
 POLL_SECONDS = 0.02
 _FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+" + str(GUEST_SSH_PORT) + r"\b")
 
@@ -118,7 +119,9 @@ class Qmp:
             self.execute("quit")
 
     def finished(self, seconds: float) -> None:
-        """Wait up to `seconds` until QEMU closed the connection, and so its last event was read."""
+        """Wait up to `seconds` until a QEMU that is gone has closed the connection, and so its last event was read."""
+        # It may have died before it ever connected.
+        concurrent.futures.wait([self._accepting], min(seconds, HANDSHAKE_SECONDS))
         deadline = Deadline.after(seconds)
         while self._client.runstate is Runstate.RUNNING and not deadline.expired:
             time.sleep(POLL_SECONDS)

@@ -17,12 +17,13 @@ _PREFIX = rb"(?:\[[ 0-9.]+\](?:\[[ TC0-9]+\])? )?"
 # Literal first (fast in a flood), then the line's whole shape: a program that merely quotes one has its own prefix.
 _PANIC = (b"Kernel panic - not syncing", re.compile(_PREFIX + rb"Kernel panic - not syncing.*"))
 _BANNER = (b"Linux version ", re.compile(_PREFIX + rb"Linux version \d.*"))
+_CANNOT = (b"guprace-init: cannot ", re.compile(_PREFIX + rb"guprace-init: cannot .*"))
 _REPORTS = (
     (LostReason.SOFT_LOCKUP, b"BUG: soft lockup", re.compile(_PREFIX + rb"watchdog: BUG: soft lockup.*")),
     (LostReason.RCU_STALL, b"rcu: INFO: rcu_", re.compile(_PREFIX + rb"rcu: INFO: rcu_\w+ .*detected.*")),
     (LostReason.HUNG_TASK, b"blocked for more than", re.compile(_PREFIX + rb"INFO: task .* blocked for more than.*")),
 )
-_LITERALS = (_PANIC[0], _BANNER[0], *(literal for _, literal, _ in _REPORTS))
+_LITERALS = (_PANIC[0], _BANNER[0], _CANNOT[0], *(literal for _, literal, _ in _REPORTS))
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -41,6 +42,7 @@ class ConsoleScanner:
     def __init__(self) -> None:
         self.panic: str | None = None
         self.boots = 0
+        self.init_failure: str | None = None
         self.report: Report | None = None
         self.total = 0
         self._partial = b""
@@ -72,6 +74,8 @@ class ConsoleScanner:
             self.panic = self.panic or clean(line)
         elif _BANNER[1].match(line):
             self.boots += 1
+        elif _CANNOT[1].match(line):
+            self.init_failure = self.init_failure or clean(line)
         for reason, literal, shape in _REPORTS:
             if literal in line and shape.match(line):
                 self.report = Report(reason, clean(line))

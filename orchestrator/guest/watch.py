@@ -104,6 +104,8 @@ class Watch:
             self._panicked_at = self._panicked_at or time.monotonic()
             if time.monotonic() - self._panicked_at > PANIC_GRACE_SECONDS:
                 self._loss = GuestLostError(LostReason.PANIC, scanner.panic, scanner.last_lines())
+        elif scanner.init_failure is not None:
+            self._loss = GuestLostError(LostReason.BOOT_FAILED, scanner.init_failure, scanner.last_lines())
         elif scanner.boots > 1:
             self._loss = GuestLostError(LostReason.REBOOT, "the kernel booted again", scanner.last_lines())
 
@@ -122,10 +124,15 @@ def ended(code: int, shutdown: str, scanner: ConsoleScanner, stderr: str) -> tup
     """Say why QEMU is gone: exit `code` (negative: a signal), reason of its SHUTDOWN event, console, stderr."""
     if scanner.panic is not None:
         return LostReason.PANIC, scanner.panic
+    if scanner.init_failure is not None:
+        return LostReason.BOOT_FAILED, scanner.init_failure
     if shutdown == "guest-reset":
         return LostReason.REBOOT, "the guest reset itself"
     if shutdown == "guest-shutdown":
         return LostReason.REBOOT, "the guest powered itself off"
+    if code == 0:
+        # Nobody told QEMU to quit, so the guest did, too fast for the event to be read.
+        return LostReason.REBOOT, "the guest reset itself or powered itself off"
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     return LostReason.QEMU_DIED, f"{how}: {stderr}" if stderr else how
 

@@ -104,6 +104,8 @@ def test_escape_sequences_and_control_characters_are_removed() -> None:
         (b"[1.0] Kernel panic - not syncing: x\n", "guest-reset", 0, LostReason.PANIC, "not syncing: x"),
         (b"", "guest-reset", 0, LostReason.REBOOT, "the guest reset itself"),
         (b"", "guest-shutdown", 0, LostReason.REBOOT, "powered itself off"),
+        (b"[1.0][    T1] guprace-init: cannot find eth0\n", "guest-reset", 0, LostReason.BOOT_FAILED, "eth0"),
+        (b"", "", 0, LostReason.REBOOT, "reset itself or powered"),
         (b"", "", -9, LostReason.QEMU_DIED, "signal 9"),
         (b"", "", 1, LostReason.QEMU_DIED, "exit code 1: out of memory"),
     ],

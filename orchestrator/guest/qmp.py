@@ -119,7 +119,7 @@ class Qmp:
             self.execute("quit")
 
     def finished(self, seconds: float) -> None:
-        """Wait up to `seconds` until a QEMU that is gone has closed the connection, and so its last event was read."""
+        """Wait up to `seconds` until a QEMU that is gone has closed the connection: its last event is read."""
         # It may have died before it ever connected.
         concurrent.futures.wait([self._accepting], min(seconds, HANDSHAKE_SECONDS))
         deadline = Deadline.after(seconds)

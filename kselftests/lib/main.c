@@ -43,7 +43,7 @@ static void usage(FILE *to)
 	fprintf(to,
 		"%s: %s\n\n"
 		"  --seconds N  time to race, shared by the subtests (default 10)\n"
-		"  --seed S     decimal or 0x...; printed as `# param seed`, gives the same delays again\n"
+		"  --seed S     decimal or 0x...; printed, and gives the same delays again\n"
 		"  --no-stretch leave GUP-fast's window as short as it is (see lib/stretch.c)\n"
 		"  --list       print the names of the subtests\n"
 		"  --help       print this\n\n"
@@ -143,7 +143,7 @@ static void die_by_signal(int sig)
 		(void)!write(STDOUT_FILENO, hang, sizeof(hang) - 1);
 	else
 		(void)!write(STDOUT_FILENO, stop, sizeof(stop) - 1);
-	/* Made of system calls and snprintf of integers and strings: good enough on the way out. */
+	/* System calls, and snprintf of integers and strings: good enough on the way out. */
 	kprobe_exit();
 	_exit(1);
 }

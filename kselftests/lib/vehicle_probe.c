@@ -73,8 +73,8 @@ static int probe_open(struct vehicle *v, char *why, size_t size)
 
 	v->fd[0] = open(PROBE_PATH, O_RDWR | O_CLOEXEC);
 	if (v->fd[0] < 0) {
-		snprintf(why, size, "no %s (%s): load guprace_probe.ko", PROBE_PATH,
-			 strerror(errno));
+		snprintf(why, size, "no %s (%s)%s", PROBE_PATH, strerror(errno),
+			 errno == ENOENT ? ": load guprace_probe.ko" : "");
 		return -1;
 	}
 	if (ioctl(v->fd[0], GUPRACE_PROBE_INFO, &info))

@@ -140,6 +140,7 @@ static void page_peek(struct page *page, u32 offset, void *to, u32 len)
 {
 	u8 *from = kmap_local_page(page);
 
+	/* Racing with the owner's writes is what we are for. */
 	data_race(memcpy(to, from + offset, len));
 	kunmap_local(from);
 }
@@ -148,6 +149,7 @@ static void page_poke(struct page *page, u32 offset, const void *from, u32 len)
 {
 	u8 *to = kmap_local_page(page);
 
+	/* The same, the other way round. */
 	data_race(memcpy(to + offset, from, len));
 	kunmap_local(to);
 	flush_dcache_page(page);

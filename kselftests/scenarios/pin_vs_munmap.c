@@ -27,7 +27,7 @@
  *   mapping = g, mmap, stamp the pages, stamped = g, unmapping = g, munmap, unmapped = g
  *
  * A pin call that saw `unmapped` = u before and `mapping` = m after may give any generation of
- * (u, m] of the target; a page not stamped yet only if m > `stamped` before. Anything else is a hit:
+ * (u, m] of the target; a page not stamped yet only if m > `stamped` before. All else is a hit:
  *   foreign_stamp     the page belongs to another mapping, or elsewhere in this one
  *   wrong_generation  the page left the address before the call, or came to it after
  *   bad_stamp         no stamp though every mapping of that window was stamped before the call

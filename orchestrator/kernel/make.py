@@ -53,7 +53,8 @@ class KernelMake:
     def environment(self) -> dict[str, str]:
         """Return the environment: an outer make's MAKEFLAGS or a user's ARCH must not change a kernel."""
         kept = {name: value for name, value in self.place.environ.items() if name in _KEPT}
-        return {**kept, "LC_ALL": "C", "CCACHE_DIR": str(self.place.cache / "ccache")}
+        # Depend mode: a miss costs no second preprocessor run.
+        return {**kept, "LC_ALL": "C", "CCACHE_DIR": str(self.place.cache / "ccache"), "CCACHE_DEPEND": "1"}
 
     def __call__(self, *targets: str, report: Callable[[str], None] | None = None) -> None:
         """Make `targets`, telling `report` about once a second what is being compiled.

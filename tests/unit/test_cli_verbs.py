@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The other verbs, on fakes: bisect-step under real git, shell on a real terminal, build, list, doctor."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from orchestrator.paths import Project
+from tests.fakes.qemu.fixture import fake_qemu  # noqa: F401
+from tests.unit.cli_house import STOCK, House, make_house
+
+pytestmark = pytest.mark.skipif(shutil.which("aarch64-linux-gnu-gcc") is None, reason="no arm64 cross compiler")
+VERBS = ("run", "build", "shell", "list", "doctor", "report", "bisect-step", "completion")
+STEP = ("bisect-step", "--tree", ".", "--cell", "arm64/plain/pin_vs_munmap", "--seconds", "1", "--accel", "tcg")
+
+
+@pytest.fixture
+def house(tmp_path: Path, fake_qemu: Path) -> House:  # noqa: F811
+    return make_house(tmp_path, fake_qemu)
+
+
+def git(tree: Path, *arguments: str) -> str:
+    names = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
+    argv = ["git", "-C", str(tree), *names, *arguments]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def history(house: House, *, bad: int, broken: int) -> tuple[str, str, str]:
+    """Make six commits: `bad` removes the re-read, `broken` alone does not compile; return first, bad and last."""
+    git(house.tree, "init", "-q", "-b", "main")
+    git(house.tree, "add", "-A")
+    git(house.tree, "commit", "-qm", "start")
+    good, culprit = git(house.tree, "rev-parse", "HEAD"), ""
+    for number in range(1, 7):
+        (house.tree / "mm/mmap.c").write_text("#error broken\n" if number == broken else f"/* {number} */\n")
+        if number == bad:
+            git(house.tree, "apply", str(Project().mutants / "M01-6.1.patch"))
+        git(house.tree, "commit", "-qam", f"commit {number}")
+        if number == bad:
+            culprit = git(house.tree, "rev-parse", "HEAD")
+    return good, culprit, git(house.tree, "rev-parse", "HEAD")
+
+
+def test_git_bisect_run_names_the_commit_that_removed_the_re_read(house: House) -> None:
+    good, culprit, tip = history(house, bad=4, broken=2)
+    git(house.tree, "bisect", "start", tip, good)
+    argv = ["git", "bisect", "run", sys.executable, "-m", "orchestrator", *STEP]
+    done = subprocess.run(argv, cwd=house.tree, env=house.environ(), capture_output=True, text=True, check=False)
+    assert f"{culprit} is the first bad commit" in done.stdout, done.stdout + done.stderr
+    assert git(house.tree, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize(
+    ("fake", "code"),
+    [("", 0), ("hit", 1), ("panic-at-boot", 125), ("panic-mid-race", 125), ("vacuous", 125), ("die", 131)],
+)
+def test_a_bisect_step_answers_git(house: House, fake: str, code: int) -> None:
+    got, said = house.guprace(*STEP, fake=fake, cwd=house.tree)
+    assert got == code, said
+
+
+def test_a_bisect_step_skips_what_does_not_build(house: House) -> None:
+    (house.tree / "mm/mmap.c").write_text("#error broken\n")
+    assert house.guprace(*STEP, cwd=house.tree)[0] == 125
+
+
+def test_a_bisect_step_with_a_wrong_cell_stops_the_bisection(house: House) -> None:
+    step = [word.replace("plain", "plian") for word in STEP]
+    code, said = house.guprace(*step, cwd=house.tree)
+    assert code == 129
+    assert "did you mean 'plain'" in said
+
+
+def test_shell_opens_in_the_guest_and_ends_with_it(house: House) -> None:
+    argv = ["-m", "orchestrator", "shell", STOCK, "--matrix", str(house.matrix)]
+    child = pexpect.spawn(sys.executable, argv, cwd=house.root, env=house.environ(), timeout=60, encoding="utf-8")
+    child.expect("is in place")
+    child.sendline("exit")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    assert house.leftovers() == []
+
+
+def test_shell_asks_for_one_cell(house: House) -> None:
+    code, said = house.guprace("shell", "*/arm64/*", "--matrix", str(house.matrix))
+    assert code == 2
+    assert "2 cells match" in said
+
+
+def test_build_says_what_was_cached(house: House) -> None:
+    assert "built in" in house.guprace("build", str(house.matrix), "--only", STOCK)[1]
+    assert "cached in" in house.guprace("build", str(house.matrix), "--only", STOCK)[1]
+    code, said = house.guprace("build", str(house.matrix), "--why")
+    assert code == 0
+    assert "6.1/arm64/plain: hit" in said
+    assert "patch 1 M01-6.1.patch: added" in said
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_each_verb_shows_an_example(house: House, verb: str) -> None:
+    code, said = house.guprace(verb, "--help")
+    assert code == 0
+    assert "Example" in said
+    assert f"guprace {verb}" in said or f"{verb} --tree" in said
+
+
+def test_a_misspelt_verb_is_a_usage_error_with_the_nearest(house: House) -> None:
+    code, said = house.guprace("biuld")
+    assert code == 2
+    assert "did you mean 'build'" in said
+
+
+def test_list_marks_the_controls(house: House) -> None:
+    code, said = house.guprace("list", str(house.matrix))
+    assert code == 0
+    assert "6.1+M01/arm64/plain/pin_vs_munmap  (control: M01 must be caught)" in said
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_a_script(house: House, shell: str) -> None:
+    code, said = house.guprace("completion", shell)
+    assert code == 0
+    assert "_GUPRACE_COMPLETE" in said
+
+
+def test_completion_knows_the_cells_of_the_matrix(house: House) -> None:
+    env = {**house.environ(), "_GUPRACE_COMPLETE": "bash_complete", "COMP_CWORD": "3"}
+    env["COMP_WORDS"] = "guprace run --only 6.1/arm64/p"
+    argv = [sys.executable, "-m", "orchestrator"]
+    done = subprocess.run(argv, cwd=house.root, env=env, capture_output=True, text=True, check=False)
+    assert "plain,6.1/arm64/plain/pin_vs_munmap" in done.stdout.split()
+
+
+def test_doctor_names_what_is_missing_with_the_apt_line(house: House) -> None:
+    empty = house.root / "empty"
+    empty.mkdir()
+    for name in ("setpriv", "sh", "gcc"):
+        (empty / name).symlink_to(str(shutil.which(name)))
+    env = {**house.environ(), "PATH": str(empty)}
+    argv = [sys.executable, "-m", "orchestrator", "doctor"]
+    done = subprocess.run(argv, cwd=house.root, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stdout + done.stderr
+    line = next(line for line in done.stdout.splitlines() if line.startswith("apt-get install"))
+    assert "qemu-system-arm" in line
+    assert "flex" in line
+
+
+def test_a_reader_that_closes_the_pipe_is_no_error(house: House) -> None:
+    listing = f"{sys.executable} -m orchestrator list {house.matrix}"
+    line = f"set -o pipefail; {listing} | head -n 1 >/dev/null; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], env=house.environ(), cwd=os.sep, capture_output=True, check=False)
+    assert done.returncode in (0, 141)
+    assert b"Traceback" not in done.stderr

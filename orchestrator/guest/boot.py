@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from orchestrator.guest.model import GuestSpec, LostReason
 from orchestrator.guest.qmp import Qmp, QmpError
 from orchestrator.guest.ssh import SSH_ERRORS, connect
 from orchestrator.guest.watch import DRAIN_SECONDS, Watch
+from orchestrator.guest.workdir import work_directory
 from orchestrator.image import cpio
 from orchestrator.matrix.plan import Accel
 from orchestrator.proc import Deadline, Stop, command_line, kill_group, spawn
@@ -39,8 +39,6 @@ SILENT_BOOT_SECONDS = 45.0
 MONITOR_SECONDS = 30.0
 LOGIN_SECONDS = 30.0
 POLL_SECONDS = 0.1
-# sun_path has 108 bytes; leave some for the names below.
-SOCKET_PATH_BYTES = 90
 
 _READY = rb"guprace-init: ready"
 
@@ -76,14 +74,13 @@ def boot(spec: GuestSpec, *, stop: Stop, environ: Mapping[str, str] | None = Non
     _quiet_libraries()
     _warn_of_vcpus(spec)
     keys = fresh_keys()
-    with _work_directory(env) as work, _running(spec, keys, work, stop, env) as running:
+    with work_directory(env) as work, _running(spec, keys, work, stop, env) as running:
         _meet_monitor(running, spec)
         _await_ready(running, spec)
         boot_seconds = running.seconds
         slowness = max(spec.accel.slowness, boot_seconds / REFERENCE_BOOT_SECONDS)
         transport = _log_in(running, keys, Deadline.after(LOGIN_SECONDS * slowness))
         ssh_seconds = running.seconds
-        running.watch.start(transport.close)
         log.info("guest %s answers after %.1f s (%s)", spec.arch, ssh_seconds, spec.accel.accel)
         try:
             yield Guest(
@@ -111,7 +108,7 @@ def _running(spec: GuestSpec, keys: GuestKeys, work: Path, stop: Stop, env: Mapp
         stack.callback(qmp.close)
         argv = qemu_argv(spec, ends)
         write_atomically(spec.directory / "qemu.argv", f"{command_line(argv)}\n".encode())
-        log.info("%s", command_line(argv))
+        log.debug("%s", command_line(argv))
         sink = stack.enter_context(stderr.open("wb"))
         started = time.monotonic()
         process = spawn(argv, env=env, stderr=sink)
@@ -189,9 +186,17 @@ def _await_ready(running: _Running, spec: GuestSpec) -> None:
 
 def _log_in(running: _Running, keys: GuestKeys, deadline: Deadline) -> paramiko.Transport:
     last = ""
+    open_ones: list[paramiko.Transport] = []
+
+    def give_up() -> None:
+        # Whatever paramiko waits for, it ends when the transport is closed under it.
+        for one in tuple(open_ones):
+            one.close()
+
+    running.watch.start(give_up)
     while True:
         try:
-            return connect(running.qmp.ssh_port(), keys, deadline)
+            return connect(running.qmp.ssh_port(), keys, deadline, open_ones.append)
         except (*SSH_ERRORS, QmpError) as error:
             last = str(error) or type(error).__name__
         running.watch.check()
@@ -210,17 +215,6 @@ def _warn_of_vcpus(spec: GuestSpec) -> None:
     cores = os.cpu_count() or 1
     if spec.accel.accel is not Accel.KVM and spec.vcpus > cores:
         log.warning("%d vCPUs on %d cores: under TCG every TLB shootdown stops all of them", spec.vcpus, cores)
-
-
-@contextlib.contextmanager
-def _work_directory(env: Mapping[str, str]) -> Iterator[Path]:
-    """Give a private directory whose path is short enough for a unix socket, removed at the end."""
-    for base in (env.get("TMPDIR"), "/tmp", "/var/tmp"):
-        if base and len(os.fsencode(base)) <= SOCKET_PATH_BYTES - 20 and os.access(base, os.W_OK):
-            with tempfile.TemporaryDirectory(prefix="guprace-", dir=base) as name:
-                yield Path(name)
-            return
-    raise HostError("no writable temporary directory with a short path", hint="set TMPDIR=/tmp")
 
 
 def _remove_if_empty(path: Path) -> None:

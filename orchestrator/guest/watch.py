@@ -24,7 +24,7 @@ STDERR_BYTES = 2000
 
 
 class Watch:
-    """Watches one guest; `on_over` is called once, from the watching thread, when it is lost or the user stops.
+    """Watches one guest; when it is lost or the user stops, `on_over` is called again and again from a thread.
 
     Once lost, always lost, and for the first reason: a later symptom never hides the cause.
     """
@@ -114,10 +114,8 @@ class Watch:
             with self._lock:
                 self._look()
                 over = self._loss is not None or self._stop.is_set
-            if over:
-                if self._on_over:
-                    self._on_over()
-                return
+            if over and self._on_over:
+                self._on_over()
 
 
 def ended(code: int, shutdown: str, scanner: ConsoleScanner, stderr: str) -> tuple[LostReason, str]:

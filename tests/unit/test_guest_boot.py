@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from orchestrator.errors import HostError, RunInterruptedError
 from orchestrator.guest.boot import boot
 from orchestrator.guest.guest import Guest
 from orchestrator.guest.model import GuestLostError, GuestSpec, LostReason
+from orchestrator.guest.workdir import work_directory
 from orchestrator.matrix.plan import Arch
 from orchestrator.paths import Project
 from orchestrator.proc import Deadline, Stop
@@ -27,13 +29,18 @@ RACE = "/guprace/pin_vs_munmap --seconds 10 --seed 0x2a"
 
 
 @pytest.fixture
-def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_qemu: Path) -> Iterator[GuestSpec]:
+def short() -> Iterator[Path]:
+    """Give a directory whose path is short enough for sockets, as pytest's is not."""
+    with tempfile.TemporaryDirectory(prefix="gt-", dir="/tmp") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def spec(tmp_path: Path, short: Path, monkeypatch: pytest.MonkeyPatch, fake_qemu: Path) -> Iterator[GuestSpec]:
     """Give a guest's description; at the end no QEMU and no temporary file of it may be left."""
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setenv("TMPDIR", str(short))
     yield fake_spec(tmp_path / "room")
-    assert list(temporary.iterdir()) == []
+    assert list(short.iterdir()) == []
     assert running(str(tmp_path)) == []
 
 
@@ -41,9 +48,10 @@ def deploy(guest: Guest, spec: GuestSpec) -> None:
     guest.put(spec.kernel, "/guprace/pin_vs_munmap")
 
 
-def test_a_healthy_guest_runs_commands_and_moves_files(spec: GuestSpec, tmp_path: Path) -> None:
+def test_a_healthy_guest_runs_commands_and_moves_files(spec: GuestSpec, short: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     with boot(spec, stop=Stop()) as guest:
+        assert len(list(short.iterdir())) == 1
         assert guest.run("uname -r", 10).stdout == "6.1.0-fake\n"
         assert guest.run(["echo", "a b"], 10, lines.append).stdout == "a b\n"
         refused = guest.run("no such command", 10)
@@ -179,7 +187,7 @@ def test_another_host_key_than_the_guests_is_refused(spec: GuestSpec, monkeypatc
         pass
 
 
-@pytest.mark.parametrize("behaviour", ["hang-at-boot", "silent-mid-race"])
+@pytest.mark.parametrize("behaviour", ["hang-at-boot", "deaf", "silent-mid-race"])
 def test_a_user_who_stops_waits_less_than_two_seconds(
     behaviour: str, spec: GuestSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +230,33 @@ def test_a_temporary_directory_with_a_long_path_is_not_used_for_sockets(
         assert list(long.iterdir()) == []
 
 
+def test_a_guest_that_dies_while_it_is_logged_in_to_is_noticed_at_once(
+    spec: GuestSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKEQEMU", "deaf")
+
+    def kill() -> None:
+        for pid in running(str(spec.directory)):
+            os.kill(pid, signal.SIGKILL)
+
+    timer = threading.Timer(1.0, kill)
+    timer.start()
+    with pytest.raises(GuestLostError, match="signal 9"), boot(spec, stop=Stop()):
+        pass
+    timer.join()
+
+
+def test_what_a_killed_guprace_left_is_swept_up_and_a_live_ones_directory_is_not(short: Path) -> None:
+    env = {"TMPDIR": str(short)}
+    left, fresh = short / "guprace-guest-left", short / "guprace-guest-fresh"
+    for one in (left, fresh):
+        one.mkdir()
+    (left / "lock").touch()
+    with work_directory(env) as first, work_directory(env) as second:
+        assert set(short.iterdir()) == {first, second, fresh}
+    assert list(short.iterdir()) == [fresh]
+
+
 VICTIM = """\
 import os, sys, time
 from pathlib import Path
@@ -234,10 +269,9 @@ with boot(fake_spec(Path(sys.argv[1])), stop=Stop()):
 """
 
 
-def test_guprace_killed_with_9_takes_its_qemu_along(spec: GuestSpec, tmp_path: Path) -> None:
+def test_guprace_killed_with_9_takes_its_qemu_along(spec: GuestSpec, short: Path, tmp_path: Path) -> None:
     argv = [sys.executable, "-c", VICTIM, str(tmp_path / "victim")]
-    # Not below TMPDIR: nobody can clean up after a SIGKILL.
-    env = {**os.environ, "PYTHONPATH": str(Project().root), "TMPDIR": str(tmp_path)}
+    env = {**os.environ, "PYTHONPATH": str(Project().root)}
     with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE) as victim:
         assert victim.stdout is not None
         assert victim.stdout.readline() == b"up\n"
@@ -248,3 +282,5 @@ def test_guprace_killed_with_9_takes_its_qemu_along(spec: GuestSpec, tmp_path: P
     while running(str(tmp_path / "victim")):
         assert not deadline.expired, "QEMU outlived guprace"
         time.sleep(0.02)
+    with boot(spec, stop=Stop()):
+        assert len(list(short.iterdir())) == 1, "what the killed one left is still there"

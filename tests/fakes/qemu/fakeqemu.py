@@ -5,7 +5,8 @@ What it does is chosen by the environment variable FAKEQEMU, names separated by 
 `arm64/` or `x86_64/` holds for guests of that architecture only.
 
     at the start   no-start, kvm-fails
-    at boot        panic-at-boot, hang-at-boot, init-fails, reset-at-boot, wrong-host-key, slow-boot
+    at boot        panic-at-boot, hang-at-boot, init-fails, reset-at-boot, wrong-host-key, slow-boot,
+                   deaf (SSH never answers)
     in the race    panic-mid-race, die, reboot, silent-mid-race, soft-lockup, rcu-stall, hung-task,
                    flood, garbage, kcsan-splat
     the result     hit, vacuous, bail-out, truncated, taint, config-lost, blind, kcsan-off, insmod-fails
@@ -59,7 +60,8 @@ def _serve(guest: FakeGuest, options: Options, qmp: Path) -> None:
     monitor = FakeMonitor(qmp, options.kvm, lambda: sshd.port, lambda: guest.end("host-qmp-quit"))
     guest.on_shutdown = monitor.shutdown
     monitor.serve()
-    sshd.serve()
+    if not guest.does("deaf"):
+        sshd.serve()
 
 
 def _timing_boot(guest: FakeGuest) -> int:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 
 import paramiko
 
+from orchestrator.guest.ssh import exit_status
+
 POLL_SECONDS = 0.1
 CHUNK_BYTES = 4096
 
@@ -24,6 +26,7 @@ def interact(transport: paramiko.Transport, check: Callable[[], None]) -> int:
     """Run a login shell on a pty of the guest until it ends; return its exit status.
 
     Raises:
+        EOFError: the connection broke.
         What `check` raises: the guest was lost, or somebody asked to stop.
     """
     stdin, stdout = sys.stdin.fileno(), sys.stdout.fileno()
@@ -47,7 +50,7 @@ def interact(transport: paramiko.Transport, check: Callable[[], None]) -> int:
                     channel.shutdown_write()
                     reading.remove(stdin)
             check()
-        return channel.recv_exit_status()
+        return exit_status(transport, channel)
 
 
 def _write_all(fd: int, data: bytes) -> None:

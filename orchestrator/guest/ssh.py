@@ -20,6 +20,7 @@ CHUNK_BYTES = 65536
 OUTPUT_BYTES = 16 * 1024 * 1024
 CONNECT_SECONDS = 5.0
 OPEN_TRIES = 3
+GONE_SECONDS = 0.3
 FAST_MAC = "hmac-sha1"
 
 Check = Callable[[], None]
@@ -124,10 +125,23 @@ def run_command(
                 raise SshTimeoutError(f"{_short(command)} had not ended after {deadline.seconds:.0f} s")
             if not moved:
                 channel.status_event.wait(POLL_SECONDS)
+        status = exit_status(transport, channel)
+    return CommandResult(status, out.text(), err.text(), time.monotonic() - started)
+
+
+def exit_status(transport: paramiko.Transport, channel: paramiko.Channel) -> int:
+    """Return the exit status of what ran in `channel`; -1 if a signal ended the shell itself.
+
+    Raises:
+        EOFError: there is none, since the connection broke.
+    """
+    status = channel.recv_exit_status()
+    if status < 0:
+        # A transport that ends closes its channels first, and says so of itself a moment later.
+        transport.join(GONE_SECONDS)
         if not transport.is_active():
             raise EOFError("SSH connection closed by the guest")
-        status = channel.recv_exit_status()
-    return CommandResult(status, out.text(), err.text(), time.monotonic() - started)
+    return status
 
 
 def open_channel(transport: paramiko.Transport, deadline: Deadline) -> paramiko.Channel:

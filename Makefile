@@ -38,11 +38,11 @@ lint: setup  ## ruff and mypy.
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-unit: setup  ## Tests without a guest: seconds.
-	$(VENV)/bin/pytest -m 'not guest'
+unit: setup  ## Tests without a guest, on all cores.
+	$(VENV)/bin/pytest -m 'not guest' -n auto
 
-test: lint  ## All tests: lint, unit, then real kernels in real guests.
-	$(VENV)/bin/pytest
+test: lint unit  ## All tests: lint, unit, then real kernels in real guests.
+	$(VENV)/bin/pytest -m guest
 
 clean:  ## Remove what runs and set-up left in this checkout (the cache stays).
 	rm -rf runs $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

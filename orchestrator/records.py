@@ -7,6 +7,7 @@ import errno
 import functools
 import os
 import tempfile
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -54,7 +55,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 def dumps(value: Any) -> bytes:
     """Return `value` (a dataclass, or plain data) as indented JSON with a final newline."""
-    return _adapter(type(value)).dump_json(value, indent=2) + b"\n"
+    return _adapter(cast(Hashable, type(value))).dump_json(value, indent=2) + b"\n"
 
 
 def save(path: Path, value: Any) -> None:
@@ -69,7 +70,7 @@ def load(path: Path, kind: type[T]) -> T:
         HostError: the file is missing, unreadable or not such a record.
     """
     try:
-        return cast(T, _adapter(kind).validate_json(path.read_bytes()))
+        return cast(T, _adapter(cast(Hashable, kind)).validate_json(path.read_bytes()))
     except FileNotFoundError as error:
         raise HostError("no such file", where=str(path)) from error
     except (OSError, ValidationError) as error:

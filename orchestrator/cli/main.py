@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import importlib
-import os
+import select
 import sys
 from typing import Any
 
@@ -80,10 +80,16 @@ def main() -> None:
     except GupraceError as error:
         click.echo(f"guprace: {error}", err=True)
         code = int(error.exit_code)
-    except BrokenPipeError:
-        # `guprace list | head`: nobody reads on; keep the interpreter from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = int(ExitCode.OK)
+    except SystemExit as error:
+        # `guprace list | head`: click ends with 1, but that nobody reads on is no failure of a kernel.
+        code = int(ExitCode.OK) if _nobody_reads() else int(error.code or 0)
     else:
         code = int(returned) if isinstance(returned, int) else int(ExitCode.OK)
     sys.exit(code)
+
+
+def _nobody_reads() -> bool:
+    """Say whether stdout is a pipe whose reader is gone."""
+    poll = select.poll()
+    poll.register(1, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))

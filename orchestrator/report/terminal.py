@@ -44,9 +44,17 @@ def show(run: RunView, console: Console) -> None:
     for cell in run.cells:
         if not cell.good:
             _attention(cell, console)
+    for line in _accelerators(run):
+        _plain(console, line)
     tally = ", ".join(f"{number} {name}" for name, number in run.tally().items())
     _plain(console, f"{len(run.cells)} cells: {tally or 'none'}")
     _plain(console, f"reports: {_relative(run.run.root / 'index.html')}")
+
+
+def _accelerators(run: RunView) -> list[str]:
+    """Say how the guests of each architecture ran, and why so."""
+    found = {(c.record.cell.kernel.arch, c.record.accel, c.record.accel_why) for c in run.cells if c.record.accel}
+    return [f"{arch} guests under {accel}: {why}" for arch, accel, why in sorted(found)]
 
 
 def _plain(console: Console, text: str, style: str = "") -> None:

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +42,7 @@ class House:
     root: Path
     tree: Path
     bin: Path
+    temporary: Path
 
     @property
     def matrix(self) -> Path:
@@ -54,15 +58,13 @@ class House:
 
     def environ(self, fake: str = "") -> dict[str, str]:
         path = f"{self.bin}{os.pathsep}{os.environ['PATH']}"
-        temporary = self.root / "tmp"
-        temporary.mkdir(exist_ok=True)
         return {
             **os.environ,
             "PATH": path,
             "PYTHONPATH": str(PROJECT.root),
             "GUPRACE_CACHE": str(self.cache),
             "FAKEQEMU": fake,
-            "TMPDIR": str(temporary),
+            "TMPDIR": str(self.temporary),
             "COLUMNS": "200",
         }
 
@@ -103,12 +105,19 @@ class House:
         """Return processes and temporary files that a run of this house left."""
         listed = subprocess.run(["pgrep", "-af", str(self.root)], capture_output=True, text=True, check=False).stdout
         processes = [line for line in listed.splitlines() if "qemu" in line or "make" in line]
-        return processes + [str(path) for path in (self.root / "tmp").iterdir()]
+        return processes + [str(path) for path in self.temporary.iterdir()]
 
 
-def make_house(root: Path, fake_qemu: Path) -> House:
+@contextlib.contextmanager
+def furnished(root: Path, fake_qemu: Path) -> Iterator[House]:
+    """Give a house at `root`. Its TMPDIR is a short path: a longer one would not be used for QEMU's sockets."""
+    with tempfile.TemporaryDirectory(prefix="gh-", dir="/tmp") as temporary:
+        yield _house(root, fake_qemu, Path(temporary))
+
+
+def _house(root: Path, fake_qemu: Path, temporary: Path) -> House:
     room = make_room(root)
-    house = House(root, room.tree, fake_qemu)
+    house = House(root, room.tree, fake_qemu, temporary)
     house.matrix.write_text(MATRIX.format(tree=room.tree))
     share_cache(house.cache)
     return house

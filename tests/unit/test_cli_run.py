@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,15 +17,15 @@ from defusedxml import ElementTree
 
 from orchestrator.guest.model import LostReason
 from orchestrator.verdict.model import Outcome
-from tests.fakes.qemu.fixture import fake_qemu  # noqa: F401
-from tests.unit.cli_house import CONTROL, KCSAN, STOCK, House, make_house
+from tests.unit.cli_house import CONTROL, KCSAN, STOCK, House, furnished
 
 pytestmark = pytest.mark.skipif(shutil.which("aarch64-linux-gnu-gcc") is None, reason="no arm64 cross compiler")
 
 
 @pytest.fixture
-def house(tmp_path: Path, fake_qemu: Path) -> House:  # noqa: F811
-    return make_house(tmp_path, fake_qemu)
+def house(tmp_path: Path, fake_qemu: Path) -> Iterator[House]:
+    with furnished(tmp_path, fake_qemu) as house:
+        yield house
 
 
 def junit(house: House) -> dict[str, str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Every process that guprace starts: argv lists, own process group, dies with its parent, always a deadline."""
+"""Every process that guprace starts: argv lists, own process group, dies with guprace, always a deadline."""
 
 from __future__ import annotations
 
@@ -25,8 +25,15 @@ log = logging.getLogger("guprace.proc")
 TAIL_BYTES = 4096
 POLL_SECONDS = 0.05
 TICK_SECONDS = 1.0
-# The death signal counts from prctl() on: a parent that died before it is found out by asking once more.
-_UNLESS_ORPHANED = '[ "$PPID" = "$0" ] || exit 1; exec "$@"'
+# A watchdog in the process group waits for the end of a pipe that only guprace holds open: however guprace ends
+# (kill -9 too, and before the program even started), the whole group goes. A death signal (prctl) would end make
+# and leave its compilers writing into an object tree that the next guprace takes for its own.
+_LEASHED = """
+leash=$0
+{ read -r _ <&"$leash"; kill -KILL 0; } </dev/null >/dev/null 2>&1 &
+exec {leash}<&-
+exec "$@"
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,18 @@ class Completed:
     seconds: float
 
 
+class Leashed(subprocess.Popen[bytes]):
+    """A process that `spawn` started; `leash` is our end of the pipe that its watchdog reads."""
+
+    leash: int = -1
+
+    def let_go(self) -> None:
+        """Close our end; safe to repeat."""
+        if self.leash >= 0:
+            os.close(self.leash)
+            self.leash = -1
+
+
 def command_line(argv: Sequence[str], cwd: Path | None = None) -> str:
     """Return the process as a line that can be pasted into a shell."""
     line = shlex.join(argv)
@@ -106,11 +125,8 @@ def spawn(
     stdout: int | IO[bytes] = subprocess.DEVNULL,
     stderr: int | IO[bytes] = subprocess.DEVNULL,
     pass_fds: Sequence[int] = (),
-) -> subprocess.Popen[bytes]:
-    """Start a process in a group of its own that the kernel kills when the thread that started it ends.
-
-    The parent-death signal goes by *thread* (prctl(2), PR_SET_PDEATHSIG): start a process that must
-    outlive the calling function from a thread that lives as long.
+) -> Leashed:
+    """Start a process in a group of its own that ends when guprace does, whatever way; end it with `kill_group`.
 
     Raises:
         HostError: the program is not there or cannot be run.
@@ -118,23 +134,29 @@ def spawn(
     search = (env if env is not None else os.environ).get("PATH")
     if not shutil.which(argv[0], path=search):
         raise HostError(f"no program {argv[0]!r} on this host", hint="run 'guprace doctor'")
-    wrapped = ["setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", _UNLESS_ORPHANED, str(os.getpid()), *argv]
+    theirs, ours = os.pipe()
+    wrapped = ["bash", "-c", _LEASHED, str(theirs), *argv]
     try:
-        return subprocess.Popen(
+        process = Leashed(
             wrapped,
             cwd=cwd,
             env=dict(env) if env is not None else None,
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
-            pass_fds=pass_fds,
+            pass_fds=(*pass_fds, theirs),
             start_new_session=True,
         )
     except OSError as error:
+        os.close(ours)
         raise HostError(f"cannot run {argv[0]}: {error.strerror}", hint="run 'guprace doctor'") from error
+    finally:
+        os.close(theirs)
+    process.leash = ours
+    return process
 
 
-def kill_group(process: subprocess.Popen[bytes], grace: float = 0.0) -> None:
+def kill_group(process: Leashed, grace: float = 0.0) -> None:
     """End a process and its group, with SIGTERM and `grace` seconds first if asked, and reap it."""
     steps = [(signal.SIGTERM, grace)] if grace > 0 else []
     for number, patience in [*steps, (signal.SIGKILL, 10.0)]:
@@ -142,8 +164,7 @@ def kill_group(process: subprocess.Popen[bytes], grace: float = 0.0) -> None:
             os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(patience)
-            if number == signal.SIGKILL:
-                return
+    process.let_go()
 
 
 def run(
@@ -157,11 +178,13 @@ def run(
     log_file: Path | None = None,
     check: bool = True,
     tick: Callable[[], None] | None = None,
+    grace: float = 0.0,
 ) -> Completed:
     """Run a process to its end and return its output.
 
     With `log_file`, stdout and stderr both go to the end of that file instead, and are returned as an
-    empty `stdout` and the file's tail in `stderr`.  `tick` is called about once a second while it runs.
+    empty `stdout` and the file's tail in `stderr`.  `tick` is called about once a second while it runs.  A process
+    that must end early has `grace` seconds from SIGTERM to SIGKILL.
 
     Raises:
         HostError: it is not there, took longer than `seconds`, or (`check`) ended with another code than 0.
@@ -183,7 +206,7 @@ def run(
             err = files.enter_context(tempfile.TemporaryFile())
         log.debug("%s", command_line(argv, cwd))
         process = spawn(argv, cwd=cwd, env=env, stdin=source, stdout=out, stderr=err)
-        _wait(process, argv, deadline, stop, tick)
+        _wait(process, argv, deadline, stop, tick, grace)
         stdout, stderr = ("", _tail(log_file)) if log_file else (_all(out), _all(err))
     done = Completed(tuple(argv), process.returncode, stdout, stderr, time.monotonic() - started)
     if check and done.returncode != 0:
@@ -199,11 +222,12 @@ def failure(done: Completed, cwd: Path | None = None) -> HostError:
 
 
 def _wait(
-    process: subprocess.Popen[bytes],
+    process: Leashed,
     argv: Sequence[str],
     deadline: Deadline,
     stop: Stop,
     tick: Callable[[], None] | None,
+    grace: float,
 ) -> None:
     next_tick = time.monotonic() + TICK_SECONDS
     try:
@@ -219,7 +243,7 @@ def _wait(
                 raise HostError(f"no end after {deadline.seconds:.0f} s: {command_line(argv)}")
     finally:
         # Also after a normal end: a child that outlived its parent must not outlive us.
-        kill_group(process)
+        kill_group(process, grace if process.returncode is None else 0.0)
 
 
 def _all(stream: IO[bytes]) -> str:

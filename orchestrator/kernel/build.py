@@ -79,7 +79,7 @@ class KernelBuilder:
         if hit:
             return hit
         lane = LaneTree(self.place.cache / "lanes" / job.request.lane)
-        with locked(lane.root / "lock", self.place.stop, report):
+        with locked(lane.root / "lock", self.place.stop, report), lane.building():
             digest, built = self._in_lane(job, lane, report)
         self.requests.remember(job.request, digest)
         kernel = self._from_cache(job, digest, started, built=built)

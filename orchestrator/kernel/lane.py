@@ -7,9 +7,11 @@ rebuilds what the patch touched, and nothing else.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from orchestrator.kernel import patches as patching
 from orchestrator.kernel.gitsource import GitTree
 from orchestrator.kernel.source import ArchiveTree, UserTree, Workplace
 from orchestrator.proc import run
+
+log = logging.getLogger("guprace.lane")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,24 @@ class LaneTree:
     def state_file(self) -> Path:
         """What the work tree holds."""
         return self.root / "lane.json"
+
+    @contextlib.contextmanager
+    def building(self) -> Iterator[None]:
+        """Mark the object tree as being written while inside.
+
+        A guprace that was killed inside leaves the mark, and with it maybe half-written objects that make would
+        take for finished: whoever finds the mark makes the objects anew.
+        """
+        mark = self.root / "building"
+        if mark.exists():
+            log.warning("the last build in %s was killed: its objects are made anew", self.root)
+            shutil.rmtree(self.objects, ignore_errors=True)
+        records.write_atomically(mark, b"")
+        try:
+            yield
+        finally:
+            # Reached in every ending but our own death: make ended too, and removed what it had not finished.
+            mark.unlink(missing_ok=True)
 
     def state(self) -> LaneState | None:
         """Return what the work tree holds, None if that is unknown (then it is made anew)."""

@@ -26,6 +26,7 @@ FLAGS = (
     "LOCALVERSION=",
 )
 BUILD_SECONDS = 3 * 3600.0
+INTERRUPT_SECONDS = 3.0
 _KEPT = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "CCACHE_DISABLE")
 _ERROR = re.compile(r"(?i)\berror: |undefined reference|^ERROR: modpost|No rule to make target")
 _PROGRESS = re.compile(r"^\s+([A-Z][A-Z_0-9]*(?: \[M\])?)\s+(\S+)")
@@ -74,6 +75,8 @@ class KernelMake:
             log_file=self.log_file,
             check=False,
             tick=tick,
+            # On SIGTERM make removes what it was just writing; on SIGKILL a half-written object stays.
+            grace=INTERRUPT_SECONDS,
         )
         if done.returncode != 0:
             raise build_failure(self.log_file, start, targets)

@@ -245,3 +245,16 @@ def test_a_prebuilt_image_needs_no_build(tmp_path: Path) -> None:
     assert kernel.probe is None
     with pytest.raises(UsageError, match="no such file"):
         room.builder.build(room.spec(PrebuiltSource(tmp_path / "none")))
+
+
+def test_a_lane_whose_build_was_killed_makes_its_objects_anew(room: Room, caplog: pytest.LogCaptureFixture) -> None:
+    room.builder.build(room.spec())
+    (lane,) = room.cache.glob("lanes/*")
+    (lane / "building").touch()
+    (lane / "obj/mm/gup.o").write_text("half-written")
+    shutil.rmtree(room.cache / "kernels")
+    with caplog.at_level(logging.WARNING, "guprace"):
+        kernel = room.builder.build(room.spec())
+    assert "was killed" in caplog.text
+    assert "re-read: yes" in kernel.image.read_text()
+    assert not (lane / "building").exists()

@@ -98,3 +98,44 @@ def test_the_log_file_begins_with_the_command(tmp_path: Path) -> None:
     log = tmp_path / "log"
     run(["sh", "-c", "echo hello"], stop=Stop(), seconds=30, log_file=log, cwd=tmp_path)
     assert log.read_text() == f"$ cd {tmp_path} && sh -c 'echo hello'\nhello\n"
+
+
+def test_grandchildren_die_with_a_killed_guprace_too(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    code = (
+        "import sys, time\nfrom orchestrator.proc import Stop, run\n"
+        f"run(['sh', '-c', 'sleep 99 & echo $! > {pid_file}; wait'], stop=Stop(), seconds=99)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    deadline = Deadline.after(20)
+    while not (pid_file.exists() and pid_file.read_text().strip()) and not deadline.expired:
+        time.sleep(0.02)
+    grandchild = int(pid_file.read_text())
+    parent.kill()
+    parent.wait()
+    assert wait_until_dead(grandchild)
+
+
+def test_grace_lets_a_process_clean_up(tmp_path: Path) -> None:
+    stop = Stop()
+    script = (
+        f"trap 'echo cleaned > {tmp_path}/done; exit 1' TERM; echo > {tmp_path}/ready; while :; do sleep 0.05; done"
+    )
+    threading.Thread(target=_stop_when_ready, args=(stop, tmp_path / "ready")).start()
+    with pytest.raises(RunInterruptedError):
+        run(["sh", "-c", script], stop=stop, seconds=60, grace=20)
+    assert (tmp_path / "done").read_text() == "cleaned\n"
+
+
+def _stop_when_ready(stop: Stop, ready: Path) -> None:
+    deadline = Deadline.after(20)
+    while not ready.exists() and not deadline.expired:
+        time.sleep(0.01)
+    stop.set("SIGINT")
+
+
+def test_no_file_descriptor_is_left_open() -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        run(["true"], stop=Stop(), seconds=30)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

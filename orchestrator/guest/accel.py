@@ -12,7 +12,6 @@ import hashlib
 import logging
 import os
 import platform
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
@@ -27,7 +26,7 @@ from orchestrator.guest.machines import Machine, machine_for
 from orchestrator.guest.model import AccelChoice
 from orchestrator.image import cpio
 from orchestrator.matrix.plan import Accel, Arch
-from orchestrator.proc import Deadline, Stop, kill_group, run, spawn
+from orchestrator.proc import Deadline, Leashed, Stop, kill_group, run, spawn
 
 log = logging.getLogger("guprace.guest")
 
@@ -230,9 +229,7 @@ def probe_argv(machine: Machine, accel: Accel, kernel: Path, initramfs: Path, co
     ]
 
 
-def _wait_for_marker(
-    process: subprocess.Popen[bytes], console: Path, stderr: Path, deadline: Deadline, stop: Stop
-) -> Attempt:
+def _wait_for_marker(process: Leashed, console: Path, stderr: Path, deadline: Deadline, stop: Stop) -> Attempt:
     started = time.monotonic()
     while not deadline.expired:
         running = process.poll() is None

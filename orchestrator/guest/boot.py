@@ -27,7 +27,7 @@ from orchestrator.guest.watch import DRAIN_SECONDS, Watch
 from orchestrator.guest.workdir import work_directory
 from orchestrator.image import cpio
 from orchestrator.matrix.plan import Accel
-from orchestrator.proc import Deadline, Stop, command_line, kill_group, spawn
+from orchestrator.proc import Deadline, Leashed, Stop, command_line, kill_group, spawn
 from orchestrator.records import disk_error, write_atomically
 
 log = logging.getLogger("guprace.guest")
@@ -47,7 +47,7 @@ _READY = rb"guprace-init: ready"
 class _Running:
     """QEMU and our ends of it."""
 
-    process: subprocess.Popen[bytes]
+    process: Leashed
     console: Console
     qmp: Qmp
     watch: Watch
@@ -119,7 +119,7 @@ def _running(spec: GuestSpec, keys: GuestKeys, work: Path, stop: Stop, env: Mapp
         yield _Running(process, console, qmp, watch, started)
 
 
-def _end(process: subprocess.Popen[bytes], console: Console, qmp: Qmp) -> None:
+def _end(process: Leashed, console: Console, qmp: Qmp) -> None:
     """Leave no QEMU behind, and a complete console.log."""
     if process.poll() is None:
         with contextlib.suppress(QmpError):

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from orchestrator.guest.console import Console
 from orchestrator.guest.model import GuestLostError, LostReason
 from orchestrator.guest.qmp import Qmp
 from orchestrator.guest.scanner import ConsoleScanner
-from orchestrator.proc import Deadline, Stop
+from orchestrator.proc import Deadline, Leashed, Stop
 
 POLL_SECONDS = 0.1
 # After a panic the kernel still prints its end mark and resets, which ends QEMU.
@@ -29,9 +28,7 @@ class Watch:
     Once lost, always lost, and for the first reason: a later symptom never hides the cause.
     """
 
-    def __init__(
-        self, process: subprocess.Popen[bytes], console: Console, qmp: Qmp, stop: Stop, stderr: Path
-    ) -> None:
+    def __init__(self, process: Leashed, console: Console, qmp: Qmp, stop: Stop, stderr: Path) -> None:
         self._process = process
         self._console = console
         self._qmp = qmp

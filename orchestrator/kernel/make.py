@@ -102,6 +102,10 @@ def build_failure(log_file: Path, start: int, targets: Sequence[str]) -> BuildEr
     if os.strerror(errno.ENOSPC) in text:
         return HostError("no space left for the build", where=str(log_file.parent), hint="free some disk space")
     lines = text.splitlines()
-    errors = [line.strip() for line in lines if _ERROR.search(line)] or [line.strip() for line in lines[-5:]]
+    errors = [line.strip() for line in lines if _ERROR.search(line)]
+    if not errors:
+        # No compiler's error: what stands right before make's first complaint.
+        first = next((n for n, line in enumerate(lines) if ": *** [" in line), len(lines))
+        errors = [line.strip() for line in lines[max(0, first - 3) : first + 1]]
     shown = "\n    ".join(errors[:8])
     return BuildError(f"make {' '.join(targets)} failed:\n    {shown}", where=str(log_file), log=log_file)

@@ -18,6 +18,7 @@ from orchestrator.report.text import harmless, seconds
 from orchestrator.runner.events import Event, State
 
 _FRAMES_A_SECOND = 4
+_WAITING_SECONDS = 30.0
 
 
 class Watcher(Protocol):
@@ -46,12 +47,14 @@ class PlainLines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._lock = threading.Lock()
+        self._told: dict[str, float] = {}
 
     def __call__(self, event: Event, /) -> None:
-        """Print one event; waiting is not worth a line each time."""
-        if event.state is State.WAITING:
-            return
+        """Print one event; of a cell that waits, a line when it has said nothing for half a minute."""
         with self._lock:
+            if event.state is State.WAITING and event.time - self._told.get(event.cell, 0.0) < _WAITING_SECONDS:
+                return
+            self._told[event.cell] = event.time
             self._console.print(Text(plain_line(event)), soft_wrap=True)
 
     def __enter__(self) -> Self:

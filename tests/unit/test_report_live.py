@@ -103,3 +103,12 @@ def test_every_cell_that_needs_attention_says_why_where_and_how_again(tmp_path: 
         assert f"{cell}/" in text
     assert "Kernel panic - not syncing: sysrq triggered crash" in text
     assert "again:    guprace run configs/quick.yaml --only '6.1/arm64/plain/pin_vs_munmap'" not in text
+
+
+def test_a_log_of_a_long_wait_says_now_and_then_what_it_waits_for() -> None:
+    out = io.StringIO()
+    lines = PlainLines(Console(file=out, width=200))
+    lines(Event(100.0, CELL, "build", State.STARTED))
+    for second in range(101, 200):
+        lines(Event(float(second), CELL, "build", State.WAITING, f"CC mm/{second}.o"))
+    assert [line.split("mm/")[1] for line in out.getvalue().splitlines()[1:]] == ["130.o", "160.o", "190.o"]

@@ -57,8 +57,19 @@ def _suite(run: RunView, lane: _Lane) -> TestSuite:
         [_case(run, cell) for cell in lane.cells],
         timestamp=run.metadata.started[:19] if run.metadata else None,
         hostname=harmless(run.metadata.host.get("name", "")) if run.metadata else None,
-        properties={name: harmless(value) for name, value in _shared(run, lane.cells[0]) if value},
+        properties={name: harmless(value) for name, value in _properties(run, lane) if value},
     )
+
+
+def _properties(run: RunView, lane: _Lane) -> list[tuple[str, str]]:
+    """Return what all cells of the lane share, then each cell's claim: JUnit has properties of suites only."""
+    claims = [
+        (f"{cell.record.cell.scenario}.{name}", value)
+        for cell in lane.cells
+        for name, value in _own(cell)
+        if name in ("seed", "trials", "bound", "hits", "back-offs")
+    ]
+    return [*_shared(run, lane.cells[0]), *claims]
 
 
 def _shared(run: RunView, cell: CellView) -> list[tuple[str, str]]:

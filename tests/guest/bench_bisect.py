@@ -44,7 +44,8 @@ def make_repository(tree: Path, pristine: Path, patch: Path, bad: int) -> str:
     """Make the repository at `tree`, commit number `bad` being the mutant; return that commit."""
     subprocess.run(["cp", "-al", str(pristine), str(tree)], check=True)
     git(tree, "init", "-q", "-b", "main")
-    git(tree, "add", "-A")
+    # By force: Debian's packaging leaves a .gitignore that hides everything.
+    git(tree, "add", "--all", "--force")
     git(tree, "commit", "-qm", "linux-source-6.1")
     culprit = ""
     for number in range(1, COMMITS + 1):

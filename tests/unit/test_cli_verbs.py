@@ -160,3 +160,19 @@ def test_a_reader_that_closes_the_pipe_is_no_error(house: House) -> None:
     done = subprocess.run(["bash", "-c", line], env=house.environ(), cwd=os.sep, capture_output=True, check=False)
     assert done.returncode == 0
     assert b"Traceback" not in done.stderr
+
+
+def test_make_without_root_prints_the_apt_line_and_stops_with_3(tmp_path: Path) -> None:
+    root = Project().root
+    (tmp_path / "configs").mkdir()
+    shutil.copy(root / "Makefile", tmp_path)
+    (tmp_path / "configs/host-packages.txt").write_text("# none\nno-such-package-x  prog  purpose\n")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name, script in (("id", "echo 1000"), ("sudo", "exit 1")):
+        (tools / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tools / name).chmod(0o755)
+    env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    done = subprocess.run(["make", "packages"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert "apt-get install -y --no-install-recommends no-such-package-x" in done.stdout
+    assert "Error 3" in done.stderr

@@ -30,7 +30,7 @@ TICK_SECONDS = 1.0
 # and leave its compilers writing into an object tree that the next guprace takes for its own.
 _LEASHED = """
 leash=$0
-{ read -r _ <&"$leash"; kill -KILL 0; } </dev/null >/dev/null 2>&1 &
+exec -a guprace-watchdog bash -c 'read -r _ <&$0; kill -KILL 0' "$leash" </dev/null >/dev/null 2>&1 &
 exec {leash}<&-
 exec "$@"
 """

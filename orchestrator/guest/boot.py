@@ -60,7 +60,7 @@ class _Running:
 
 @contextlib.contextmanager
 def boot(spec: GuestSpec, *, stop: Stop, environ: Mapping[str, str] | None = None) -> Iterator[Guest]:
-    """Boot a guest and give it for as long as the context lasts; call from a thread that lives as long.
+    """Boot a guest and give it for as long as the context lasts.
 
     Writes qemu.argv (before the start), console.log and, if QEMU said anything, qemu.stderr into
     `spec.directory`.

@@ -156,7 +156,7 @@ bool backoff_begin(struct vehicle *v)
 	return true;
 }
 
-uint64_t backoff_end(const struct vehicle *v)
+uint64_t backoff_so_far(const struct vehicle *v)
 {
 	uint64_t count = hits() - backoff.hits;
 	uint64_t ours = (v->unpinned - backoff.unpinned) * backoff.per_unpin;

@@ -17,7 +17,7 @@ void backoff_arm(void);
 /* Start to count for a vehicle. False, with a diagnostic, where that would not be exact. */
 bool backoff_begin(struct vehicle *v);
 
-/* The back-offs since backoff_begin(). */
-uint64_t backoff_end(const struct vehicle *v);
+/* The back-offs since backoff_begin(). One read of tracefs: outside of windows. */
+uint64_t backoff_so_far(const struct vehicle *v);
 
 #endif

@@ -47,9 +47,9 @@ void ktap_param(const char *name, const char *value)
 	line("# param %s %s\n", name, value);
 }
 
-void ktap_floor(const char *counter, uint64_t least)
+void ktap_floor(const char *subtest, const char *counter, uint64_t least)
 {
-	line("# floor %s %" PRIu64 "\n", counter, least);
+	line("# floor %s.%s %" PRIu64 "\n", subtest, counter, least);
 }
 
 void ktap_plan(unsigned int tests)

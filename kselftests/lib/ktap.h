@@ -20,7 +20,7 @@ void ktap_clean(char *to, size_t size, const char *from);
 
 void ktap_header(const char *scenario);
 void ktap_param(const char *name, const char *value);
-void ktap_floor(const char *counter, uint64_t least);
+void ktap_floor(const char *subtest, const char *counter, uint64_t least);
 void ktap_plan(unsigned int tests);
 void ktap_diag(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void ktap_hit(const char *subtest, const char *oracle, const char *text);

@@ -2,6 +2,7 @@
 /* The main() of every scenario: options, subtests one after the other, KTAP, exit status. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fnmatch.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <math.h>
@@ -13,6 +14,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "accounting.h"
 #include "backoff.h"
 #include "check.h"
 #include "clock.h"
@@ -20,6 +22,7 @@
 #include "ktap.h"
 #include "scenario.h"
 #include "stretch.h"
+#include "vmstat.h"
 
 #define EXIT_SKIP		4
 #define EXIT_USAGE		2
@@ -29,6 +32,7 @@
 struct options {
 	double seconds;
 	uint64_t seed;
+	const char *only;		/* subtests, by glob; NULL: all */
 	bool stretch;
 };
 
@@ -44,6 +48,7 @@ static void usage(FILE *to)
 		"%s: %s\n\n"
 		"  --seconds N  time to race, shared by the subtests (default 10)\n"
 		"  --seed S     decimal or 0x...; printed, and gives the same delays again\n"
+		"  --only GLOB  run these subtests only\n"
 		"  --no-stretch leave GUP-fast's window as short as it is (see lib/stretch.c)\n"
 		"  --list       print the names of the subtests\n"
 		"  --help       print this\n\n"
@@ -98,6 +103,7 @@ static struct options parse_options(int argc, char **argv)
 	static const struct option known[] = {
 		{ "seconds", required_argument, NULL, 's' },
 		{ "seed", required_argument, NULL, 'S' },
+		{ "only", required_argument, NULL, 'o' },
 		{ "no-stretch", no_argument, NULL, 'n' },
 		{ "list", no_argument, NULL, 'l' },
 		{ "help", no_argument, NULL, 'h' },
@@ -113,6 +119,9 @@ static struct options parse_options(int argc, char **argv)
 			break;
 		case 'S':
 			options.seed = parse_seed(optarg);
+			break;
+		case 'o':
+			options.only = optarg;
 			break;
 		case 'n':
 			options.stretch = false;
@@ -175,43 +184,98 @@ static bool choose_cpus(int cpu[2])
 	return found == 2;
 }
 
+/* Two snapshots of /proc/vmstat are too large for a stack. */
+static struct vmstat vmstat_before, vmstat_after;
+
+static void print_counters(struct race *race)
+{
+	char name[80];
+
+	for (unsigned int i = 0; i < race->counters; i++)
+		ktap_counter(race->subtest->name, race->counter[i].name, race->counter[i].value);
+	for (const char * const *vm = scenario.vmstat; vm && *vm; vm++) {
+		snprintf(name, sizeof(name), "vm.%s", *vm);
+		ktap_counter(race->subtest->name, name,
+			     vmstat_growth(&vmstat_before, &vmstat_after, *vm));
+	}
+}
+
 static void race_run(struct race *race, uint64_t budget_ns, bool stretch)
 {
-	bool counting;
-
-	if (stretch)
-		stretch_window(&race->vehicle);
-	counting = backoff_begin(&race->vehicle);
+	for (const struct floor *f = race->subtest->floors; f && f->counter; f++)
+		race_floor(race, f->counter, f->least);
+	if (race->subtest->vehicle) {
+		if (stretch)
+			stretch_window(&race->vehicle);
+		race->count_backoffs = backoff_begin(&race->vehicle);
+	}
+	vmstat_read(&vmstat_before);
 	race->start_ns = now_ns();
 	race->deadline_ns = race->start_ns + budget_ns;
 	race->subtest->run(race);
 	race_count(race, "race_ms", (now_ns() - race->start_ns) / NSEC_PER_MSEC);
-	if (counting)
-		race_count(race, "backoffs", backoff_end(&race->vehicle));
-	for (unsigned int i = 0; i < race->counters; i++)
-		ktap_counter(race->subtest->name, race->counter[i].name, race->counter[i].value);
+	if (race->count_backoffs)
+		race_count(race, "backoffs", backoff_so_far(&race->vehicle));
+	vmstat_read(&vmstat_after);
+}
+
+/* When all is quiet again every pin has been given back, whatever the subtest raced. */
+static void judge_accounting(struct race *race, int64_t held_before)
+{
+	int64_t held;
+
+	if (!accounting_settles(held_before, &held))
+		race_hit(race, "pin_accounting",
+			 "expected %" PRId64 " FOLL_PINs held as before the race, observed %" PRId64,
+			 held_before, held);
+}
+
+/* Vehicles are open for just one subtest: a pipe or a ring that holds pages leaves with it. */
+static enum ending race_with_vehicle(struct race *race, uint64_t budget_ns, bool stretch)
+{
+	int64_t held = 0;
+	bool accounted = accounting_read(&held);
+
+	if (race->subtest->vehicle && vehicle_open(&race->vehicle, race->subtest->vehicle,
+						   race->reason, sizeof(race->reason)))
+		return ENDING_SKIP;
+	if (!setjmp(race->skip))
+		race_run(race, budget_ns, stretch);
+	if (race->subtest->vehicle)
+		race->vehicle.ops->close(&race->vehicle);
+	if (race->skipped)
+		return ENDING_SKIP;
+	if (accounted)
+		judge_accounting(race, held);
+	print_counters(race);
+	return race->hits ? ENDING_FAIL : ENDING_PASS;
 }
 
 static enum ending run_subtest(const struct subtest *subtest, const struct options *options,
 			       uint64_t budget_ns, char *detail, size_t size)
 {
-	struct race race = {
-		.subtest = subtest,
-		.seed = mix64(options->seed + (subtest - scenario.subtests)),
-	};
+	static struct race race;
+	enum ending ending;
 
+	memset(&race, 0, sizeof(race));
+	race.subtest = subtest;
+	race.seed = mix64(options->seed + (subtest - scenario.subtests));
 	if (!choose_cpus(race.cpu)) {
 		snprintf(detail, size, "needs two CPUs");
 		return ENDING_SKIP;
 	}
-	if (vehicle_open(&race.vehicle, subtest->vehicle, detail, size))
-		return ENDING_SKIP;
-	race_run(&race, budget_ns, options->stretch);
-	race.vehicle.ops->close(&race.vehicle);
-	if (!race.hits)
-		return ENDING_PASS;
-	snprintf(detail, size, "%s: %u hit%s", race.oracle, race.hits, race.hits > 1 ? "s" : "");
-	return ENDING_FAIL;
+	ending = race_with_vehicle(&race, budget_ns, options->stretch);
+	if (ending == ENDING_FAIL)
+		snprintf(detail, size, "%s: %u hit%s", race.oracle, race.hits,
+			 race.hits > 1 ? "s" : "");
+	else
+		snprintf(detail, size, "%s", race.reason);
+	return ending;
+}
+
+static bool chosen(const struct subtest *subtest, const struct options *options)
+{
+	return !options->only || !fnmatch(options->only, subtest->name, 0);
 }
 
 /* What is left of the time is shared by what is left of the subtests: a skip costs nothing. */
@@ -219,15 +283,17 @@ static struct tally run_subtests(unsigned int tests, const struct options *optio
 {
 	uint64_t left_ns = options->seconds * NSEC_PER_SEC, began;
 	struct tally tally = { };
+	unsigned int done = 0;
 	char detail[256];
 
-	for (unsigned int i = 0; i < tests; i++) {
+	for (const struct subtest *t = scenario.subtests; t->name; t++) {
 		enum ending ending;
 
+		if (!chosen(t, options))
+			continue;
 		began = now_ns();
-		ending = run_subtest(&scenario.subtests[i], options, left_ns / (tests - i), detail,
-				     sizeof(detail));
-		ktap_result(i + 1, scenario.subtests[i].name, ending, detail);
+		ending = run_subtest(t, options, left_ns / (tests - done), detail, sizeof(detail));
+		ktap_result(++done, t->name, ending, detail);
 		tally.pass += ending == ENDING_PASS;
 		tally.fail += ending == ENDING_FAIL;
 		tally.skip += ending == ENDING_SKIP;
@@ -246,8 +312,6 @@ static void print_header(const struct options *options)
 	ktap_param("seed", value);
 	snprintf(value, sizeof(value), "%g", options->seconds);
 	ktap_param("seconds", value);
-	for (const struct floor *f = scenario.floors; f->counter; f++)
-		ktap_floor(f->counter, f->least);
 }
 
 /* Without kprobes the race goes on, with a shorter window and less evidence. */
@@ -270,8 +334,10 @@ int main(int argc, char **argv)
 	unsigned int tests = 0;
 	struct tally tally;
 
-	while (scenario.subtests[tests].name)
-		tests++;
+	for (const struct subtest *t = scenario.subtests; t->name; t++)
+		tests += chosen(t, &options);
+	if (!tests)
+		usage_error("--only", options.only);
 	print_header(&options);
 	ktap_plan(tests);
 	catch_signals(options.seconds);

@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "check.h"
 #include "clock.h"
@@ -36,11 +38,42 @@ void race_hit(struct race *race, const char *oracle, const char *fmt, ...)
 		atomic_store(&race->stop, true);
 }
 
-void race_count(struct race *race, const char *name, uint64_t value)
+void race_skip(struct race *race, const char *fmt, ...)
 {
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(race->reason, sizeof(race->reason), fmt, ap);
+	va_end(ap);
+	race->skipped = true;
+	longjmp(race->skip, 1);
+}
+
+static struct counter *find_counter(struct race *race, const char *name)
+{
+	for (unsigned int i = 0; i < race->counters; i++) {
+		if (!strcmp(race->counter[i].name, name))
+			return &race->counter[i];
+	}
 	if (race->counters == RACE_COUNTERS_MAX)
 		broken("more than %d counters in %s", RACE_COUNTERS_MAX, race->subtest->name);
-	race->counter[race->counters++] = (struct counter){ name, value };
+	race->counter[race->counters] = (struct counter){ .name = name };
+	return &race->counter[race->counters++];
+}
+
+void race_count(struct race *race, const char *name, uint64_t value)
+{
+	find_counter(race, name)->value = value;
+}
+
+void race_add(struct race *race, const char *name, uint64_t value)
+{
+	find_counter(race, name)->value += value;
+}
+
+void race_floor(struct race *race, const char *counter, uint64_t least)
+{
+	ktap_floor(race->subtest->name, counter, least);
 }
 
 struct actor {
@@ -75,4 +108,42 @@ void race_actors(struct race *race, void *(*a)(void *), void *(*b)(void *), void
 	check_pthread_join(actor[0].thread, "actor A");
 	check_pthread_join(actor[1].thread, "actor B");
 	pthread_barrier_destroy(&start);
+}
+
+struct responder {
+	pthread_t thread;
+	int cpu;
+	void (*step)(void *arg);
+	void *arg;
+	atomic_bool stop;
+};
+
+static void *responder_thread(void *arg)
+{
+	struct responder *responder = arg;
+
+	check_pin_to_cpu(responder->cpu);
+	while (!atomic_load_explicit(&responder->stop, memory_order_relaxed))
+		responder->step(responder->arg);
+	return NULL;
+}
+
+struct responder *responder_start(struct race *race, void (*step)(void *arg), void *arg)
+{
+	struct responder *responder = calloc(1, sizeof(*responder));
+
+	if (!responder)
+		broken("calloc of %zu bytes for a responder", sizeof(*responder));
+	responder->cpu = race->cpu[1];
+	responder->step = step;
+	responder->arg = arg;
+	check_pthread_create(&responder->thread, responder_thread, responder, "a responder");
+	return responder;
+}
+
+void responder_stop(struct responder *responder)
+{
+	atomic_store(&responder->stop, true);
+	check_pthread_join(responder->thread, "a responder");
+	free(responder);
 }

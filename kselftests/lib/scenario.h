@@ -6,6 +6,7 @@
 #ifndef GUPRACE_SCENARIO_H
 #define GUPRACE_SCENARIO_H
 
+#include <setjmp.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -16,11 +17,17 @@
 #ifndef RACE_HITS_MAX
 #define RACE_HITS_MAX		20
 #endif
-#define RACE_COUNTERS_MAX	16
+#define RACE_COUNTERS_MAX	48
 
 struct counter {
 	const char *name;
 	uint64_t value;
+};
+
+/* The least value of a subtest's counter for its race to count; below, a pass is vacuous. */
+struct floor {
+	const char *counter;
+	uint64_t least;
 };
 
 /* One subtest while it runs. */
@@ -33,30 +40,31 @@ struct race {
 	uint64_t start_ns;
 	uint64_t deadline_ns;
 	atomic_bool stop;
+	bool count_backoffs;
 
 	unsigned int hits;
 	const char *oracle;		/* of the first hit */
+	bool skipped;			/* by race_skip(), which says why: */
+	char reason[256];
+	jmp_buf skip;
 	struct counter counter[RACE_COUNTERS_MAX];
 	unsigned int counters;
 };
 
 struct subtest {
 	const char *name;		/* <vehicle>.<operation> */
-	const struct vehicle_ops *vehicle;
+	const struct vehicle_ops *vehicle;	/* NULL: the subtest opens its own, or none */
 	void (*run)(struct race *race);
-};
-
-/* The least total of a counter for the race to count; below, a pass is vacuous. */
-struct floor {
-	const char *counter;
-	uint64_t least;
+	const struct floor *floors;	/* ends with a record without counter; may be NULL */
+	unsigned long arg;		/* the subtest's own business */
 };
 
 struct scenario {
 	const char *name;
 	const char *summary;
 	const struct subtest *subtests;	/* ends with a record without name */
-	const struct floor *floors;	/* ends with a record without counter */
+	/* Names in /proc/vmstat whose growth over a subtest is counted, as vm.<name>; or NULL. */
+	const char * const *vmstat;
 };
 
 extern const struct scenario scenario;
@@ -73,10 +81,44 @@ bool race_in_time(struct race *race);
 void race_hit(struct race *race, const char *oracle, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Set a counter of the subtest. */
-void race_count(struct race *race, const char *name, uint64_t value);
+/* Leave a subtest whose requirement is missing; before its actors start. Does not return. */
+void race_skip(struct race *race, const char *fmt, ...)
+	__attribute__((noreturn, format(printf, 2, 3)));
 
-/* Run one function on each of the race's two vCPUs, started together, until both return. */
+/* Set a counter of the subtest, or add to it. */
+void race_count(struct race *race, const char *name, uint64_t value);
+void race_add(struct race *race, const char *name, uint64_t value);
+
+/* Print a floor of the subtest: for those that shared code adds to the subtest's own. */
+void race_floor(struct race *race, const char *counter, uint64_t least);
+
+/* Free-running: one function on each of the race's two vCPUs, until both return. */
 void race_actors(struct race *race, void *(*a)(void *), void *(*b)(void *), void *arg);
+
+/*
+ * Steered by the synchroniser (sync.h), until time is up or enough was found. Only the windows run
+ * side by side: what prepare, judge and settle do, they do alone.
+ */
+struct trial {
+	void (*prepare)(struct race *race, void *world);	/* by B, may be NULL */
+	void (*a)(struct race *race, void *world);		/* window: takes the pins */
+	void (*b)(struct race *race, void *world);		/* window: changes page tables */
+	void (*judge)(struct race *race, void *world);		/* by A, may be NULL */
+	void (*settle)(struct race *race, void *world);		/* by B, may be NULL */
+};
+
+/*
+ * Counts rounds, trials (valid ones), apart, preempted, coverage (percent), near_misses, focused,
+ * a_ticks, b_ticks (medians), a_mad, b_mad, gap_ticks; sets the floor of coverage.
+ */
+void race_trials(struct race *race, const struct trial *trial, void *world);
+
+/* Tell, in judge, that the windows met where it hurts. A back-off that is counted tells by itself. */
+void race_near_miss(struct race *race);
+
+/* A thread that does `step` over and over beside the actors, on the CPU of B, unsteered. */
+struct responder;
+struct responder *responder_start(struct race *race, void (*step)(void *arg), void *arg);
+void responder_stop(struct responder *responder);
 
 #endif

@@ -12,7 +12,7 @@
 
 #include "stamp.h"
 
-#define VEHICLE_PINS_MAX	64	/* pins held at once */
+#define VEHICLE_PINS_MAX	512	/* pins held at once: a page table of them */
 
 struct vehicle {
 	const char *name;
@@ -24,10 +24,21 @@ struct vehicle {
 	size_t page;			/* bytes */
 	unsigned int segment_pages;	/* of one walk of the last call */
 	ssize_t bytes;			/* in the pipe */
+	void *state;			/* the vehicle's own, freed by its close */
 };
+
+/* What a vehicle's pins are; a scenario asks for what its oracle needs. */
+#define VEHICLE_WRITES		(1u << 0)	/* taken for writing (FOLL_WRITE) */
+#define VEHICLE_FOLL_PIN	(1u << 1)	/* FOLL_PIN on every kernel, not FOLL_GET */
+#define VEHICLE_HOLDS		(1u << 2)	/* until unpin, however long that is */
+#define VEHICLE_LONGTERM	(1u << 3)	/* FOLL_LONGTERM */
+#define VEHICLE_SLOW		(1u << 4)	/* never by GUP-fast: a negative control */
+#define VEHICLE_READ_DROPS	(1u << 5)	/* read() gives the pins back */
 
 struct vehicle_ops {
 	const char *name;
+	const char *description;	/* one line: entry point and flags */
+	unsigned int is;		/* VEHICLE_* */
 	/* 0, or -1 with the reason why this vehicle does not run here. */
 	int (*open)(struct vehicle *v, char *why, size_t size);
 	/*
@@ -36,8 +47,12 @@ struct vehicle_ops {
 	 * nothing behind the first that failed; when none was, -errno.
 	 */
 	int (*pin)(struct vehicle *v, void *addr, unsigned int pages, unsigned int times);
-	/* Read a stamp through each pin held; some vehicles drop them by it. */
+	/* Read a stamp through each pin held; some vehicles drop them by it. NULL: cannot. */
 	void (*read)(struct vehicle *v, struct stamp *stamps);
+	/* Write a stamp through one pin held. NULL: cannot. */
+	void (*write)(struct vehicle *v, unsigned int pin, const struct stamp *stamp);
+	/* The page frame behind one pin held. NULL: cannot tell. */
+	uint64_t (*pfn)(struct vehicle *v, unsigned int pin);
 	void (*unpin)(struct vehicle *v);
 	void (*close)(struct vehicle *v);
 };

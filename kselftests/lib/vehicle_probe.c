@@ -52,6 +52,29 @@ static void probe_read(struct vehicle *v, struct stamp *stamps)
 		broken("ioctl(GUPRACE_PROBE_READ, %u pins): %s", v->held, strerror(errno));
 }
 
+static void probe_write(struct vehicle *v, unsigned int pin, const struct stamp *stamp)
+{
+	struct guprace_probe_io io = {
+		.buf = (unsigned long)stamp,
+		.first = pin,
+		.count = 1,
+		.len = sizeof(*stamp),
+	};
+
+	if (ioctl(v->fd[0], GUPRACE_PROBE_WRITE, &io))
+		broken("ioctl(GUPRACE_PROBE_WRITE, pin %u of %u): %s", pin, v->held, strerror(errno));
+}
+
+static uint64_t probe_pfn(struct vehicle *v, unsigned int pin)
+{
+	uint64_t pfn;
+	struct guprace_probe_pfn req = { .buf = (unsigned long)&pfn, .first = pin, .count = 1 };
+
+	if (ioctl(v->fd[0], GUPRACE_PROBE_PFN, &req))
+		broken("ioctl(GUPRACE_PROBE_PFN, pin %u of %u): %s", pin, v->held, strerror(errno));
+	return pfn;
+}
+
 static void probe_unpin(struct vehicle *v)
 {
 	int dropped = ioctl(v->fd[0], GUPRACE_PROBE_UNPIN);
@@ -88,18 +111,25 @@ static int probe_open(struct vehicle *v, char *why, size_t size)
 
 const struct vehicle_ops vehicle_probe = {
 	.name = "probe",
+	.description = "pin_user_pages_fast(FOLL_WRITE) by the probe module",
+	.is = VEHICLE_WRITES | VEHICLE_FOLL_PIN | VEHICLE_HOLDS,
 	.open = probe_open,
 	.pin = probe_pin_rw,
 	.read = probe_read,
+	.write = probe_write,
+	.pfn = probe_pfn,
 	.unpin = probe_unpin,
 	.close = probe_close,
 };
 
 const struct vehicle_ops vehicle_probe_ro = {
 	.name = "probe_ro",
+	.description = "pin_user_pages_fast(0) by the probe module",
+	.is = VEHICLE_FOLL_PIN | VEHICLE_HOLDS,
 	.open = probe_open,
 	.pin = probe_pin_ro,
 	.read = probe_read,
+	.pfn = probe_pfn,
 	.unpin = probe_unpin,
 	.close = probe_close,
 };

@@ -103,6 +103,8 @@ static int vmsplice_open(struct vehicle *v, char *why, size_t size)
 
 const struct vehicle_ops vehicle_vmsplice = {
 	.name = "vmsplice",
+	.description = "vmsplice(2) into a pipe, read back from it: FOLL_GET",
+	.is = VEHICLE_HOLDS | VEHICLE_READ_DROPS,
 	.open = vmsplice_open,
 	.pin = vmsplice_pin,
 	.read = vmsplice_read,

@@ -360,12 +360,6 @@ static void race_munmap(struct race *race)
 	race_count(race, "quiet_ticks", w.quiet);
 }
 
-static const struct subtest subtests[] = {
-	{ "probe.munmap", &vehicle_probe, race_munmap },
-	{ "vmsplice.munmap", &vehicle_vmsplice, race_munmap },
-	{ }
-};
-
 static const struct floor floors[] = {
 	{ "unmaps", 100 },
 	{ "pins", 100 },
@@ -373,9 +367,14 @@ static const struct floor floors[] = {
 	{ }
 };
 
+static const struct subtest subtests[] = {
+	{ "probe.munmap", &vehicle_probe, race_munmap, floors, 0 },
+	{ "vmsplice.munmap", &vehicle_vmsplice, race_munmap, floors, 0 },
+	{ }
+};
+
 const struct scenario scenario = {
 	.name = "pin_vs_munmap",
 	.summary = "pins of GUP-fast against munmap, refill elsewhere and a new mapping (P3, P4)",
 	.subtests = subtests,
-	.floors = floors,
 };

@@ -13,7 +13,7 @@ from typing import Any
 from orchestrator.errors import UsageError
 from orchestrator.matrix.document import Document
 from orchestrator.matrix.mutants import Mutant, MutantExpectation, load_mutant
-from orchestrator.matrix.names import fragments_of
+from orchestrator.matrix.names import fragments_of, matching, names_of
 from orchestrator.matrix.plan import (
     Arch,
     Cell,
@@ -89,6 +89,12 @@ class _Row:
     patches: tuple[Path, ...] = ()
 
 
+def _named(row: _Row, known: tuple[str, ...]) -> _Row:
+    """Replace the row's globs by the scenarios that match; each once, in the order written."""
+    found = dict.fromkeys(name for pattern in row.scenarios for name in matching(pattern, known))
+    return replace(row, scenarios=tuple(found))
+
+
 class _Expansion:
     def __init__(self, matrix: Matrix, document: Document, project: Project) -> None:
         self.matrix = matrix
@@ -98,8 +104,9 @@ class _Expansion:
         self.mutants: dict[str, Mutant | None] = {}
 
     def cells(self) -> tuple[Cell, ...]:
-        lanes = list(self.lane_rows())
-        controls = list(self.control_rows(lanes))
+        known = names_of(self.project).scenarios
+        lanes = [_named(row, known) for row in self.lane_rows()]
+        controls = [_named(row, known) for row in self.control_rows(lanes)]
         raced: dict[LaneKey, set[str]] = {}
         for row in (*lanes, *controls):
             raced.setdefault(row.lane, set()).update(row.scenarios)

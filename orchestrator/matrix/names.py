@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from orchestrator.matrix.plan import Arch, Fragment
@@ -32,6 +33,11 @@ def names_of(project: Project, kernels: tuple[str, ...] = ()) -> Names:
         mutants=_stems(project.mutants, "*.yaml"),
         kernels=kernels,
     )
+
+
+def matching(pattern: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those of `known` that are `pattern`, or match it where it is a glob (* and ?)."""
+    return tuple(name for name in known if name == pattern or fnmatchcase(name, pattern))
 
 
 def fragments_of(project: Project, arch: Arch, flavour: str, scenarios: Iterable[str]) -> tuple[Fragment, ...]:

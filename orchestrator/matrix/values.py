@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from orchestrator.matrix.names import Names
+from orchestrator.matrix.names import Names, matching
 from orchestrator.matrix.plan import Accel, Arch, Toolchain
 from orchestrator.matrix.problems import suggestion
 
@@ -111,10 +111,10 @@ class Short:
         return {"anyOf": [short, long]}
 
 
-def _known(kind: str, names: Callable[[Names], tuple[str, ...]]) -> AfterValidator:
+def _known(kind: str, names: Callable[[Names], tuple[str, ...]], *, globs: bool = False) -> AfterValidator:
     def check(value: str, info: ValidationInfo) -> str:
         known = names(context(info).names)
-        if value not in known:
+        if value not in known and not (globs and matching(value, known)):
             raise wrong(f"unknown {kind} {value!r}", suggestion(value, known))
         return value
 
@@ -164,8 +164,11 @@ Flavour = Annotated[
 ]
 Scenario = Annotated[
     str,
-    _known("scenario", lambda names: names.scenarios),
-    Field(description="A race: kselftests/scenarios/<scenario>.c.", examples=["pin_vs_munmap"]),
+    _known("scenario", lambda names: names.scenarios, globs=True),
+    Field(
+        description="A race: kselftests/scenarios/<scenario>.c; with * and ? all whose name matches.",
+        examples=["pin_vs_munmap", "pin_vs_*"],
+    ),
 ]
 MutantId = Annotated[
     str,

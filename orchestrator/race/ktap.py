@@ -6,8 +6,8 @@ The dialect is Documentation/dev-tools/ktap.rst with records in its diagnostic l
     KTAP version 1
     # scenario pin_vs_munmap
     # param seed 0x0123456789abcdef
-    # floor unmaps 100
     1..2
+    # floor probe.munmap.unmaps 100
     # hit probe.munmap foreign_stamp expected (0,3,7), observed (1,3,7)
     # counter probe.munmap.trials 4711
     not ok 1 probe.munmap # foreign_stamp: 1 hit

@@ -39,8 +39,8 @@ class RaceResult:
     """What a selftest said, read from its KTAP.
 
     `params` holds `seed` (decimal or 0x...) and the like; `counters` is keyed `<subtest>.<counter>` (trials,
-    pins, unmaps, backoffs, preempted ...); `floors` are the least totals, by counter, below which the race did
-    not happen; `problem` says why the output is no complete result (no plan line, missing
+    pins, unmaps, backoffs, preempted ...); `floors` are the least values, keyed as the counters are, below which
+    that subtest's race did not happen; `problem` says why the output is no complete result (no plan line, missing
     tests, bail out), and is empty when it is one.
     """
 

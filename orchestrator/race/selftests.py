@@ -15,13 +15,20 @@ from orchestrator.matrix.plan import Arch, Toolchain
 from orchestrator.paths import Project
 from orchestrator.proc import run
 
+SYNC_TEST = "sync_test"
+
 
 @dataclass(frozen=True, slots=True)
 class Selftests:
-    """The scenario binaries of one architecture: `directory` has one static program per scenario."""
+    """The static programs of one architecture in `directory`: one per scenario, and the synchroniser's self-test."""
 
     digest: str
     directory: Path
+
+    @property
+    def sync_test(self) -> Path:
+        """The self-test that each guest has to pass before it races."""
+        return self.directory / SYNC_TEST
 
 
 def build_selftests(arch: Arch, project: Project, place: Workplace) -> Selftests:
@@ -36,7 +43,7 @@ def build_selftests(arch: Arch, project: Project, place: Workplace) -> Selftests
     store = Store(place.cache / "selftests")
     if found := store.find(digest):
         return Selftests(digest, found[0])
-    scenarios = sorted(path.stem for path in (project.selftests / "scenarios").glob("*.c"))
+    programs = [*sorted(path.stem for path in (project.selftests / "scenarios").glob("*.c")), SYNC_TEST]
     with tempfile.TemporaryDirectory(prefix="guprace-selftests-") as temporary:
         out = Path(temporary)
         argv = ["make", "-C", str(project.selftests), f"ARCH={KERNEL_ARCHES[arch].make_arch}", f"OUT={out}"]
@@ -45,8 +52,8 @@ def build_selftests(arch: Arch, project: Project, place: Workplace) -> Selftests
         # Not the outer make's jobserver and variables.
         env = {name: value for name, value in place.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
         run(argv, stop=place.stop, seconds=600, env=env)
-        missing = [name for name in scenarios if not (out / name).is_file()]
+        missing = [name for name in programs if not (out / name).is_file()]
         if missing:
             raise HostError(f"the selftests' make left no {', '.join(missing)}", where=str(project.selftests))
-        where = store.add(digest, {name: out / name for name in scenarios}, {"toolchain": tools.identity})
+        where = store.add(digest, {name: out / name for name in programs}, {"toolchain": tools.identity})
     return Selftests(digest, where)

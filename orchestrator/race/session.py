@@ -12,13 +12,14 @@ from orchestrator import records
 from orchestrator.errors import HostError
 from orchestrator.race.collect import Shell
 from orchestrator.race.ktap import read_ktap
-from orchestrator.race.model import RaceResult
+from orchestrator.race.model import Ending, RaceResult
 
 GUEST_DIR = "/guprace"
 DEPLOY_SECONDS = 60.0
 # What a scenario may take beyond its seconds of racing (set-up, tear-down), on a guest of reference speed.
 RACE_SLACK_SECONDS = 60.0
 MAX_KTAP_BYTES = 4 << 20
+SELFTEST_SECONDS = 1.0
 
 
 class Booted(Shell, Protocol):
@@ -62,6 +63,21 @@ def deploy(guest: Booted, binary: Path, probe: Path | None) -> None:
     done = guest.run(f"insmod {GUEST_DIR}/{probe.name}", seconds=DEPLOY_SECONDS)
     if done.status != 0:
         raise HostError(f"the probe module does not load: {done.stderr.strip()[:500]}")
+
+
+def prove_instruments(guest: Booted, selftest: Path, seed: int, ktap: Path) -> None:
+    """Run the synchroniser's self-test in this guest; its output goes to the file `ktap`.
+
+    Raises:
+        HostError: it failed: what this guest and host say of offsets and windows cannot be believed.
+        GuestLostError: the guest stopped answering.
+    """
+    guest.put(selftest, f"{GUEST_DIR}/{selftest.name}")
+    result = race(guest, Order(selftest.name, SELFTEST_SECONDS, seed), ktap, lambda _: None)
+    failed = [f"{s.name} {s.detail}" for s in result.subtests if s.ending is not Ending.PASS]
+    wrong = "; ".join(filter(None, [*failed, *(hit.text for hit in result.hits[:3]), result.problem]))
+    if wrong:
+        raise HostError(f"the synchroniser's self-test failed in this guest: {wrong}", where=str(ktap))
 
 
 def race(guest: Booted, order: Order, ktap: Path, tell: Callable[[str], None]) -> RaceResult:

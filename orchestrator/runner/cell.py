@@ -30,7 +30,7 @@ from orchestrator.race import collect
 from orchestrator.race.ktap import read_ktap
 from orchestrator.race.model import Evidence, RaceResult
 from orchestrator.race.selftests import build_selftests
-from orchestrator.race.session import Order, deploy, race
+from orchestrator.race.session import Order, deploy, prove_instruments, race
 from orchestrator.runner.events import Listener, State, event
 from orchestrator.runner.rundir import CellRecord, RunDir
 from orchestrator.splat.model import Splat
@@ -44,6 +44,16 @@ from orchestrator.verdict.model import Verdict
 log = logging.getLogger("guprace.cell")
 
 DEFAULT_VCPUS = 2
+EVIDENCE_FILES = (
+    "console.log",
+    "dmesg.log",
+    "sync.ktap",
+    "race.ktap",
+    "evidence.json",
+    "splats.json",
+    "build.log",
+    "qemu.log",
+)
 
 GetKernel = Callable[[Callable[[str], None]], Kernel]
 """Gets the kernel, telling what it waits for."""
@@ -65,6 +75,7 @@ class Prepared:
 
     kernel: Kernel
     binary: Path
+    sync_test: Path
     spec: GuestSpec
 
 
@@ -139,7 +150,16 @@ class CellRun:
             found = scan(console, self.marks)
             splats, dropped = self._placed(found.splats), found.dropped
             records.save(self.directory / "splats.json", splats)
-        names = ("console.log", "dmesg.log", "race.ktap", "evidence.json", "splats.json", "build.log", "qemu.log")
+        names = (
+            "console.log",
+            "dmesg.log",
+            "sync.ktap",
+            "race.ktap",
+            "evidence.json",
+            "splats.json",
+            "build.log",
+            "qemu.log",
+        )
         files = tuple(name for name in names if (self.directory / name).is_file())
         return replace(facts, splats=splats, dropped=dropped, kcsan=self.kcsan, files=files)
 
@@ -176,7 +196,8 @@ class CellRun:
         )
         with self.stage("accel"):
             accel = self._accel(kernel, image)
-        return Prepared(kernel, selftests.directory / self.cell.scenario, self._guest_spec(kernel, image, accel))
+        binary = selftests.directory / self.cell.scenario
+        return Prepared(kernel, binary, selftests.sync_test, self._guest_spec(kernel, image, accel))
 
     def _evidence(self, get_kernel: GetKernel) -> Evidence:
         prepared = self.prepare(get_kernel)
@@ -227,6 +248,7 @@ class CellRun:
         load = os.getloadavg()[0]
         with self.stage("deploy"):
             deploy(guest, prepared.binary, kernel.probe)
+            prove_instruments(guest, prepared.sync_test, self.seed, self.directory / "sync.ktap")
             uname = guest.run("uname -a", seconds=collect.READ_SECONDS).stdout.strip()[:500]
             differs = collect.config_differences(guest, kernel.config) if kernel.config else ()
             before = collect.snapshot(guest)

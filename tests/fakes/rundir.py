@@ -117,7 +117,7 @@ def race_result(trials: int = 41_000, hits: int = 0) -> RaceResult:
         hits=(found,) * min(hits, 20),
         params={"seed": "0x000000000000002a", "seconds": "10"},
         counters=counters | ({"vmsplice.munmap.hits": hits} if hits else {}),
-        floors={"unmaps": 100},
+        floors={"probe.munmap.unmaps": 100},
         problem="",
     )
 

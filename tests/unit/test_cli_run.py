@@ -89,6 +89,7 @@ ENDINGS = [
     ("reboot", Outcome.LOST, LostReason.REBOOT, 1),
     ("bail-out", Outcome.BROKEN, None, 3),
     ("truncated", Outcome.BROKEN, None, 3),
+    ("bad-sync", Outcome.BROKEN, None, 3),
     ("insmod-fails", Outcome.BROKEN, None, 3),
     ("config-lost", Outcome.BROKEN, None, 3),
     ("garbage", Outcome.PASS, None, 0),

@@ -28,7 +28,7 @@ def test_a_complete_pass_is_read_whole() -> None:
     assert result.subtests[2].detail == "no block device"
     assert result.params == {"scenario": "pin_vs_munmap", "seed": "0x0123456789abcdef", "seconds": "10"}
     assert result.total("trials") == 400
-    assert result.floors == {"unmaps": 100}
+    assert result.floors == {"probe.munmap.unmaps": 100}
 
 
 def test_a_hit_is_read_with_its_words() -> None:

@@ -117,10 +117,11 @@ def _race(call: Call) -> int:
     if not call.uploaded(f"/guprace/{name}"):
         call.err(f"sh: /guprace/{name}: not found\n")
         return 127
+    if name == "sync_test":
+        return _sync_test(call)
     call.raced.append(0.0)
     seed = call.match["seed"] or "0x5eed"
-    floor = "# floor unmaps 100"
-    call.out(f"KTAP version 1\n# scenario {name}\n# param seed {seed}\n# param seconds 1\n{floor}\n1..2\n")
+    call.out(f"KTAP version 1\n# scenario {name}\n# param seed {seed}\n# param seconds 1\n1..2\n")
     time.sleep(RACE_SECONDS / 2)
     guest.trouble()
     time.sleep(RACE_SECONDS / 2)
@@ -137,12 +138,23 @@ def _race(call: Call) -> int:
             call.out(f"# hit {subtest} foreign_stamp expected mapping 7, observed mapping 12 page 3\n")
             call.out(f"# counter {subtest}.first_hit_ms 90\n")
         counters = {"trials": unmaps, "pins": 20_000, "unmaps": unmaps, "backoffs": 12, "preempted": 1}
+        call.out(f"# floor {subtest}.unmaps 100\n")
         call.out("".join(f"# counter {subtest}.{key} {value}\n" for key, value in counters.items()))
         if guest.does("truncated") and number == 2:
             return 0
         call.out(f"not ok {number} {subtest} # foreign_stamp: 1 hits\n" if bad else f"ok {number} {subtest}\n")
     call.out(f"# totals pass:{2 - failed} fail:{failed} skip:0\n")
     return failed
+
+
+def _sync_test(call: Call) -> int:
+    """Run the synchroniser's self-test: it passes unless FAKEQEMU asks for bad-sync."""
+    bad = call.guest.does("bad-sync")
+    told = "# hit steered sync expected coverage in percent in [100, 100], observed 35\n" if bad else ""
+    result = "not ok 1 steered # sync: 1 hit" if bad else "ok 1 steered"
+    call.out(f"KTAP version 1\n# scenario sync_test\n1..1\n{told}# counter steered.trials 900\n{result}\n")
+    call.out(f"# totals pass:{1 - bad} fail:{int(bad)} skip:0\n")
+    return int(bad)
 
 
 Handler = Callable[[Call], int]

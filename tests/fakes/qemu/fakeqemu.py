@@ -9,7 +9,7 @@ What it does is chosen by the environment variable FAKEQEMU, names separated by 
                    deaf (SSH never answers)
     in the race    panic-mid-race, die, reboot, silent-mid-race, soft-lockup, rcu-stall, hung-task,
                    flood, garbage, kcsan-splat
-    the result     hit, vacuous, bail-out, truncated, taint, config-lost, blind, kcsan-off, insmod-fails
+    the result     hit, vacuous, bail-out, truncated, taint, config-lost, blind, kcsan-off, insmod-fails, bad-sync
 
 Nothing of it, or `ok`: a guest in perfect health.  A fake kernel image that says `re-read: no` hits, too.
 """

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "sync.h"
+
+#define STOPPED		UINT64_MAX
+
+static void publish(uint64_t *word, uint64_t value)
+{
+	__atomic_store_n(word, value, __ATOMIC_RELEASE);
+}
+
+static void await(const uint64_t *word, uint64_t value)
+{
+	while (__atomic_load_n(word, __ATOMIC_ACQUIRE) < value)
+		cpu_relax();
+}
+
+static void await_ticks(uint64_t when)
+{
+	while ((int64_t)(now_ticks() - when) < 0)
+		cpu_relax();
+}
+
+static int compare(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static uint64_t distance(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : b - a;
+}
+
+struct sync_median sync_median_of(uint64_t *values, unsigned int count)
+{
+	struct sync_median m;
+
+	qsort(values, count, sizeof(*values), compare);
+	m.median = values[count / 2];
+	for (unsigned int i = 0; i < count; i++)
+		values[i] = distance(values[i], m.median);
+	qsort(values, count, sizeof(*values), compare);
+	m.mad = values[count / 2];
+	return m;
+}
+
+void sync_init(struct sync *s, uint64_t seed)
+{
+	memset(s, 0, sizeof(*s));
+	s->rng = rng_seeded(seed, 0);
+}
+
+unsigned int sync_coverage(const struct sync_result *r)
+{
+	unsigned int filled = 0;
+
+	for (unsigned int i = 0; i < SYNC_BINS; i++)
+		filled += r->bins[i] > 0;
+	return 100 * filled / SYNC_BINS;
+}
+
+bool sync_a_begin(struct sync *s)
+{
+	await(&s->go, s->a_done + 1);
+	if (s->go == STOPPED)
+		return false;
+	await_ticks(s->offset < 0 ? s->start - s->offset : s->start);
+	s->a.begin = now_ticks();
+	return true;
+}
+
+void sync_a_end(struct sync *s)
+{
+	s->a.end = now_ticks();
+	publish(&s->a_ended, s->go);
+	await(&s->b_done, s->go);
+}
+
+void sync_a_near_miss(struct sync *s)
+{
+	s->near_miss = true;
+}
+
+void sync_a_release(struct sync *s)
+{
+	publish(&s->a_done, s->go);
+}
+
+static bool sampled(const struct sync *s)
+{
+	return s->result.rounds >= SYNC_WARMUP + SYNC_SAMPLE;
+}
+
+/* The range of offsets at which the windows overlap begins at -range_below(). */
+static uint64_t range_below(const struct sync *s)
+{
+	return s->result.b.median;
+}
+
+static uint64_t range_length(const struct sync *s)
+{
+	uint64_t length = s->result.a.median + s->result.b.median;
+
+	return length ? length : 1;
+}
+
+static void shuffle(struct sync *s)
+{
+	for (unsigned int i = 0; i < SYNC_STRATA; i++) {
+		unsigned int j = rng_below(&s->rng, i + 1);
+
+		s->order[i] = s->order[j];
+		s->order[j] = i;
+	}
+}
+
+/* A random number below `bound`, which may be beyond 32 bits. */
+static uint64_t random_ticks(struct sync *s, uint64_t bound)
+{
+	return bound ? rng_next(&s->rng) % bound : 0;
+}
+
+static int64_t next_of_sweep(struct sync *s)
+{
+	unsigned int place = s->swept % SYNC_STRATA;
+	uint64_t length = range_length(s), from, to;
+
+	if (!place)
+		shuffle(s);
+	s->swept++;
+	from = s->order[place] * length / SYNC_STRATA;
+	to = (s->order[place] + 1) * length / SYNC_STRATA;
+	return (int64_t)(from + random_ticks(s, to - from)) - (int64_t)range_below(s);
+}
+
+static int64_t near_a_miss(struct sync *s)
+{
+	uint64_t misses = s->result.near_misses, width = range_length(s) / SYNC_BINS;
+	int64_t offset = s->near[rng_below(&s->rng, misses < SYNC_NEAR ? misses : SYNC_NEAR)];
+
+	s->result.focused++;
+	return offset + (int64_t)random_ticks(s, width + 1) - (int64_t)(width / 2);
+}
+
+static int64_t choose_offset(struct sync *s)
+{
+	if (!sampled(s))
+		return 0;
+	if (s->swept >= SYNC_STRATA && s->result.near_misses && s->result.rounds % 2)
+		return near_a_miss(s);
+	return next_of_sweep(s);
+}
+
+void sync_b_begin(struct sync *s)
+{
+	uint64_t now;
+
+	s->offset = choose_offset(s);
+	s->near_miss = false;
+	now = now_ticks();
+	s->start = now + s->lead;
+	publish(&s->go, s->a_done + 1);
+	await_ticks(s->offset > 0 ? s->start + s->offset : s->start);
+	s->b.begin = now_ticks();
+}
+
+static void end_sample(struct sync *s)
+{
+	s->result.a = sync_median_of(s->sample.a, SYNC_SAMPLE);
+	s->result.b = sync_median_of(s->sample.b, SYNC_SAMPLE);
+	s->result.gap = sync_median_of(s->sample.gap, SYNC_SAMPLE);
+}
+
+/* WARMUP: how late A begins when it is given no time. The first SYNC_WARMUP of sample.gap serve. */
+static void end_warmup(struct sync *s)
+{
+	s->lead = 2 * sync_median_of(s->sample.gap, SYNC_WARMUP).median;
+}
+
+static bool was_preempted(const struct sync *s, uint64_t gap)
+{
+	const struct sync_result *r = &s->result;
+	/* A gap of a tick or two is the rule: what disturbs is one that leaves the bin. */
+	uint64_t usual = r->gap.median > range_length(s) / SYNC_BINS / SYNC_PREEMPTED ?
+			 r->gap.median : range_length(s) / SYNC_BINS / SYNC_PREEMPTED;
+
+	return s->a.end - s->a.begin > SYNC_PREEMPTED * (r->a.median + 1) ||
+	       s->b.end - s->b.begin > SYNC_PREEMPTED * (r->b.median + 1) ||
+	       gap > SYNC_PREEMPTED * (usual + 1);
+}
+
+static void count_valid(struct sync *s, int64_t achieved)
+{
+	int64_t from_low = achieved + (int64_t)range_below(s);
+	uint64_t length = range_length(s);
+
+	s->result.trials++;
+	/* A window that took longer than its median overlaps beyond the range: no bin is for that. */
+	if (from_low >= 0 && (uint64_t)from_low < length)
+		s->result.bins[(uint64_t)from_low * SYNC_BINS / length]++;
+	if (s->near_miss)
+		s->near[s->result.near_misses++ % SYNC_NEAR] = achieved;
+}
+
+static void account(struct sync *s)
+{
+	int64_t achieved = (int64_t)(s->b.begin - s->a.begin);
+	int64_t late = achieved - s->offset;
+	uint64_t gap = late < 0 ? -late : late;
+	uint64_t round = s->result.rounds++;
+
+	if (round < SYNC_WARMUP) {
+		s->sample.gap[round] = gap;
+		if (round == SYNC_WARMUP - 1)
+			end_warmup(s);
+		return;
+	}
+	round -= SYNC_WARMUP;
+	if (round < SYNC_SAMPLE) {
+		s->sample.a[round] = s->a.end - s->a.begin;
+		s->sample.b[round] = s->b.end - s->b.begin;
+		s->sample.gap[round] = gap;
+		if (round == SYNC_SAMPLE - 1)
+			end_sample(s);
+		return;
+	}
+	if (was_preempted(s, gap))
+		s->result.preempted++;
+	else if (s->a.begin < s->b.end && s->b.begin < s->a.end)
+		count_valid(s, achieved);
+	else
+		s->result.apart++;
+}
+
+void sync_b_end(struct sync *s)
+{
+	s->b.end = now_ticks();
+	await(&s->a_ended, s->go);
+	publish(&s->b_done, s->go);
+	await(&s->a_done, s->go);
+	account(s);
+}
+
+void sync_b_stop(struct sync *s)
+{
+	publish(&s->go, STOPPED);
+}

@@ -27,6 +27,8 @@ from orchestrator.splat.model import Standing
 
 log = logging.getLogger("guprace.run")
 
+SIGNAL_POLL_SECONDS = 0.1
+
 
 def new_run(runs: Path, plan: Plan, command: tuple[str, ...]) -> RunDir:
     """Make a fresh run directory below `runs`: the plan and the metadata, before any work.
@@ -102,7 +104,11 @@ class Runner:
             shop.tell(event("", "run", State.STARTED, str(run.root)))
             with concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="lane") as pool:
                 futures = [pool.submit(work.group, group) for group in groups_of(plan.cells)]
-                failures = [future.exception() for future in concurrent.futures.as_completed(futures)]
+                # Never for ever: Python runs a signal's handler in this thread, and one that arrives just before
+                # an endless wait would be handled after it.
+                while concurrent.futures.wait(futures, timeout=SIGNAL_POLL_SECONDS).not_done:
+                    pass
+                failures = [future.exception() for future in futures]
             shop.tell(event("", "run", State.FINISHED))
         known = run.metadata()
         records.save(run.metadata_file, replace(known, finished=now(), interrupted=stop.reason))

@@ -24,7 +24,7 @@ void race_hit(struct race *race, const char *oracle, const char *fmt, ...)
 	char text[512];
 	va_list ap;
 
-	if (race->hits == RACE_HITS_MAX)
+	if (race->naive || race->hits == RACE_HITS_MAX)
 		return;
 	if (!race->hits) {
 		race->oracle = oracle;

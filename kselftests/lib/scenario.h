@@ -41,6 +41,7 @@ struct race {
 	uint64_t deadline_ns;
 	atomic_bool stop;
 	bool count_backoffs;
+	bool naive;			/* measure, do not judge: see race_trials() */
 
 	unsigned int hits;
 	const char *oracle;		/* of the first hit */
@@ -110,6 +111,9 @@ struct trial {
 /*
  * Counts rounds, trials (valid ones), apart, preempted, coverage (percent), near_misses, focused,
  * a_ticks, b_ticks (medians), a_mad, b_mad, gap_ticks; sets the floor of coverage.
+ *
+ * With --naive: what a test without this library does, for comparison. A takes and drops pins, B
+ * prepares and changes page tables, each in a loop of its own; every round of B counts as a trial.
  */
 void race_trials(struct race *race, const struct trial *trial, void *world);
 

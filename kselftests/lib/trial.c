@@ -74,6 +74,36 @@ static void *actor_b(void *arg)
 	return NULL;
 }
 
+static void *naive_a(void *arg)
+{
+	struct steered *st = arg;
+	struct vehicle *v = &st->race->vehicle;
+
+	while (race_running(st->race)) {
+		st->trial->a(st->race, st->world);
+		if (v->ops)
+			v->ops->unpin(v);
+	}
+	return NULL;
+}
+
+static void *naive_b(void *arg)
+{
+	struct steered *st = arg;
+	uint64_t rounds = 0;
+
+	for (; race_in_time(st->race); rounds++) {
+		if (st->trial->prepare)
+			st->trial->prepare(st->race, st->world);
+		st->trial->b(st->race, st->world);
+		if (st->trial->settle)
+			st->trial->settle(st->race, st->world);
+	}
+	race_count(st->race, "rounds", rounds);
+	race_count(st->race, "trials", rounds);
+	return NULL;
+}
+
 static void print_offsets(const struct race *race, const struct sync_result *r)
 {
 	char text[16 * SYNC_BINS];
@@ -105,6 +135,10 @@ void race_trials(struct race *race, const struct trial *trial, void *world)
 {
 	struct steered st = { .race = race, .trial = trial, .world = world };
 
+	if (race->naive) {
+		race_actors(race, naive_a, naive_b, &st);
+		return;
+	}
 	race_floor(race, "coverage", COVERAGE_FLOOR);
 	sync_init(&st.sync, race->seed);
 	if (race->count_backoffs)

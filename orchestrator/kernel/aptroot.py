@@ -71,11 +71,12 @@ class AptRoot:
         stop: Stop,
         environ: Mapping[str, str],
     ) -> None:
-        self.directory = directory
+        # apt.conf holds this path: through somebody's symbolic link it would be gone with the link.
+        self.directory = directory.resolve()
         self.suite = suite
         self.architectures = architectures
         self._stop = stop
-        self._config = directory / "apt.conf"
+        self._config = self.directory / "apt.conf"
         self._env = {**environ, "APT_CONFIG": str(self._config), "LC_ALL": "C.UTF-8"}
         self._plain_env = {**environ, "LC_ALL": "C.UTF-8"}
 
@@ -155,7 +156,12 @@ class AptRoot:
         return candidate, self.download(candidate, into)
 
     def _complete(self) -> bool:
-        return self._config.is_file() and (self.directory / "complete").is_file()
+        """Whether the lists are there, and the configuration is of this place: a cache may have been moved."""
+        if not (self._config.is_file() and (self.directory / "complete").is_file()):
+            return False
+        return setting("Dir::State", str(self.directory)) in self._config.read_text(
+            encoding="utf-8", errors="replace"
+        )
 
     def _update(self) -> None:
         (self.directory / "complete").unlink(missing_ok=True)
@@ -331,6 +337,11 @@ def signed_by(file: Path, uri: str) -> str:
     return ""
 
 
+def setting(key: str, value: str) -> str:
+    """Return one line of apt.conf."""
+    return f'{key} "{value}";'
+
+
 def config_text(directory: Path, architectures: Sequence[str], dump: str) -> str:
     """Return the private apt.conf: the machine's `Acquire` settings (proxies), everything else our own.
 
@@ -354,7 +365,7 @@ def config_text(directory: Path, architectures: Sequence[str], dump: str) -> str
         "APT::Sandbox::User": "root",
         "APT::Architecture": architectures[0],
     }
-    lines = [*kept, *(f'{key} "{value}";' for key, value in ours.items())]
+    lines = [*kept, *(setting(key, value) for key, value in ours.items())]
     lines.append("#clear APT::Architectures;")
     lines.append("APT::Architectures {" + "".join(f' "{one}";' for one in architectures) + " };")
     return "\n".join(lines) + "\n"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -12,7 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.image.build import build_image
+from orchestrator.matrix.plan import Arch
 from orchestrator.paths import cache_root
+from orchestrator.proc import Stop
 from orchestrator.runner.rundir import CellResult, RunDir, open_run
 from orchestrator.verdict.model import Verdict
 from tests.unit.kernel_room import PROJECT, make_room
@@ -123,9 +127,17 @@ def _house(root: Path, fake_qemu: Path, temporary: Path) -> House:
     return house
 
 
+@functools.cache
+def make_images(cache: Path) -> None:
+    """Have the images built before anybody uses them: some tests have an apt-get of their own on PATH."""
+    for arch in Arch:
+        build_image(arch, cache=cache, project=PROJECT, stop=Stop(), environ=os.environ)
+
+
 def share_cache(cache: Path) -> None:
     """Make a cache that has its own kernels, and the user's packages, images and selftests."""
     real = cache_root(os.environ)
+    make_images(real)
     cache.mkdir()
     for shared in ("apt", "images", "selftests"):
         (real / shared).mkdir(parents=True, exist_ok=True)

@@ -52,6 +52,23 @@ def test_lists_are_fetched_once_and_again_only_when_asked_for(house: AptHouse, t
     assert apt.identity() != before
 
 
+def test_a_root_that_was_moved_is_made_anew(house: AptHouse, tmp_path: Path) -> None:
+    root(house, tmp_path).ensure()
+    (tmp_path / "apt").rename(tmp_path / "elsewhere")
+    moved = AptRoot(tmp_path / "elsewhere", None, ("amd64", "arm64"), Stop(), house.environ)
+    moved.ensure()
+    assert str(tmp_path / "apt") not in (tmp_path / "elsewhere/apt.conf").read_text()
+
+
+def test_a_root_behind_a_link_is_configured_by_its_own_path(house: AptHouse, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "apt").symlink_to(tmp_path / "real")
+    root(house, tmp_path).ensure()
+    (tmp_path / "apt").unlink()
+    again = AptRoot(tmp_path / "real", None, ("amd64", "arm64"), Stop(), house.environ)
+    assert again.candidate("busybox-static:arm64").version == "1:1.35"
+
+
 def test_a_package_is_found_with_digest_and_downloaded_whole(house: AptHouse, tmp_path: Path) -> None:
     apt = root(house, tmp_path)
     candidate, deb = apt.fetch("busybox-static:arm64", None, tmp_path / "into")

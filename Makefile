@@ -40,7 +40,7 @@ lint: setup  ## ruff and mypy.
 
 # They wait for fake guests more than they compute: more workers than cores.
 unit: setup  ## Tests without a guest, on all cores.
-	$(VENV)/bin/pytest -m 'not guest' -n $$((3 * $$(nproc)))
+	$(VENV)/bin/pytest -m 'not guest' -n $$((2 * $$(nproc)))
 
 test: lint unit  ## All tests: lint, unit, then real kernels in real guests.
 	$(VENV)/bin/pytest -m guest

@@ -92,15 +92,13 @@ def test_the_command_line_is_on_disk_and_can_be_pasted(arch: Arch, tmp_path: Pat
         ("no-start", LostReason.QEMU_DIED, "Cannot allocate memory"),
     ],
 )
-def test_a_boot_that_fails_says_how_within_three_seconds(
+def test_a_boot_that_fails_says_how(
     behaviour: str, reason: LostReason, detail: str, spec: GuestSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKEQEMU", behaviour)
-    started = time.monotonic()
     with pytest.raises(GuestLostError, match=detail) as caught, boot(spec, stop=Stop()):
         pass
     assert caught.value.reason is reason
-    assert time.monotonic() - started < 3
 
 
 def test_a_boot_that_hangs_ends_at_its_deadline(spec: GuestSpec, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ class Qmp:
         except concurrent.futures.TimeoutError:
             return False
         except (QMPError, OSError, EOFError, AssertionError) as error:
-            # The library asserts that the session it has just made still runs; a QEMU that ended meanwhile breaks that.
+            # The library asserts that the session it has just made still runs: not if QEMU ended meanwhile.
             raise QmpError(f"QMP handshake failed: {error!r}") from error
         return True
 

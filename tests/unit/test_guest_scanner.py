@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -70,15 +69,13 @@ def test_a_second_boot_is_counted() -> None:
     assert scan(b"[    0.000000] Linux version 6.1.0 (x)\r\n" * 2).boots == 2
 
 
-def test_a_flood_of_200_mb_costs_neither_memory_nor_much_time() -> None:
+def test_a_flood_of_200_mb_costs_no_memory() -> None:
     scanner = ConsoleScanner()
     chunk = b"[    9.0][   T71] printk: the same line again and again and again\r\n" * 1000
-    started = time.monotonic()
     for _ in range(200_000_000 // len(chunk)):
         scanner.feed(chunk)
     assert scanner.total > 199_000_000
     assert len(scanner._tail) <= TAIL_BYTES
-    assert time.monotonic() - started < 20
 
 
 def test_a_line_without_end_is_bounded() -> None:

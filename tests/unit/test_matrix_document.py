@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -97,22 +96,20 @@ def test_merge_keys_fill_in_what_is_not_there() -> None:
     assert document.values[("use", "z")] == Mark(2, 20), "a merged value stands where it is written"
 
 
+@pytest.mark.timeout(60)  # a guard against exponential time
 def test_an_alias_bomb_is_refused_at_once() -> None:
     levels = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
-    started = time.monotonic()
     with pytest.raises(UsageError, match="more than 20000 values when aliases are followed") as caught:
         parse("\n".join(levels), FILE)
     assert str(caught.value).count("more than") == 1
-    assert time.monotonic() - started < 5
 
 
+@pytest.mark.timeout(60)  # a guard against exponential time
 def test_a_bomb_of_merge_keys_costs_nothing() -> None:
     levels = ["a0: &a0 {x: 1}"]
     levels += [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 30)]
-    started = time.monotonic()
     assert parse("\n".join(levels), FILE).data["a29"] == {"x": 1}
-    assert time.monotonic() - started < 5
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:

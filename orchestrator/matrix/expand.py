@@ -172,12 +172,13 @@ class _Expansion:
         name, arch, _ = lane
         kernel = self.matrix.kernels[name]
         series = series_of(name, kernel)
-        expected = mutant.expect.get(arch)
+        expected = mutant.expected(arch, series)
         if kernel.image:
             self.problem(f"kernel {name!r} is prebuilt: mutant {mutant.id} cannot be patched into it", where)
         elif expected != MutantExpectation.CAUGHT:
-            reason = "is silent" if expected else "has no expectation"
-            self.problem(f"mutant {mutant.id} {reason} on {arch}: it is no control there", where)
+            reason = f"is {expected}" if expected else "has no expectation"
+            place = f"{arch}, series {series}" if series in mutant.differs else arch
+            self.problem(f"mutant {mutant.id} {reason} on {place}: it is no control there", where)
         elif series is None:
             hint = f"; say it: {dotted(('kernels', name, 'series'))}"
             self.problem(f"of which series is kernel {name!r}? mutant {mutant.id} has a patch for each", where, hint)

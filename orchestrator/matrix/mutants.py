@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from orchestrator.errors import UsageError
 from orchestrator.matrix.document import read
@@ -17,20 +18,41 @@ from orchestrator.matrix.plan import Arch
 from orchestrator.matrix.problems import Problem, refuse, suggestion
 from orchestrator.matrix.schema import Node
 from orchestrator.matrix.validate import validate
-from orchestrator.matrix.values import ArchName, Context, FilePath, Name, OneOrMany, Scenario, Series, member
+from orchestrator.matrix.values import (
+    ArchName,
+    Context,
+    FilePath,
+    Matching,
+    Name,
+    OneOrMany,
+    Scenario,
+    Series,
+    member,
+    wrong,
+)
 from orchestrator.paths import Project
 
 
 class MutantExpectation(StrEnum):
-    """Whether a mutant's scenarios can see its fault on an architecture."""
+    """Whether a mutant's scenarios can see its fault on an architecture; the record's `why` tells the reason.
+
+    SILENT: the kernel is broken, but something else there keeps the fault from showing.  EQUIVALENT: it does what the
+    unbroken one does.  BENIGN: it does something else, and no harm comes of it.  UNKNOWN: neither ruled out nor seen.
+    """
 
     CAUGHT = "caught"
     SILENT = "silent"
+    EQUIVALENT = "equivalent"
+    BENIGN = "benign"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A kernel broken on purpose; `patches` by kernel series, `scenarios` those that are to expose it."""
+    """A kernel broken on purpose; `patches` by kernel series, `scenarios` those that are to expose it.
+
+    `upstream`: commits and CVEs of real kernels with this fault. `differs`: what to expect otherwise, by series.
+    """
 
     id: str
     principle: str
@@ -40,19 +62,39 @@ class Mutant:
     patches: dict[str, Path]
     scenarios: tuple[str, ...]
     expect: dict[Arch, MutantExpectation]
+    upstream: tuple[str, ...] = ()
+    differs: Mapping[str, Mapping[Arch, MutantExpectation]] = field(default_factory=dict)
+
+    def expected(self, arch: Arch, series: str | None) -> MutantExpectation | None:
+        """Return what to expect of this architecture and series; None when the record does not say."""
+        return self.differs.get(series or "", {}).get(arch, self.expect.get(arch))
+
+
+_Expect = Annotated[
+    dict[ArchName, Annotated[MutantExpectation, member("expectation", MutantExpectation)]], Field(min_length=1)
+]
 
 
 class _Record(Node):
     id: Name
-    principle: str
+    principle: Annotated[str, Matching(r"^(P[1-5X]|NF|none)$", "principle: P1 to P5, PX, NF or none")]
     title: str
     breaks: str = ""
     why: str
+    upstream: Annotated[
+        tuple[Annotated[str, Matching(r"^([0-9a-f]{12}|CVE-[0-9]{4}-[0-9]{4,})$", "commit (12 digits) or CVE")], ...],
+        OneOrMany(),
+    ] = ()
     patches: Annotated[dict[Series, FilePath], Field(min_length=1)]
     scenarios: Annotated[tuple[Scenario, ...], OneOrMany()]
-    expect: Annotated[
-        dict[ArchName, Annotated[MutantExpectation, member("expectation", MutantExpectation)]], Field(min_length=1)
-    ]
+    expect: _Expect
+    differs: dict[Series, _Expect] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def patched(self) -> Self:
+        if unknown := sorted(set(self.differs) - set(self.patches)):
+            raise wrong(f"differs: no patch for series {unknown[0]}", f"; it has: {', '.join(self.patches)}")
+        return self
 
 
 def load_mutant(name: str, project: Project) -> Mutant:
@@ -88,4 +130,6 @@ def _load(name: str, project: Project, names: Names) -> Mutant:
         patches=dict(record.patches),
         scenarios=record.scenarios,
         expect=dict(record.expect),
+        upstream=record.upstream,
+        differs=dict(record.differs),
     )

@@ -25,7 +25,7 @@ from orchestrator.matrix.plan import (
     TreeSource,
 )
 from orchestrator.paths import Project
-from tests.unit.matrix_project import MATRIX, example_matrices, load, make_project, refusal
+from tests.unit.matrix_project import M01, MATRIX, example_matrices, load, make_project, refusal
 
 LANES = MATRIX + "lanes:\n"
 
@@ -161,7 +161,7 @@ CONTROL = "controls: [{mutant: M02, kernel: X, arch: arm64, flavour: plain}]\n"
         (
             "X: {deb: linux-source-6.1}",
             CONTROL.replace("M02", "M01").replace("arm64", "x86_64"),
-            "is silent on x86_64",
+            "is silent on x86_64: it is no control there",
         ),
     ],
 )
@@ -169,6 +169,14 @@ def test_a_control_that_nobody_can_catch_is_refused(
     kernels: str, control: str, message: str, project: Project
 ) -> None:
     assert message in refusal(f"name: x\nkernels: {{{kernels}}}\nscenarios: a_vs_b\n{control}", project)
+
+
+def test_a_control_is_refused_where_only_its_series_is_silent(project: Project) -> None:
+    (project.mutants / "M01.yaml").write_text(M01 + 'differs: {"6.12": {arm64: equivalent}}\n')
+    control = "controls: [{mutant: M01, kernel: K, arch: arm64, flavour: plain}]\n"
+    assert load(MATRIX + control.replace("K", '"6.1"'), project).cells
+    message = "mutant M01 is equivalent on arm64, series 6.12: it is no control there"
+    assert message in refusal(MATRIX + control.replace("K", '"6.12"'), project)
 
 
 def test_a_cell_twice_is_refused_with_both_places(project: Project) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -36,11 +37,47 @@ def test_all_records_come_in_the_order_of_their_ids(project: Project) -> None:
     assert [mutant.id for mutant in load_mutants(project)] == ["M01", "M02"]
 
 
+def test_a_record_names_its_upstream_faults_and_where_a_series_differs(project: Project) -> None:
+    more = 'upstream: CVE-2024-35872\ndiffers: {"6.12": {arm64: equivalent}}\n'
+    (project.mutants / "M01.yaml").write_text(M01 + more)
+    mutant = load_mutant("M01", project)
+    assert mutant.upstream == ("CVE-2024-35872",)
+    said = {(arch, series): mutant.expected(arch, series) for arch in Arch for series in ("6.1", "6.12", None)}
+    assert said == {
+        (Arch.ARM64, "6.1"): MutantExpectation.CAUGHT,
+        (Arch.ARM64, "6.12"): MutantExpectation.EQUIVALENT,
+        (Arch.ARM64, None): MutantExpectation.CAUGHT,
+        (Arch.X86_64, "6.1"): MutantExpectation.SILENT,
+        (Arch.X86_64, "6.12"): MutantExpectation.SILENT,
+        (Arch.X86_64, None): MutantExpectation.SILENT,
+    }
+
+
+def test_an_architecture_without_expectation_has_none(project: Project) -> None:
+    (project.mutants / "M01.yaml").write_text(M01.replace("arm64: caught, ", ""))
+    assert load_mutant("M01", project).expected(Arch.ARM64, "6.1") is None
+
+
+PATCH_LINE = re.compile(r"[-+ @]|---|\+\+\+")
+
+
+def test_the_patches_of_the_project_are_unified_diffs_that_say_what_they_break() -> None:
+    for mutant in load_mutants(Project()):
+        for series, path in mutant.patches.items():
+            told, _, diff = path.read_text().partition("\n--- a/")
+            assert path.name == f"{mutant.id}-{series}.patch"
+            assert told.startswith(f"{mutant.id}: ")
+            assert told.endswith(f"For Linux {series}.  A control, never to be applied to a kernel that is used.\n")
+            assert "@@ -" in diff
+            assert all(PATCH_LINE.match(line) for line in diff.splitlines()[1:])
+
+
 def test_every_mutant_of_the_project_is_well_described() -> None:
     mutants = load_mutants(Project())
     assert "M01" in [mutant.id for mutant in mutants]
     for mutant in mutants:
         assert mutant.title
+        assert mutant.breaks
         assert mutant.why, "silence and detection both need their reason"
 
 
@@ -53,6 +90,9 @@ def test_every_mutant_of_the_project_is_well_described() -> None:
         ("arm64:", "arm:", "unknown architecture 'arm' (configs/mutants/M01.yaml:6:10: expect.arm)"),
         ("caught", "cought", "unknown expectation 'cought' (configs/mutants/M01.yaml:6:17: expect.arm64)"),
         ("a_vs_b", "a_vs_x", "unknown scenario 'a_vs_x'"),
+        ("P4", "P6", "'P6' is no principle: P1 to P5, PX, NF or none (configs/mutants/M01.yaml:2:12: principle)"),
+        ("why:", "upstream: cve\nwhy:", "'cve' is no commit (12 digits) or CVE"),
+        ("why:", 'differs: {"7.2": {arm64: silent}}\nwhy:', "differs: no patch for series 7.2"),
         ("why:", "wy:", "unknown key 'wy' (configs/mutants/M01.yaml:7:1); did you mean 'why'?"),
     ],
 )

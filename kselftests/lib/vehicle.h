@@ -60,6 +60,8 @@ struct vehicle_ops {
 extern const struct vehicle_ops vehicle_vmsplice;	/* FOLL_GET */
 extern const struct vehicle_ops vehicle_probe;		/* FOLL_PIN | FOLL_WRITE */
 extern const struct vehicle_ops vehicle_probe_ro;	/* FOLL_PIN */
+extern const struct vehicle_ops vehicle_probe_get;	/* FOLL_GET */
+extern const struct vehicle_ops vehicle_probe_long;	/* FOLL_PIN | FOLL_LONGTERM */
 
 static inline int vehicle_open(struct vehicle *v, const struct vehicle_ops *ops, char *why,
 			       size_t size)

@@ -40,6 +40,16 @@ static int probe_pin_ro(struct vehicle *v, void *addr, unsigned int pages, unsig
 	return probe_pin(v, addr, pages, times, 0);
 }
 
+static int probe_pin_get(struct vehicle *v, void *addr, unsigned int pages, unsigned int times)
+{
+	return probe_pin(v, addr, pages, times, GUPRACE_PIN_GET);
+}
+
+static int probe_pin_long(struct vehicle *v, void *addr, unsigned int pages, unsigned int times)
+{
+	return probe_pin(v, addr, pages, times, GUPRACE_PIN_LONGTERM);
+}
+
 static void probe_read(struct vehicle *v, struct stamp *stamps)
 {
 	struct guprace_probe_io io = {
@@ -128,6 +138,30 @@ const struct vehicle_ops vehicle_probe_ro = {
 	.is = VEHICLE_FOLL_PIN | VEHICLE_HOLDS,
 	.open = probe_open,
 	.pin = probe_pin_ro,
+	.read = probe_read,
+	.pfn = probe_pfn,
+	.unpin = probe_unpin,
+	.close = probe_close,
+};
+
+const struct vehicle_ops vehicle_probe_get = {
+	.name = "probe_get",
+	.description = "get_user_pages_fast(0) by the probe module",
+	.is = VEHICLE_HOLDS,
+	.open = probe_open,
+	.pin = probe_pin_get,
+	.read = probe_read,
+	.pfn = probe_pfn,
+	.unpin = probe_unpin,
+	.close = probe_close,
+};
+
+const struct vehicle_ops vehicle_probe_long = {
+	.name = "probe_long",
+	.description = "pin_user_pages_fast(FOLL_LONGTERM) by the probe module",
+	.is = VEHICLE_FOLL_PIN | VEHICLE_HOLDS | VEHICLE_LONGTERM,
+	.open = probe_open,
+	.pin = probe_pin_long,
 	.read = probe_read,
 	.pfn = probe_pfn,
 	.unpin = probe_unpin,

@@ -63,6 +63,13 @@ static bool slots_in_use(const struct probe *probe, u32 first, u32 count)
 	return count && first < probe->used && count <= probe->used - first;
 }
 
+static void probe_put(struct page *page, bool written)
+{
+	if (written)
+		set_page_dirty_lock(page);
+	put_page(page);
+}
+
 /*
  * One unpin call, so one gup_put_folio(), for each page: whoever counts back-offs by a kprobe on
  * that function subtracts the unpins, and has to know how many there were.
@@ -72,7 +79,9 @@ static u32 probe_unpin_all(struct probe *probe)
 	u32 i, used = probe->used;
 
 	for (i = 0; i < used; i++) {
-		if (probe->written[i])
+		if (probe->flags[i] & GUPRACE_PIN_GET)
+			probe_put(probe->page[i], probe->written[i]);
+		else if (probe->written[i])
 			unpin_user_pages_dirty_lock(&probe->page[i], 1, true);
 		else
 			unpin_user_page(probe->page[i]);
@@ -109,12 +118,19 @@ static long probe_pin(struct probe *probe, void __user *arg)
 		return -EINVAL;
 	if (!pin.nr_pages || !pin.times)
 		return -EINVAL;
+	if (pin.flags & GUPRACE_PIN_GET && pin.flags & GUPRACE_PIN_LONGTERM)
+		return -EINVAL;
 	if (pin.nr_pages > room || pin.times > room / pin.nr_pages)
 		return -ENOSPC;
 
 	foll = foll_flags(pin.flags);
 	for (i = 0; i < pin.times; i++) {
-		got = pin_user_pages_fast(pin.addr, pin.nr_pages, foll, &probe->page[probe->used]);
+		struct page **to = &probe->page[probe->used];
+
+		if (pin.flags & GUPRACE_PIN_GET)
+			got = get_user_pages_fast(pin.addr, pin.nr_pages, foll, to);
+		else
+			got = pin_user_pages_fast(pin.addr, pin.nr_pages, foll, to);
 		if (got > 0)
 			probe->used += got;
 		if (got != (int)pin.nr_pages || fatal_signal_pending(current))

@@ -20,7 +20,9 @@
 #define GUPRACE_PIN_WRITE	(1u << 0)	/* FOLL_WRITE */
 #define GUPRACE_PIN_FORCE	(1u << 1)	/* FOLL_FORCE */
 #define GUPRACE_PIN_LONGTERM	(1u << 2)	/* FOLL_LONGTERM */
-#define GUPRACE_PIN_FLAGS	(GUPRACE_PIN_WRITE | GUPRACE_PIN_FORCE | GUPRACE_PIN_LONGTERM)
+#define GUPRACE_PIN_GET		(1u << 3)	/* FOLL_GET in place of FOLL_PIN; not with LONGTERM */
+#define GUPRACE_PIN_FLAGS	(GUPRACE_PIN_WRITE | GUPRACE_PIN_FORCE | GUPRACE_PIN_LONGTERM | \
+				 GUPRACE_PIN_GET)
 
 struct guprace_probe_info {
 	__u32 abi;		/* out: GUPRACE_PROBE_ABI */
@@ -30,9 +32,9 @@ struct guprace_probe_info {
 };
 
 /*
- * Calls pin_user_pages_fast(addr, nr_pages) @times times, back to back. Stops at the first call
- * that pins less than asked for. Returns the number of slots filled, or, when that is none, the
- * error of the call.
+ * Calls pin_user_pages_fast(addr, nr_pages), or get_user_pages_fast(), @times times, back to back.
+ * Stops at the first call that pins less than asked for. Returns the number of slots filled, or,
+ * when that is none, the error of the call.
  */
 struct guprace_probe_pin {
 	__u64 addr;		/* page aligned */

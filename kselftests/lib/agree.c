@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <inttypes.h>
+#include <stdbool.h>
+
+#include "agree.h"
+
+#define EXPECTED	"%s %u, %s: expected mapping %" PRIu64 " index %u generation %" PRIu64
+#define OBSERVED	", observed "
+
+static bool is(const struct agree *a, const struct stamp *s, unsigned int index,
+	       uint64_t generation)
+{
+	return stamp_valid(s) && s->mapping == a->mapping && s->index == index &&
+	       s->generation == generation;
+}
+
+static void report(struct agree *a, const char *oracle, const char *what, unsigned int which,
+		   unsigned int index, const struct stamp *s)
+{
+	const char *when = a->when ? a->when : "held";
+
+	if (!stamp_valid(s))
+		race_hit(a->race, "bad_stamp",
+			 EXPECTED OBSERVED "words %#" PRIx64 " %#" PRIx64 " %#" PRIx64 " %#" PRIx64, what,
+			 which, when, a->mapping, index, a->generation, s->mapping, s->index,
+			 s->generation, s->check);
+	else
+		race_hit(a->race, s->mapping == a->mapping && s->index == index ? oracle :
+			 "foreign_stamp",
+			 EXPECTED OBSERVED "mapping %" PRIu64 " index %" PRIu64 " generation %" PRIu64,
+			 what, which, when, a->mapping, index, a->generation, s->mapping, s->index,
+			 s->generation);
+}
+
+static struct stamp load_stamp(const void *at)
+{
+	const volatile struct stamp *from = at;
+
+	return (struct stamp){ from->mapping, from->index, from->generation, from->check };
+}
+
+void agree_stamp(struct agree *a)
+{
+	a->generation++;
+	for (unsigned int i = 0; i < a->pages; i++)
+		stamp_page(a->addr + i * a->page, stamp_of(a->mapping, i, a->generation));
+}
+
+void agree_content(struct agree *a, enum agree_rule rule)
+{
+	struct vehicle *v = &a->race->vehicle;
+	struct stamp stamps[VEHICLE_PINS_MAX];
+	unsigned int pins = v->held;
+
+	if (!pins)
+		return;
+	v->ops->read(v, stamps);
+	for (unsigned int i = 0; i < pins; i++) {
+		unsigned int index = i % a->pages;
+
+		if (is(a, &stamps[i], index, a->generation))
+			continue;
+		if (rule == AGREE_UNLESS_COPIED && is(a, &stamps[i], index, a->generation - 1))
+			continue;
+		report(a, "pin_differs", "pin", i, index, &stamps[i]);
+	}
+}
+
+void agree_address_to_pins(struct agree *a, enum agree_rule rule)
+{
+	agree_stamp(a);
+	agree_content(a, rule);
+}
+
+void agree_pin_to_address(struct agree *a)
+{
+	struct vehicle *v = &a->race->vehicle;
+	unsigned int pin, index;
+	struct stamp s;
+
+	if (!v->ops->write || !(v->ops->is & VEHICLE_WRITES) || !v->held)
+		return;
+	pin = a->generation % v->held;
+	index = pin % a->pages;
+	s = stamp_of(a->mapping, index, ++a->generation);
+	v->ops->write(v, pin, &s);
+	s = load_stamp(a->addr + index * a->page);
+	if (!is(a, &s, index, a->generation))
+		report(a, "address_differs", "address", index, index, &s);
+	agree_stamp(a);
+}
+
+void agree_address(struct agree *a)
+{
+	for (unsigned int i = 0; i < a->pages; i++) {
+		struct stamp s = load_stamp(a->addr + i * a->page);
+
+		if (!is(a, &s, i, a->generation))
+			report(a, "address_differs", "address", i, i, &s);
+	}
+}

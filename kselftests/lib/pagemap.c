@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "pagemap.h"
+
+void pagemap_read(const void *addr, uint64_t *entries, unsigned int pages)
+{
+	static int fd = -1;
+	size_t size = pages * sizeof(*entries);
+	off_t at = (uintptr_t)addr / getpagesize() * sizeof(*entries);
+	ssize_t got;
+
+	if (fd < 0)
+		fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		broken("open of /proc/self/pagemap: %s", strerror(errno));
+	got = pread(fd, entries, size, at);
+	if (got != (ssize_t)size)
+		broken("pread of %zu bytes of /proc/self/pagemap: %s", size,
+		       got < 0 ? strerror(errno) : "short");
+}
+
+bool pagemap_tells(void)
+{
+	int on_the_stack = 0;
+	uint64_t entry;
+
+	pagemap_read(&on_the_stack, &entry, 1);
+	return entry & PAGEMAP_PFN;
+}
+
+bool pagemap_huge(const void *addr, unsigned int pages)
+{
+	size_t page = getpagesize();
+	uint64_t first, last;
+
+	pagemap_read(addr, &first, 1);
+	pagemap_read((const uint8_t *)addr + (pages - 1) * page, &last, 1);
+	if (!(first & last & PAGEMAP_PRESENT))
+		return false;
+	first &= PAGEMAP_PFN;
+	last &= PAGEMAP_PFN;
+	return first && !(first % pages) && last == first + pages - 1;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* /proc/self/pagemap: which page frames are behind our addresses. */
+#ifndef GUPRACE_PAGEMAP_H
+#define GUPRACE_PAGEMAP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PAGEMAP_PRESENT		(1ull << 63)
+#define PAGEMAP_SWAPPED		(1ull << 62)
+#define PAGEMAP_PFN		((1ull << 55) - 1)
+
+/* The entries of `pages` pages from addr on. */
+void pagemap_read(const void *addr, uint64_t *entries, unsigned int pages);
+
+/* Whether this user is told page frame numbers: without CAP_SYS_ADMIN they read as zero. */
+bool pagemap_tells(void);
+
+/* Whether one naturally aligned block of `pages` page frames is behind addr: a huge page. */
+bool pagemap_huge(const void *addr, unsigned int pages);
+
+#endif

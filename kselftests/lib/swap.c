@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/swap.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "swap.h"
+
+#define DEVICE		"/dev/ram0"
+#define SWAP_BYTES	(16u << 20)
+#define PAGE_SIZE_MAX	(64u << 10)
+
+/* What swapon(2) wants to find in the first page (include/linux/swap.h); the rest of it is zero. */
+struct swap_header {
+	uint8_t boot[1024];
+	uint32_t version;
+	uint32_t last_page;
+};
+
+static const char magic[] = "SWAPSPACE2";	/* ends the page, without the zero */
+
+static bool ours;
+
+static bool swap_is_on(void)
+{
+	char line[256];
+	unsigned int lines = 0;
+	FILE *swaps = fopen("/proc/swaps", "r");
+
+	while (swaps && fgets(line, sizeof(line), swaps))
+		lines++;
+	if (swaps)
+		fclose(swaps);
+	return lines > 1;
+}
+
+static bool is_blank(const uint8_t *bytes, size_t size)
+{
+	for (size_t i = 0; i < size; i++) {
+		if (bytes[i])
+			return false;
+	}
+	return true;
+}
+
+/* Whatever is on the device but an old header of ours may be somebody's data. */
+static bool is_free(const uint8_t *first, size_t size)
+{
+	return is_blank(first, size) ||
+	       !memcmp(first + size - (sizeof(magic) - 1), magic, sizeof(magic) - 1);
+}
+
+static int write_header(int fd)
+{
+	static union {
+		struct swap_header header;
+		uint8_t bytes[PAGE_SIZE_MAX];
+	} first;
+	ssize_t page = getpagesize();
+
+	if (pread(fd, first.bytes, page, 0) != page)
+		return -EIO;
+	if (!is_free(first.bytes, page))
+		return -EBUSY;
+	memset(first.bytes, 0, page);
+	first.header.version = 1;
+	first.header.last_page = SWAP_BYTES / page - 1;
+	memcpy(first.bytes + page - (sizeof(magic) - 1), magic, sizeof(magic) - 1);
+	if (pwrite(fd, first.bytes, page, 0) != page || fsync(fd))
+		return -errno;
+	return 0;
+}
+
+bool swap_begin(char *why, size_t size)
+{
+	int fd, err;
+
+	if (swap_is_on())
+		return true;
+	fd = open(DEVICE, O_RDWR | O_CLOEXEC);
+	if (fd < 0) {
+		snprintf(why, size, "no swap is on, and none can be made: %s: %s", DEVICE,
+			 strerror(errno));
+		return false;
+	}
+	err = write_header(fd);
+	close(fd);
+	if (!err && swapon(DEVICE, 0))
+		err = -errno;
+	if (err)
+		snprintf(why, size, "no swap is on, and none can be made of %s: %s", DEVICE,
+			 err == -EBUSY ? "it is not empty" : strerror(-err));
+	ours = !err;
+	return ours;
+}
+
+void swap_end(void)
+{
+	if (ours && swapoff(DEVICE))
+		broken("swapoff of %s: %s", DEVICE, strerror(errno));
+	ours = false;
+}

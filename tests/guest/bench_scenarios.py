@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Measure: valid trials per second of each scenario, beside the same system calls in a naive loop, in one guest.
+
+    .venv/bin/python -m tests.guest.bench_scenarios arm64/plain [--matrix M] [--kernel 6.1] [--scenario GLOB]
+
+Each scenario races twice in the same guest: as it is, and with `--naive` (no synchroniser, no oracle: what a test
+without the library would do). For each subtest: trials per second of both, back-offs per trial of both (how often
+GUP-fast's own defence fired, so how often a trial was inside the window), and the ratios. The kernel comes from the
+cache, or is built.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from orchestrator.guest.accel import host_slowness
+from orchestrator.guest.boot import boot
+from orchestrator.guest.guest import Guest
+from orchestrator.guest.model import AccelChoice, GuestSpec
+from orchestrator.image.build import build_image
+from orchestrator.kernel.build import KernelBuilder
+from orchestrator.kernel.source import Workplace
+from orchestrator.matrix.load import load_plan
+from orchestrator.matrix.plan import Accel
+from orchestrator.paths import Project, cache_root
+from orchestrator.proc import Stop
+from orchestrator.race.ktap import read_ktap
+from orchestrator.race.model import RaceResult
+from orchestrator.race.selftests import build_selftests
+from orchestrator.race.session import GUEST_DIR, deploy
+
+ROOT = Path(__file__).resolve().parents[2]
+MEMORY_MIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What one subtest did: trials and back-offs (None: not counted) in so many milliseconds."""
+
+    trials: int
+    backoffs: int | None
+    milliseconds: int
+
+    @property
+    def per_second(self) -> float:
+        """Valid trials per second."""
+        return 1000.0 * self.trials / max(self.milliseconds, 1)
+
+    @property
+    def inside(self) -> float | None:
+        """Back-offs per trial."""
+        return None if self.backoffs is None else self.backoffs / max(self.trials, 1)
+
+
+def rates(result: RaceResult) -> Iterator[tuple[str, Rate]]:
+    """Yield each subtest that raced, with its rate."""
+    for subtest in result.subtests:
+        counted = {name: result.counters.get(f"{subtest.name}.{name}") for name in ("trials", "backoffs", "race_ms")}
+        if counted["trials"] and counted["race_ms"]:
+            yield subtest.name, Rate(counted["trials"], counted["backoffs"], counted["race_ms"])
+
+
+def raced(guest: Guest, scenario: str, seconds: float, *options: str) -> dict[str, Rate]:
+    """Race a scenario that is deployed."""
+    line = " ".join([f"{GUEST_DIR}/{scenario}", f"--seconds {seconds:g}", *options])
+    done = guest.run(line, seconds=seconds + 120)
+    return dict(rates(read_ktap(done.stdout, done.status)))
+
+
+def inside(rate: Rate | None) -> str:
+    """Say back-offs per trial."""
+    return "-" if rate is None or rate.inside is None else f"{rate.inside:.3f}"
+
+
+def report(scenario: str, steered: dict[str, Rate], naive: dict[str, Rate]) -> None:
+    """Print a row of the table for each subtest."""
+    for name, rate in steered.items():
+        other = naive.get(name)
+        beside = f"{other.per_second:.0f}" if other else "-"
+        ratio = f"{rate.per_second / other.per_second:.2f}" if other and other.per_second else "-"
+        row = (scenario, name, f"{rate.per_second:.0f}", beside, ratio, inside(rate), inside(other))
+        print("| " + " | ".join(row) + " |", flush=True)
+
+
+def main() -> None:
+    """Boot one guest of the lane and race every scenario in it, twice."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("lane", help="architecture/flavour, such as arm64/plain")
+    parser.add_argument("--matrix", type=Path, default=ROOT / "configs" / "suite.yaml")
+    parser.add_argument("--kernel", default="6.1")
+    parser.add_argument("--scenario", default="*")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    asked = parser.parse_args()
+    project, stop = Project(), Stop()
+    place = Workplace(cache_root(os.environ), os.environ, stop)
+    cells = [
+        cell
+        for cell in load_plan(asked.matrix, project).cells
+        if cell.id.startswith(f"{asked.kernel}/{asked.lane}/") and fnmatchcase(cell.scenario, asked.scenario)
+    ]
+    if not cells:
+        parser.error(f"no cell of {asked.matrix} is {asked.kernel}/{asked.lane}/{asked.scenario}")
+    arch = cells[0].kernel.arch
+    kernel = KernelBuilder(place, project, os.cpu_count() or 1).build(cells[0].kernel)
+    binaries = build_selftests(arch, project, place).directory
+    image = build_image(arch, cache=place.cache, project=project, stop=stop, environ=os.environ)
+    choice = AccelChoice(Accel.TCG, "bench", host_slowness())
+    print(f"{asked.kernel}/{asked.lane}, {asked.seconds:g} s a scenario, load {os.getloadavg()[0]:.1f}")
+    print("| scenario | subtest | trials/s | naive/s | ratio | back-offs a trial | naive |\n" + "|---" * 7 + "|")
+    with tempfile.TemporaryDirectory() as directory:
+        spec = GuestSpec(arch, kernel.image, image.initramfs, Path(directory), choice, 2, MEMORY_MIB)
+        with boot(spec, stop=stop) as guest:
+            for number, cell in enumerate(cells):
+                deploy(guest, binaries / cell.scenario, kernel.probe if number == 0 else None)
+                steered = raced(guest, cell.scenario, asked.seconds)
+                report(cell.scenario, steered, raced(guest, cell.scenario, asked.seconds, "--naive"))
+
+
+if __name__ == "__main__":
+    main()

@@ -19,11 +19,22 @@
 #define PR_SET_VMA_ANON_NAME	0
 #endif
 
-static void (*cleanup)(void);
+#define CLEANUPS_MAX		4
+
+static void (*cleanup[CLEANUPS_MAX])(void);
+static unsigned int cleanups;
 
 void broken_cleanup(void (*fn)(void))
 {
-	cleanup = fn;
+	if (cleanups == CLEANUPS_MAX)
+		broken("more than %d cleanups", CLEANUPS_MAX);
+	cleanup[cleanups++] = fn;
+}
+
+void clean_up(void)
+{
+	while (cleanups)
+		cleanup[--cleanups]();
 }
 
 void broken(const char *fmt, ...)
@@ -35,8 +46,7 @@ void broken(const char *fmt, ...)
 	vsnprintf(reason, sizeof(reason), fmt, ap);
 	va_end(ap);
 	ktap_bail_out(reason);
-	if (cleanup)
-		cleanup();
+	clean_up();
 	_exit(1);
 }
 

@@ -10,8 +10,11 @@
 /* Print `Bail out! ...` and exit with 1: the set-up is broken, nothing was learnt. */
 void broken(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
-/* Have `fn` called before the program ends by broken(), too. */
+/* Have `fn` called however the program ends; the last one first. */
 void broken_cleanup(void (*fn)(void));
+
+/* Call them, once. For main(), and on the way out. */
+void clean_up(void);
 
 void *check_mmap(void *addr, size_t len, int prot, int flags, const char *what);
 void check_munmap(void *addr, size_t len, const char *what);

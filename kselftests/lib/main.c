@@ -159,7 +159,7 @@ static void die_by_signal(int sig)
 	else
 		(void)!write(STDOUT_FILENO, stop, sizeof(stop) - 1);
 	/* System calls, and snprintf of integers and strings: good enough on the way out. */
-	kprobe_exit();
+	clean_up();
 	_exit(1);
 }
 
@@ -354,7 +354,7 @@ int main(int argc, char **argv)
 	catch_signals(options.seconds);
 	arm_kprobes(&options);
 	tally = run_subtests(tests, &options);
-	kprobe_exit();
+	clean_up();
 	ktap_totals(tally.pass, tally.fail, tally.skip);
 	if (tally.fail)
 		return EXIT_FAILURE;

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Huge pages at the PMD level: is there such a thing here, is this address mapped by one, and the
+ * settings of the kernel that decide. Found by trying and by looking; what was changed is put back
+ * when the program ends.
+ */
+#ifndef GUPRACE_HUGE_H
+#define GUPRACE_HUGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "scenario.h"
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25
+#endif
+
+/* Bytes that one PMD maps; leaves the subtest with a skip where the kernel has no huge pages. */
+size_t huge_size(struct race *race);
+
+/*
+ * Address space of our own, `size` bytes from a multiple of `align` on: PROT_NONE, and a page of it
+ * on either side, so that what is mapped in it meets no neighbour. Given back by huge_release().
+ */
+void *huge_reserve(size_t size, size_t align, const char *what);
+void huge_release(void *addr, size_t size, const char *what);
+
+/* Map over a part of a reservation; back to a reservation. */
+void *huge_map(void *addr, size_t size, int prot, int flags, int fd, const char *what);
+void huge_unmap(void *addr, size_t size, const char *what);
+
+/* Whether one PMD maps what is at the address, by smaps. Slow. */
+bool huge_mapped(const void *addr);
+
+/* Whether a page is there, by mincore: one call. For anonymous memory, "in the page table". */
+bool huge_present(const void *page);
+
+/* A setting under /sys/kernel/mm/transparent_hugepage; false where it cannot be made. */
+bool huge_setting(const char *name, const char *value);
+
+/* At least so many free huge pages in hugetlb's pool, or a skip. */
+void huge_pool(struct race *race, unsigned int pages);
+
+/* Put the settings and the pool back. Ours at the end of the program, too. */
+void huge_restore(void);
+
+#endif

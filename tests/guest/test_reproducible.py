@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import subprocess
 import tempfile
@@ -32,15 +33,19 @@ def test_one_file_built_in_two_places_is_the_same() -> None:
     assert isinstance(tree, ArchiveTree)
     pristine = tree.pristine(place)
     tools = identify(spec.arch, spec.toolchain, place.stop, environ)
-    built = []
-    with tempfile.TemporaryDirectory(dir=place.cache, prefix="reproducible-") as temporary:
-        for name in ("here", "somewhere/else"):
-            root = Path(temporary) / name
-            root.mkdir(parents=True)
-            # A different path for the source, so that a path in the object would show.
-            subprocess.run(["cp", "-al", str(pristine), str(root / "src")], check=True)
-            make = KernelMake(root / "src", root / "obj", tools, root / "log", os.cpu_count() or 1, place)
-            configure(spec, make, lambda text: None)
-            make("mm/gup.o")
-            built.append((make.objects / "mm" / "gup.o").read_bytes())
-    assert built[0] == built[1]
+
+    def build(root: Path) -> bytes:
+        root.mkdir(parents=True)
+        # A different path for the source, so that a path in the object would show.
+        subprocess.run(["cp", "-al", str(pristine), str(root / "src")], check=True)
+        make = KernelMake(root / "src", root / "obj", tools, root / "log", 1, place)
+        configure(spec, make, lambda text: None)
+        make("mm/gup.o")
+        return (make.objects / "mm" / "gup.o").read_bytes()
+
+    with (
+        tempfile.TemporaryDirectory(dir=place.cache, prefix="reproducible-") as temporary,
+        concurrent.futures.ThreadPoolExecutor(2) as pool,
+    ):
+        here, elsewhere = pool.map(build, (Path(temporary) / "here", Path(temporary) / "somewhere/else"))
+    assert here == elsewhere

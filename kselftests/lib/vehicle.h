@@ -34,11 +34,17 @@ struct vehicle {
 #define VEHICLE_LONGTERM	(1u << 3)	/* FOLL_LONGTERM */
 #define VEHICLE_SLOW		(1u << 4)	/* never by GUP-fast: a negative control */
 #define VEHICLE_READ_DROPS	(1u << 5)	/* read() gives the pins back */
+#define VEHICLE_FAST		(1u << 6)	/* by GUP-fast alone: -EAGAIN where it must not */
+/* pin() itself writes through the pins what write() has set down before for pin 0, 1, ... */
+#define VEHICLE_FILLS		(1u << 7)
+/* Stands for whoever pins and tells nothing: no read(), no write(), gone when pin() returns. */
+#define VEHICLE_BLIND		(1u << 8)
 
 struct vehicle_ops {
 	const char *name;
 	const char *description;	/* one line: entry point and flags */
 	unsigned int is;		/* VEHICLE_* */
+	unsigned long arg;		/* the vehicle's own business */
 	/* 0, or -1 with the reason why this vehicle does not run here. */
 	int (*open)(struct vehicle *v, char *why, size_t size);
 	/*
@@ -58,10 +64,32 @@ struct vehicle_ops {
 };
 
 extern const struct vehicle_ops vehicle_vmsplice;	/* FOLL_GET */
-extern const struct vehicle_ops vehicle_probe;		/* FOLL_PIN | FOLL_WRITE */
-extern const struct vehicle_ops vehicle_probe_ro;	/* FOLL_PIN */
-extern const struct vehicle_ops vehicle_probe_get;	/* FOLL_GET */
-extern const struct vehicle_ops vehicle_probe_long;	/* FOLL_PIN | FOLL_LONGTERM */
+
+/* The probe module's. FOLL_PIN by pin_user_pages_fast(), for writing unless `ro`; */
+extern const struct vehicle_ops vehicle_probe;
+extern const struct vehicle_ops vehicle_probe_ro;
+extern const struct vehicle_ops vehicle_probe_longterm;
+extern const struct vehicle_ops vehicle_probe_ro_longterm;
+extern const struct vehicle_ops vehicle_probe_force;
+extern const struct vehicle_ops vehicle_probe_ro_force;
+/* FOLL_GET by get_user_pages_fast(), for reading unless `rw`; */
+extern const struct vehicle_ops vehicle_probe_get;
+extern const struct vehicle_ops vehicle_probe_get_rw;
+/* by the fast walk alone; */
+extern const struct vehicle_ops vehicle_fast;
+extern const struct vehicle_ops vehicle_fast_ro;
+/* and under mmap_lock. */
+extern const struct vehicle_ops vehicle_slow;
+extern const struct vehicle_ops vehicle_slow_ro;
+extern const struct vehicle_ops vehicle_slow_longterm;
+extern const struct vehicle_ops vehicle_slow_ro_longterm;
+extern const struct vehicle_ops vehicle_slow_force;
+extern const struct vehicle_ops vehicle_slow_ro_force;
+
+extern const struct vehicle_ops vehicle_direct;		/* O_DIRECT write from the target */
+extern const struct vehicle_ops vehicle_direct_in;	/* O_DIRECT read into it: FILLS */
+extern const struct vehicle_ops vehicle_uring;		/* fixed buffers: FOLL_PIN, long term */
+extern const struct vehicle_ops vehicle_gup_test;	/* FOLL_PIN, given back at once: BLIND */
 
 static inline int vehicle_open(struct vehicle *v, const struct vehicle_ops *ops, char *why,
 			       size_t size)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The probe module: pin_user_pages_fast() with flags of our choice, see ../probe/. */
+/* The probe module: GUP by each of its doors and with flags of our choice, see ../probe/. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,14 +13,13 @@
 
 #define PROBE_PATH	"/dev/" GUPRACE_PROBE_DEVICE
 
-static int probe_pin(struct vehicle *v, void *addr, unsigned int pages, unsigned int times,
-		     unsigned int flags)
+static int probe_pin(struct vehicle *v, void *addr, unsigned int pages, unsigned int times)
 {
 	struct guprace_probe_pin pin = {
 		.addr = (unsigned long)addr,
 		.nr_pages = pages,
 		.times = times,
-		.flags = flags,
+		.flags = v->ops->arg,
 	};
 	int got = ioctl(v->fd[0], GUPRACE_PROBE_PIN, &pin);
 
@@ -28,26 +27,6 @@ static int probe_pin(struct vehicle *v, void *addr, unsigned int pages, unsigned
 		return -errno;
 	v->held = got;
 	return got;
-}
-
-static int probe_pin_rw(struct vehicle *v, void *addr, unsigned int pages, unsigned int times)
-{
-	return probe_pin(v, addr, pages, times, GUPRACE_PIN_WRITE);
-}
-
-static int probe_pin_ro(struct vehicle *v, void *addr, unsigned int pages, unsigned int times)
-{
-	return probe_pin(v, addr, pages, times, 0);
-}
-
-static int probe_pin_get(struct vehicle *v, void *addr, unsigned int pages, unsigned int times)
-{
-	return probe_pin(v, addr, pages, times, GUPRACE_PIN_GET);
-}
-
-static int probe_pin_long(struct vehicle *v, void *addr, unsigned int pages, unsigned int times)
-{
-	return probe_pin(v, addr, pages, times, GUPRACE_PIN_LONGTERM);
 }
 
 static void probe_read(struct vehicle *v, struct stamp *stamps)
@@ -115,55 +94,60 @@ static int probe_open(struct vehicle *v, char *why, size_t size)
 	if (info.abi != GUPRACE_PROBE_ABI)
 		broken("%s speaks ABI %u, not %u: build module and test together", PROBE_PATH,
 		       info.abi, GUPRACE_PROBE_ABI);
+	if (v->ops->arg & ~info.pin_flags) {
+		snprintf(why, size, "this kernel does not export what %s calls", v->name);
+		close(v->fd[0]);
+		return -1;
+	}
 	v->capacity = VEHICLE_PINS_MAX;
 	return 0;
 }
 
-const struct vehicle_ops vehicle_probe = {
-	.name = "probe",
-	.description = "pin_user_pages_fast(FOLL_WRITE) by the probe module",
-	.is = VEHICLE_WRITES | VEHICLE_FOLL_PIN | VEHICLE_HOLDS,
-	.open = probe_open,
-	.pin = probe_pin_rw,
-	.read = probe_read,
-	.write = probe_write,
-	.pfn = probe_pfn,
-	.unpin = probe_unpin,
-	.close = probe_close,
-};
+#define PROBE_VEHICLE(_name, _description, _flags, _is)				\
+const struct vehicle_ops vehicle_ ## _name = {						\
+	.name = #_name,									\
+	.description = _description " by the probe module",				\
+	.is = _is,									\
+	.arg = _flags,									\
+	.open = probe_open,								\
+	.pin = probe_pin,								\
+	.read = probe_read,								\
+	.write = (_flags) & GUPRACE_PIN_WRITE ? probe_write : NULL,			\
+	.pfn = probe_pfn,								\
+	.unpin = probe_unpin,								\
+	.close = probe_close,								\
+}
 
-const struct vehicle_ops vehicle_probe_ro = {
-	.name = "probe_ro",
-	.description = "pin_user_pages_fast(0) by the probe module",
-	.is = VEHICLE_FOLL_PIN | VEHICLE_HOLDS,
-	.open = probe_open,
-	.pin = probe_pin_ro,
-	.read = probe_read,
-	.pfn = probe_pfn,
-	.unpin = probe_unpin,
-	.close = probe_close,
-};
+#define PIN	(VEHICLE_FOLL_PIN | VEHICLE_HOLDS)
+#define GET	VEHICLE_HOLDS
 
-const struct vehicle_ops vehicle_probe_get = {
-	.name = "probe_get",
-	.description = "get_user_pages_fast(0) by the probe module",
-	.is = VEHICLE_HOLDS,
-	.open = probe_open,
-	.pin = probe_pin_get,
-	.read = probe_read,
-	.pfn = probe_pfn,
-	.unpin = probe_unpin,
-	.close = probe_close,
-};
-
-const struct vehicle_ops vehicle_probe_long = {
-	.name = "probe_long",
-	.description = "pin_user_pages_fast(FOLL_LONGTERM) by the probe module",
-	.is = VEHICLE_FOLL_PIN | VEHICLE_HOLDS | VEHICLE_LONGTERM,
-	.open = probe_open,
-	.pin = probe_pin_long,
-	.read = probe_read,
-	.pfn = probe_pfn,
-	.unpin = probe_unpin,
-	.close = probe_close,
-};
+PROBE_VEHICLE(probe, "pin_user_pages_fast(FOLL_WRITE)", GUPRACE_PIN_WRITE, PIN | VEHICLE_WRITES);
+PROBE_VEHICLE(probe_ro, "pin_user_pages_fast(0)", 0, PIN);
+PROBE_VEHICLE(probe_longterm, "pin_user_pages_fast(FOLL_WRITE | FOLL_LONGTERM)",
+	      GUPRACE_PIN_WRITE | GUPRACE_PIN_LONGTERM, PIN | VEHICLE_WRITES | VEHICLE_LONGTERM);
+PROBE_VEHICLE(probe_ro_longterm, "pin_user_pages_fast(FOLL_LONGTERM)", GUPRACE_PIN_LONGTERM,
+	      PIN | VEHICLE_LONGTERM);
+PROBE_VEHICLE(probe_force, "pin_user_pages_fast(FOLL_WRITE | FOLL_FORCE)",
+	      GUPRACE_PIN_WRITE | GUPRACE_PIN_FORCE, PIN | VEHICLE_WRITES);
+PROBE_VEHICLE(probe_ro_force, "pin_user_pages_fast(FOLL_FORCE)", GUPRACE_PIN_FORCE, PIN);
+PROBE_VEHICLE(probe_get, "get_user_pages_fast(0)", GUPRACE_PIN_GET, GET);
+PROBE_VEHICLE(probe_get_rw, "get_user_pages_fast(FOLL_WRITE)", GUPRACE_PIN_GET | GUPRACE_PIN_WRITE,
+	      GET | VEHICLE_WRITES);
+PROBE_VEHICLE(fast, "get_user_pages_fast_only(FOLL_WRITE)",
+	      GUPRACE_PIN_GET | GUPRACE_PIN_FAST_ONLY | GUPRACE_PIN_WRITE,
+	      GET | VEHICLE_WRITES | VEHICLE_FAST);
+PROBE_VEHICLE(fast_ro, "get_user_pages_fast_only(0)", GUPRACE_PIN_GET | GUPRACE_PIN_FAST_ONLY,
+	      GET | VEHICLE_FAST);
+PROBE_VEHICLE(slow, "pin_user_pages(FOLL_WRITE)", GUPRACE_PIN_SLOW | GUPRACE_PIN_WRITE,
+	      PIN | VEHICLE_WRITES | VEHICLE_SLOW);
+PROBE_VEHICLE(slow_ro, "pin_user_pages(0)", GUPRACE_PIN_SLOW, PIN | VEHICLE_SLOW);
+PROBE_VEHICLE(slow_longterm, "pin_user_pages(FOLL_WRITE | FOLL_LONGTERM)",
+	      GUPRACE_PIN_SLOW | GUPRACE_PIN_WRITE | GUPRACE_PIN_LONGTERM,
+	      PIN | VEHICLE_WRITES | VEHICLE_LONGTERM | VEHICLE_SLOW);
+PROBE_VEHICLE(slow_ro_longterm, "pin_user_pages(FOLL_LONGTERM)",
+	      GUPRACE_PIN_SLOW | GUPRACE_PIN_LONGTERM, PIN | VEHICLE_LONGTERM | VEHICLE_SLOW);
+PROBE_VEHICLE(slow_force, "pin_user_pages(FOLL_WRITE | FOLL_FORCE)",
+	      GUPRACE_PIN_SLOW | GUPRACE_PIN_WRITE | GUPRACE_PIN_FORCE,
+	      PIN | VEHICLE_WRITES | VEHICLE_SLOW);
+PROBE_VEHICLE(slow_ro_force, "pin_user_pages(FOLL_FORCE)", GUPRACE_PIN_SLOW | GUPRACE_PIN_FORCE,
+	      PIN | VEHICLE_SLOW);

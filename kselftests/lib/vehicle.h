@@ -39,6 +39,7 @@ struct vehicle {
 #define VEHICLE_FILLS		(1u << 7)
 /* Stands for whoever pins and tells nothing: no read(), no write(), gone when pin() returns. */
 #define VEHICLE_BLIND		(1u << 8)
+#define VEHICLE_FORCE		(1u << 9)	/* FOLL_FORCE */
 
 struct vehicle_ops {
 	const char *name;

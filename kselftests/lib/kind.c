@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "kind.h"
+
+const struct kind kinds_small[] = {
+	{ "anonymous", place_anon, ANY, ANY, PLAIN | OURS },
+	{ "anonymous, PROT_NONE", place_anon_none, FORCE_READ | FORCE_WRITE, 0, CLOSED },
+	{ "anonymous, PROT_READ", place_anon_read, ANY & ~WRITE, READ, PLAIN },
+	{ "anonymous, untouched", place_untouched, ANY, 0, ZERO },
+	{ "zero page", place_zero, ANY, 0, ZERO },
+	{ "nothing", place_hole, 0, 0, CLOSED },
+	{ "shared with a child", place_child, ANY, READ, OURS },
+	{ "shared with a child until it exited", place_child_gone, ANY, READ, OURS },
+	{ "memfd, shared", place_shm, ANY, ANY, OURS | SHARED },
+	{ "memfd, shared, PROT_READ", place_shm_read, READ | FORCE_READ, READ, SHARED },
+	{ "memfd, private", place_shm_private, ANY, READ, 0 },
+	{ "memfd, private, PROT_READ", place_shm_private_read, ANY & ~WRITE, READ, 0 },
+	{ "RAM disk, shared", place_disk, ANY, ANY, FILE_BACKED | OURS },
+	{ "vvar", place_vvar, 0, 0, CLOSED },
+	{ "PFN map", place_pfn, 0, 0, 0 },
+	{ "PFN map of an anonymous page", place_pfn_anon, 0, 0, 0 },
+	{ "PFN map of a memfd's page", place_pfn_shm, 0, 0, 0 },
+	{ "page of a driver", place_inserted, ANY, ANY, FILE_BACKED | OURS },
+	{ "memfd_secret", place_secret_settled, 0, 0, 0 },
+	{ "memfd_secret, just touched", place_secret, 0, 0, 0 },
+	{ }
+};
+
+const struct kind kinds_thp[] = {
+	{ "huge page", place_thp, ANY, ANY, PLAIN | OURS },
+	{ "huge page, PROT_NONE", place_thp_none, FORCE_READ | FORCE_WRITE, 0, CLOSED },
+	{ "huge page, PROT_READ", place_thp_read, ANY & ~WRITE, READ, PLAIN },
+	{ "page of a huge page, PROT_READ", place_thp_page_read, ANY & ~WRITE, READ, PLAIN },
+	{ "huge page, shared with a child", place_thp_child, ANY, READ, OURS },
+	{ }
+};
+
+const struct kind kinds_hugetlb[] = {
+	{ "hugetlb", place_hugetlb, ANY, ANY, PLAIN | OURS },
+	{ "hugetlb, PROT_NONE", place_hugetlb_none, 0, 0, CLOSED | NO_FORCE },
+	{ "hugetlb, PROT_READ", place_hugetlb_read, READ, READ, PLAIN | NO_FORCE },
+	{ "hugetlb, shared with a child", place_hugetlb_child, ANY, READ, OURS | NO_FORCE },
+	{ }
+};

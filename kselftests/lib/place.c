@@ -1,0 +1,444 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "guprace_probe.h"
+#include "huge.h"
+#include "place.h"
+
+#define RW		(PROT_READ | PROT_WRITE)
+#define ZONES_MAX	16
+#define SECRET_PAGES	64	/* more than a CPU keeps from the LRU lists, whatever the version */
+#define DISK_PATH	"/dev/ram15"
+
+#ifndef SYS_memfd_secret
+#define SYS_memfd_secret	447
+#endif
+
+void place_stamp(struct place *p, uint64_t generation)
+{
+	stamp_page(p->addr, stamp_of(PLACE_MAPPING, 0, generation));
+}
+
+bool place_shows(const void *at, uint64_t generation)
+{
+	const volatile struct stamp *from = at;
+	struct stamp s = { from->mapping, from->index, from->generation, from->check };
+
+	return stamp_valid(&s) && s.mapping == PLACE_MAPPING && s.generation == generation;
+}
+
+void place_open(struct place *p)
+{
+	if (mprotect(p->base, p->size, PROT_READ))
+		broken("mprotect(PROT_READ) of the place: %s", strerror(errno));
+}
+
+static void protect(struct place *p, void *addr, size_t size, int prot)
+{
+	if (mprotect(addr, size, prot))
+		broken("mprotect(%p, %zu, %d) of the place, page %p: %s", addr, size, prot, p->addr,
+		       strerror(errno));
+}
+
+/* Between two ordinary pages, in one page table with them. */
+void place_init(struct place *p, struct race *race)
+{
+	size_t page = getpagesize();
+	uint8_t *left;
+
+	*p = (struct place){ .race = race, .page = page, .size = page, .fd = -1, .probe = -1 };
+	left = huge_reserve(3 * page, 4 * page, "the place");
+	p->base = left + page;
+	p->addr = p->base;
+	huge_map(left, 3 * page, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, "the place");
+	name_mapping(left, 3 * page, "guprace place");
+	stamp_page(left, stamp_of(PLACE_MAPPING, 1, 0));
+	stamp_page(left + 2 * page, stamp_of(PLACE_MAPPING, 2, 0));
+}
+
+void place_release(struct place *p)
+{
+	place_child_kept(p);
+	if (p->alone)
+		huge_release(p->base, p->size, "the place");
+	else
+		huge_release(p->base - p->page, 3 * p->page, "the place");
+	if (p->other)
+		check_munmap(p->other, p->page, "the other view");
+	if (p->fd >= 0)
+		close(p->fd);
+	if (p->probe >= 0)
+		close(p->probe);
+}
+
+static bool map(struct place *p, int prot, int flags, int fd, off_t offset)
+{
+	return mmap(p->base, p->size, prot, flags | MAP_FIXED, fd, offset) != MAP_FAILED;
+}
+
+bool place_anon(struct place *p)
+{
+	place_stamp(p, 1);
+	return true;
+}
+
+bool place_anon_none(struct place *p)
+{
+	place_stamp(p, 1);
+	protect(p, p->base, p->size, PROT_NONE);
+	return true;
+}
+
+bool place_anon_read(struct place *p)
+{
+	place_stamp(p, 1);
+	protect(p, p->base, p->size, PROT_READ);
+	return true;
+}
+
+bool place_untouched(struct place *p)
+{
+	return map(p, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+bool place_zero(struct place *p)
+{
+	return place_untouched(p) && !*(volatile uint8_t *)p->addr;
+}
+
+/* Nobody maps anything meanwhile, so that nothing comes there. */
+bool place_hole(struct place *p)
+{
+	check_munmap(p->base, p->size, "the place");
+	return true;
+}
+
+/* A child that shares the page until we close the pipe; then it says what it sees. */
+static bool share(struct place *p)
+{
+	int fds[2];
+	char byte;
+
+	if (pipe2(fds, O_CLOEXEC))
+		broken("pipe2: %s", strerror(errno));
+	p->child = fork();
+	if (p->child < 0)
+		broken("fork: %s", strerror(errno));
+	if (!p->child) {
+		close(fds[1]);
+		(void)!read(fds[0], &byte, 1);
+		_exit(!place_shows(p->addr, 1));
+	}
+	close(fds[0]);
+	p->release = fds[1];
+	return true;
+}
+
+bool place_child_kept(struct place *p)
+{
+	int status;
+
+	if (!p->child)
+		return true;
+	close(p->release);
+	if (waitpid(p->child, &status, 0) != p->child || !WIFEXITED(status))
+		broken("the child that shares the place did not exit");
+	p->child = 0;
+	return !WEXITSTATUS(status);
+}
+
+bool place_child(struct place *p)
+{
+	place_stamp(p, 1);
+	return share(p);
+}
+
+bool place_child_gone(struct place *p)
+{
+	place_child(p);
+	place_child_kept(p);
+	return true;
+}
+
+/* A file of memory, stamped through the other view of it. */
+static bool shm(struct place *p, int prot, int flags)
+{
+	p->fd = memfd_create("guprace place", MFD_CLOEXEC);
+	if (p->fd < 0 || ftruncate(p->fd, p->page))
+		broken("memfd of a page: %s", strerror(errno));
+	p->other = mmap(NULL, p->page, RW, MAP_SHARED, p->fd, 0);
+	if (p->other == MAP_FAILED)
+		broken("mmap of a memfd: %s", strerror(errno));
+	stamp_page(p->other, stamp_of(PLACE_MAPPING, 0, 1));
+	return map(p, prot, flags | MAP_POPULATE, p->fd, 0);
+}
+
+bool place_shm(struct place *p)
+{
+	return shm(p, RW, MAP_SHARED);
+}
+
+bool place_shm_read(struct place *p)
+{
+	return shm(p, PROT_READ, MAP_SHARED);
+}
+
+/* Read, not populated: that would write, and make the copy that the test is to see made. */
+static bool shm_private(struct place *p, int prot)
+{
+	return shm(p, PROT_READ, MAP_SHARED) && map(p, prot, MAP_PRIVATE, p->fd, 0) &&
+	       place_shows(p->addr, 1);
+}
+
+bool place_shm_private(struct place *p)
+{
+	return shm_private(p, RW);
+}
+
+bool place_shm_private_read(struct place *p)
+{
+	return shm_private(p, PROT_READ);
+}
+
+/* A RAM disk that nobody else has: file pages that must be written back, without a file system. */
+bool place_disk(struct place *p)
+{
+	p->fd = open(DISK_PATH, O_RDWR | O_EXCL | O_CLOEXEC);
+	if (p->fd < 0 || !map(p, RW, MAP_SHARED, p->fd, 0))
+		return false;
+	place_stamp(p, 1);
+	return true;
+}
+
+/* The kernel's own clock data, mapped where all processes have it: not where the place was. */
+bool place_vvar(struct place *p)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	unsigned long from = 0;
+	char line[256];
+	int sink[2];
+	bool there;
+
+	if (!maps)
+		broken("fopen of /proc/self/maps: %s", strerror(errno));
+	while (fgets(line, sizeof(line), maps)) {
+		if (strstr(line, "[vvar]"))
+			from = strtoul(line, NULL, 16);
+	}
+	fclose(maps);
+	if (!from || pipe2(sink, O_CLOEXEC))
+		return false;
+	/* Touched by the kernel's copy: where nothing is, that is an error and no signal. */
+	there = write(sink[1], (void *)from, 1) == 1;
+	close(sink[0]);
+	close(sink[1]);
+	p->addr = (uint8_t *)from;
+	return there;
+}
+
+static bool probe_map(struct place *p, int prot, off_t what)
+{
+	if (p->probe < 0)
+		p->probe = open("/dev/" GUPRACE_PROBE_DEVICE, O_RDWR | O_CLOEXEC);
+	return p->probe >= 0 && map(p, prot, MAP_SHARED, p->probe, what * p->page);
+}
+
+bool place_pfn(struct place *p)
+{
+	if (!probe_map(p, RW, GUPRACE_MMAP_PFN))
+		return false;
+	place_stamp(p, 1);
+	return true;
+}
+
+bool place_inserted(struct place *p)
+{
+	if (!probe_map(p, RW, GUPRACE_MMAP_INSERT))
+		return false;
+	place_stamp(p, 1);
+	return true;
+}
+
+/* Map the page at @from once more, by its PFN. */
+static bool pfn_of(struct place *p, const void *from, int prot)
+{
+	struct guprace_probe_pin pin = {
+		.addr = (unsigned long)from,
+		.nr_pages = 1,
+		.times = 1,
+	};
+
+	p->probe = open("/dev/" GUPRACE_PROBE_DEVICE, O_RDWR | O_CLOEXEC);
+	if (p->probe < 0)
+		return false;
+	if (ioctl(p->probe, GUPRACE_PROBE_PIN, &pin) != 1)
+		broken("ioctl(GUPRACE_PROBE_PIN) of a page to map by PFN: %s", strerror(errno));
+	return probe_map(p, prot, GUPRACE_MMAP_SLOT);
+}
+
+/*
+ * An anonymous page, for reading: mm's own page table check takes two writable mappings of such a
+ * page for what they mostly are, a bug.
+ */
+bool place_pfn_anon(struct place *p)
+{
+	p->other = check_mmap(NULL, p->page, RW, MAP_PRIVATE | MAP_ANONYMOUS, "the other view");
+	stamp_page(p->other, stamp_of(PLACE_MAPPING, 0, 1));
+	return pfn_of(p, p->other, PROT_READ);
+}
+
+bool place_pfn_shm(struct place *p)
+{
+	return shm(p, RW, MAP_SHARED) && pfn_of(p, p->other, RW);
+}
+
+/* The last page touched waits to come to an LRU list, the first is on it. */
+static bool secret(struct place *p, unsigned int which)
+{
+	size_t size = SECRET_PAGES * p->page;
+
+	p->fd = syscall(SYS_memfd_secret, O_CLOEXEC);
+	if (p->fd < 0 || ftruncate(p->fd, size))
+		return false;
+	huge_release(p->base - p->page, 3 * p->page, "the place");
+	p->base = huge_reserve(size, p->page, "the secret");
+	p->size = size;
+	p->alone = true;
+	p->addr = p->base + which * p->page;
+	if (!map(p, RW, MAP_SHARED, p->fd, 0))
+		return false;
+	for (unsigned int i = 0; i < SECRET_PAGES; i++)
+		stamp_page(p->base + i * p->page, stamp_of(PLACE_MAPPING, i, 0));
+	place_stamp(p, 1);
+	return true;
+}
+
+bool place_secret(struct place *p)
+{
+	return secret(p, SECRET_PAGES - 1);
+}
+
+bool place_secret_settled(struct place *p)
+{
+	return secret(p, 0);
+}
+
+/* A huge page in place of the small one; the page to pin is somewhere in it. */
+static bool huge(struct place *p, int flags)
+{
+	size_t size = huge_size(p->race);
+
+	huge_release(p->base - p->page, 3 * p->page, "the place");
+	p->base = huge_reserve(size, size, "the huge place");
+	p->size = size;
+	p->addr = p->base + 5 * p->page;
+	p->alone = true;
+	if (!map(p, RW, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0))
+		return false;
+	if (!flags)
+		check_madvise(p->base, size, MADV_HUGEPAGE, "the huge place");
+	place_stamp(p, 1);
+	return flags || huge_mapped(p->base);
+}
+
+static bool huge_protected(struct place *p, int flags, int prot)
+{
+	if (!huge(p, flags))
+		return false;
+	protect(p, p->base, p->size, prot);
+	return true;
+}
+
+bool place_thp(struct place *p)
+{
+	return huge(p, 0);
+}
+
+bool place_thp_none(struct place *p)
+{
+	return huge_protected(p, 0, PROT_NONE);
+}
+
+bool place_thp_read(struct place *p)
+{
+	return huge_protected(p, 0, PROT_READ);
+}
+
+bool place_thp_child(struct place *p)
+{
+	return huge(p, 0) && share(p);
+}
+
+/* The PMD becomes a page table; the page stays a part of the huge one. */
+bool place_thp_page_read(struct place *p)
+{
+	if (!huge(p, 0))
+		return false;
+	protect(p, p->addr, p->page, PROT_READ);
+	return true;
+}
+
+bool place_hugetlb(struct place *p)
+{
+	return huge(p, MAP_HUGETLB);
+}
+
+bool place_hugetlb_none(struct place *p)
+{
+	return huge_protected(p, MAP_HUGETLB, PROT_NONE);
+}
+
+bool place_hugetlb_read(struct place *p)
+{
+	return huge_protected(p, MAP_HUGETLB, PROT_READ);
+}
+
+bool place_hugetlb_child(struct place *p)
+{
+	return huge(p, MAP_HUGETLB) && share(p);
+}
+
+/* Zones do not move: read once. */
+bool place_movable(uint64_t pfn)
+{
+	static struct { uint64_t start, spanned; } zone[ZONES_MAX];
+	static int zones = -1;
+	uint64_t spanned = 0, start;
+	bool movable = false;
+	FILE *zoneinfo;
+	char line[256], name[32];
+
+	if (zones < 0) {
+		zones = 0;
+		zoneinfo = fopen("/proc/zoneinfo", "re");
+		while (zoneinfo && fgets(line, sizeof(line), zoneinfo)) {
+			if (sscanf(line, "Node %*d, zone %31s", name) == 1)
+				movable = !strcmp(name, "Movable");
+			sscanf(line, " spanned %" SCNu64, &spanned);
+			if (movable && zones < ZONES_MAX &&
+			    sscanf(line, " start_pfn: %" SCNu64, &start) == 1 && spanned) {
+				zone[zones].start = start;
+				zone[zones++].spanned = spanned;
+			}
+		}
+		if (zoneinfo)
+			fclose(zoneinfo);
+	}
+	for (int i = 0; i < zones; i++) {
+		if (pfn >= zone[i].start && pfn - zone[i].start < zone[i].spanned)
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Places: a page of each kind of memory that GUP is asked for, stamped where we may write it, and
+ * whoever else looks at the same memory. Between two pages of ordinary memory, where it is small.
+ */
+#ifndef GUPRACE_PLACE_H
+#define GUPRACE_PLACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "scenario.h"
+
+struct place {
+	struct race *race;
+	uint8_t *addr;		/* of the page to be pinned */
+	size_t page;		/* bytes */
+	uint8_t *base;		/* of the mapping */
+	size_t size;
+	bool alone;		/* without neighbours of ours */
+	int fd;			/* behind it, or -1 */
+	int probe;		/* a file of the probe module, or -1 */
+	uint8_t *other;		/* another view of the memory, or NULL */
+	pid_t child;		/* that shares the page, or 0 */
+	int release;		/* our end of the child's pipe */
+};
+
+#define PLACE_MAPPING	1	/* of the stamps */
+
+/* False: there is nothing of the kind here. Undone by place_release(). */
+typedef bool place_fn(struct place *p);
+
+place_fn place_anon, place_anon_none, place_anon_read, place_untouched, place_zero, place_hole;
+place_fn place_child, place_child_gone;
+place_fn place_shm, place_shm_read, place_shm_private, place_shm_private_read, place_disk;
+place_fn place_vvar, place_pfn, place_pfn_anon, place_pfn_shm, place_inserted;
+place_fn place_secret, place_secret_settled;
+place_fn place_thp, place_thp_none, place_thp_read, place_thp_child, place_thp_page_read;
+place_fn place_hugetlb, place_hugetlb_none, place_hugetlb_read, place_hugetlb_child;
+
+void place_init(struct place *p, struct race *race);
+void place_release(struct place *p);
+
+/* Write the stamp of a generation by address; what is there, or elsewhere. */
+void place_stamp(struct place *p, uint64_t generation);
+bool place_shows(const void *at, uint64_t generation);
+
+/* Ends the child; whether it saw the stamp of generation 1 to the end. True without a child. */
+bool place_child_kept(struct place *p);
+
+/* Let us read what PROT_NONE forbids. */
+void place_open(struct place *p);
+
+/* Whether a page frame is in a movable zone. */
+bool place_movable(uint64_t pfn);
+
+#endif

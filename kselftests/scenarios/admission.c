@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * admission - what GUP may take and what it must not, on the fast and the slow path alike
+ *
+ * Property (P2, PX of PROTOCOL.md): what a PTE holds converts to a page by the usual rules. No race:
+ *
+ *   1. map a page of some kind (lib/place.h), and stamp it
+ *   2. look up, in a table (lib/kind.c), whether a pin of this kind is due or -EFAULT
+ *   3. pin it, by one door after the other: GUP-fast, its walk alone, under mmap_lock, and by what
+ *      uses them: vmsplice, O_DIRECT, io_uring, gup_test
+ *   4. compare; with a pin in hand, write through it and by address, and ask who else may see that
+ *   5. the same in one walk over three pages, the middle one of this kind
+ *
+ * The slow path has the mapping to look at and the fast one only the PTE, so the two can differ, and
+ * only one table says what both must do. The walk alone may always decline; what the process itself
+ * may not do without a fault it must decline: it has no way to take that fault.
+ *
+ * Mode: deterministic, over and over until the time is up; the vehicles of a subtest take turns.
+ *
+ * Oracles:
+ *   admitted        a pin where -EFAULT was due, or by the walk alone where a fault was due
+ *   refused         an error where a pin was due
+ *   wrong_page      the pin gives something else than what is at the address
+ *   pin_differs     a stamp written by address does not show through the FOLL_PIN: two pages
+ *   address_differs a stamp written through the pin does not show at the address
+ *   leaked          it shows to a child, or in a file that was mapped privately
+ *   kept_back       it does not show in a file that was mapped shared
+ *   changed         a refused pin has changed the page
+ *   wrong_count     a walk over three pages gave not just those that were due
+ *   movable         FOLL_LONGTERM gave a page of a movable zone
+ *
+ * No hits: a R/O FOLL_GET that keeps the page from before a copy-on-write; a R/O pin of the zero page
+ * or of a page of a privately mapped file, for the same reason (long-term ones since commit
+ * 84209e87c696, "mm/gup: reliable R/O long-term pinning in COW mappings", v6.2). Whether a file that
+ * needs write-back may be pinned for writing for long changed with 8ac268436e6d ("mm/gup: disallow
+ * FOLL_LONGTERM GUP-nonfast writing to file-backed mappings", v6.5): there the slow path is asked,
+ * and the fast one must say the same.
+ *
+ * Counters: trials (pins tried and judged), pins, refusals, absent (kinds that this kernel or this
+ * user does not have), moved (long-term pins whose page had to leave a movable zone).
+ *
+ * Fixed by: a7f226604170 (R/O pins of shared anonymous pages, v5.19), CVE-2024-35872 (memfd_secret
+ * while on its way to the LRU). Controls: M10, M11, M16, M25. Kconfig: admission.config.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "check.h"
+#include "huge.h"
+#include "kind.h"
+#include "pagemap.h"
+
+#define VEHICLES_MAX	10
+#define TRIES		10	/* of the walk alone, where it has to succeed */
+#define POOL		4	/* hugetlb pages: two for each of parent and child */
+
+enum due { PIN_DUE, REFUSAL_DUE, EITHER };
+
+static const char * const due_text[] = { "a pin", "-EFAULT", "either" };
+
+/* One pin of one kind by one vehicle. */
+struct attempt {
+	struct race *race;
+	struct vehicle *v;
+	const struct kind *kind;
+	struct place place;
+	enum due due;
+};
+
+static void hit(struct attempt *a, const char *oracle, const char *observed)
+{
+	race_hit(a->race, oracle, "%s, %s: expected %s, observed %s", a->v->name, a->kind->what,
+		 due_text[a->due], observed);
+}
+
+static bool is(const struct attempt *a, unsigned int flag)
+{
+	return a->v->ops->is & flag;
+}
+
+static unsigned int way(const struct vehicle_ops *ops)
+{
+	if (ops->is & VEHICLE_WRITES)
+		return ops->is & VEHICLE_FORCE ? FORCE_WRITE : WRITE;
+	return ops->is & VEHICLE_FORCE ? FORCE_READ : READ;
+}
+
+/* Known errors of a system that is short of something, and no answer to our question. */
+static bool answered(int got)
+{
+	return got != -ENOMEM && got != -EINTR && got != -ENOSPC && got != -EBUSY;
+}
+
+static enum due ask_slow_path(const struct attempt *a)
+{
+	struct place place;
+	struct vehicle slow;
+	enum due due = EITHER;
+	char why[128];
+	int got;
+
+	if (vehicle_open(&slow, is(a, VEHICLE_WRITES) ? &vehicle_slow_longterm :
+			 &vehicle_slow_ro_longterm, why, sizeof(why)))
+		return EITHER;
+	place_init(&place, a->race);
+	if (a->kind->make(&place)) {
+		got = slow.ops->pin(&slow, place.addr, 1, 1);
+		if (answered(got))
+			due = got == 1 ? PIN_DUE : REFUSAL_DUE;
+		slow.ops->unpin(&slow);
+	}
+	place_release(&place);
+	slow.ops->close(&slow);
+	return due;
+}
+
+static enum due what_is_due(const struct attempt *a)
+{
+	const struct kind *k = a->kind;
+	unsigned int by = way(a->v->ops);
+
+	if (!(k->may & by))
+		return REFUSAL_DUE;
+	if (is(a, VEHICLE_FAST)) {
+		if (!(k->walk & by))
+			return REFUSAL_DUE;
+		return k->is & PLAIN ? PIN_DUE : EITHER;
+	}
+	if (!(k->is & FILE_BACKED) || !is(a, VEHICLE_LONGTERM))
+		return PIN_DUE;
+	return a->v->ops == &vehicle_uring ? EITHER : ask_slow_path(a);
+}
+
+/* What else looks at this memory: a child, the file behind a private or a shared mapping. */
+static void judge_others(struct attempt *a, uint64_t generation)
+{
+	struct place *p = &a->place;
+	bool shared = a->kind->is & SHARED;
+
+	if (!place_child_kept(p))
+		hit(a, "leaked", "the child sees what was written");
+	if (p->other && !place_shows(p->other, shared ? generation : 1))
+		hit(a, shared ? "kept_back" : "leaked", "another stamp in the other view");
+}
+
+static void judge_refusal(struct attempt *a)
+{
+	struct place *p = &a->place;
+
+	race_add(a->race, "refusals", 1);
+	if (!(a->kind->is & (CLOSED | ZERO)) && !place_shows(p->addr, 1))
+		hit(a, "changed", "a refusal, and another stamp at the address");
+	judge_others(a, 1);
+}
+
+static struct stamp read_first(struct vehicle *v)
+{
+	struct stamp stamps[VEHICLE_PINS_MAX];
+
+	v->ops->read(v, stamps);
+	return stamps[0];
+}
+
+/* As it was mapped: stamped by us, or all zeroes. */
+static void judge_content(struct attempt *a)
+{
+	static const struct stamp zero;
+	struct stamp s = read_first(a->v);
+
+	if (a->kind->is & ZERO ? memcmp(&s, &zero, sizeof(s)) : !place_shows(&s, 1))
+		hit(a, "wrong_page", "another content");
+}
+
+/* Generation 2 through the pin, or by the vehicle as it pinned; 3 by address. Returns the last. */
+static uint64_t judge_agreement(struct attempt *a)
+{
+	struct place *p = &a->place;
+	struct stamp second = stamp_of(PLACE_MAPPING, 0, 2), s;
+	uint64_t generation = 1;
+
+	if (is(a, VEHICLE_WRITES) && a->v->ops->write) {
+		if (!is(a, VEHICLE_FILLS))
+			a->v->ops->write(a->v, 0, &second);
+		if (a->kind->is & CLOSED)
+			place_open(p);
+		generation = 2;
+		if (!place_shows(p->addr, 2))
+			hit(a, "address_differs", "a stamp written through the pin is not there");
+	}
+	if (!(a->kind->is & OURS))
+		return generation;
+	place_stamp(p, 3);
+	if (is(a, VEHICLE_FOLL_PIN) && is(a, VEHICLE_HOLDS)) {
+		s = read_first(a->v);
+		if (!place_shows(&s, 3))
+			hit(a, "pin_differs", "a stamp written by address is not in the pin");
+	}
+	return 3;
+}
+
+static void judge_zone(struct attempt *a, uint64_t before)
+{
+	if (!a->v->ops->pfn || !is(a, VEHICLE_LONGTERM))
+		return;
+	if (place_movable(a->v->ops->pfn(a->v, 0)))
+		hit(a, "movable", "a long-term pin of a page of a movable zone");
+	else if (before & PAGEMAP_PRESENT && place_movable(before & PAGEMAP_PFN))
+		race_add(a->race, "moved", 1);
+}
+
+/* Once more, between two pages that anybody may have. The walk alone may stop before any of them. */
+static void judge_span(struct attempt *a)
+{
+	struct place *p = &a->place;
+	char text[64];
+	int got, least = a->due == REFUSAL_DUE ? 1 : 3, most = least;
+
+	if (!a->v->ops->pfn || p->alone || p->addr != p->base)
+		return;
+	if (a->due == EITHER)
+		most = 3;
+	if (a->due == EITHER || is(a, VEHICLE_FAST))
+		least = -EAGAIN;
+	got = a->v->ops->pin(a->v, p->addr - p->page, 3, 1);
+	if (answered(got) && (got < least || got > most)) {
+		snprintf(text, sizeof(text), "%d of three pages in one walk", got);
+		hit(a, "wrong_count", text);
+	}
+	a->v->ops->unpin(a->v);
+}
+
+static void judge_pin(struct attempt *a, uint64_t before)
+{
+	race_add(a->race, "pins", 1);
+	judge_zone(a, before);
+	if (a->v->ops->read)
+		judge_content(a);
+	judge_others(a, judge_agreement(a));
+}
+
+/*
+ * NUMA balancing may take any PTE away for a while, and the walk alone rightly declines: touched by
+ * us, it is back. Not so often that it were in the way of each try.
+ */
+static int pin_place(struct attempt *a)
+{
+	int got;
+
+	for (unsigned int i = 0; i < TRIES; i++) {
+		got = a->v->ops->pin(a->v, a->place.addr, 1, 1);
+		if (got == 1 || !is(a, VEHICLE_FAST) || a->due != PIN_DUE)
+			break;
+		(void)*(volatile uint8_t *)a->place.addr;
+	}
+	return got;
+}
+
+static void attempt(struct attempt *a)
+{
+	struct vehicle *v = a->v;
+	uint64_t before = 0;
+	char text[64];
+	int got;
+
+	a->due = what_is_due(a);
+	if (is(a, VEHICLE_FILLS)) {
+		struct stamp second = stamp_of(PLACE_MAPPING, 0, 2);
+
+		v->ops->write(v, 0, &second);
+	}
+	if (is(a, VEHICLE_LONGTERM))
+		pagemap_read(a->place.addr, &before, 1);
+	got = pin_place(a);
+	if (got < 1 && !answered(got))
+		return;
+	race_add(a->race, "trials", 1);
+	if (got < 1 && a->due == PIN_DUE) {
+		snprintf(text, sizeof(text), "%d (%s)", got, strerror(-got));
+		hit(a, "refused", text);
+	} else if (got < 1) {
+		judge_refusal(a);
+	} else if (a->due == REFUSAL_DUE) {
+		/* Not read: what is not the kernel's to read may be an oops. */
+		hit(a, "admitted", "a pin");
+	} else {
+		judge_pin(a, before);
+	}
+	v->ops->unpin(v);
+	judge_span(a);
+}
+
+static void try_kinds(struct race *race, struct vehicle *v, const struct kind *kind)
+{
+	for (; kind->what; kind++) {
+		struct attempt a = { .race = race, .v = v, .kind = kind };
+
+		if (kind->is & NO_FORCE && v->ops->is & VEHICLE_FORCE)
+			continue;
+		place_init(&a.place, race);
+		if (kind->make(&a.place))
+			attempt(&a);
+		else
+			race_add(race, "absent", 1);
+		place_release(&a.place);
+	}
+}
+
+struct table {
+	const struct kind *kinds;
+	const struct vehicle_ops *by[VEHICLES_MAX + 1];
+};
+
+static void admit(struct race *race)
+{
+	const struct table *table = (const void *)race->subtest->arg;
+	struct vehicle v[VEHICLES_MAX];
+	unsigned int open = 0, tables = 0;
+	char why[160] = "";
+
+	if (table->kinds == kinds_thp && (!huge_size(race) || !huge_setting("enabled", "madvise")))
+		race_skip(race, "transparent huge pages cannot be had");
+	if (table->kinds == kinds_hugetlb)
+		huge_pool(race, POOL);
+	for (unsigned int i = 0; table->by[i]; i++)
+		open += !vehicle_open(&v[open], table->by[i], why, sizeof(why));
+	if (!open)
+		race_skip(race, "%s", why);
+	do {
+		for (unsigned int i = 0; i < open; i++)
+			try_kinds(race, &v[i], table->kinds);
+		tables++;
+	} while (race_in_time(race));
+	for (unsigned int i = 0; i < open; i++)
+		v[i].ops->close(&v[i]);
+	race_count(race, "tables", tables);
+	huge_restore();
+}
+
+#define PROBES	&vehicle_probe, &vehicle_probe_ro, &vehicle_probe_longterm,		\
+		&vehicle_probe_ro_longterm, &vehicle_probe_force, &vehicle_probe_ro_force, \
+		&vehicle_probe_get, &vehicle_probe_get_rw
+#define SLOWS	&vehicle_slow, &vehicle_slow_ro, &vehicle_slow_longterm,		\
+		&vehicle_slow_ro_longterm, &vehicle_slow_force, &vehicle_slow_ro_force
+#define WALKS	&vehicle_fast, &vehicle_fast_ro
+#define USERS	&vehicle_vmsplice, &vehicle_direct, &vehicle_direct_in, &vehicle_uring,	\
+		&vehicle_gup_test
+
+static const struct table small_probe = { kinds_small, { PROBES } };
+static const struct table small_walk = { kinds_small, { WALKS } };
+static const struct table small_slow = { kinds_small, { SLOWS } };
+static const struct table small_users = { kinds_small, { USERS } };
+static const struct table thp_all = { kinds_thp, { PROBES, WALKS } };
+static const struct table thp_others = { kinds_thp, { SLOWS, &vehicle_vmsplice, &vehicle_direct_in } };
+static const struct table hugetlb_all = { kinds_hugetlb, { PROBES, WALKS } };
+static const struct table hugetlb_others = { kinds_hugetlb, { SLOWS, &vehicle_direct_in } };
+
+static const struct floor floors[] = {
+	{ "tables", 1 },
+	{ "pins", 2 },
+	{ "refusals", 2 },
+	{ "trials", 4 },
+	{ }
+};
+
+#define SUBTEST(name, table)	{ name, NULL, admit, floors, (unsigned long)&table }
+
+static const struct subtest subtests[] = {
+	SUBTEST("probe.small", small_probe),
+	SUBTEST("walk.small", small_walk),
+	SUBTEST("slow.small", small_slow),
+	SUBTEST("users.small", small_users),
+	SUBTEST("probe.thp", thp_all),
+	SUBTEST("users.thp", thp_others),
+	SUBTEST("probe.hugetlb", hugetlb_all),
+	SUBTEST("users.hugetlb", hugetlb_others),
+	{ }
+};
+
+const struct scenario scenario = {
+	.name = "admission",
+	.summary = "what GUP may take and what it must refuse, by the fast and the slow path (P2, PX)",
+	.subtests = subtests,
+};

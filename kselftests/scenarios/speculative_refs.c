@@ -1,0 +1,453 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * speculative_refs - references that GUP-fast takes in passing, on pages that became somebody else's
+ *
+ * Property (P5, P3 of PROTOCOL.md): between the look at the PTE and the second look GUP-fast holds a
+ * reference on whatever page that was. It may be free by then, and in use again, for anything. All
+ * of mm must bear a count that is one higher than it should be, for as long as a preempted vCPU takes:
+ *
+ *   A: reads the PTE; the page leaves it, is freed, and becomes the first of a block of 2^n pages
+ *   A: takes the reference
+ *   B: frees the block: __free_pages() drops its own reference, and that was not the last
+ *   A: sees that the PTE has changed, gives the reference back: the last one, one page is freed
+ *   B: the other 2^n - 1 pages must be freed by somebody all the same, and none of them twice
+ *
+ * The probe module takes such references with the kernel's own helper, on page frames that we choose,
+ * and frees blocks of the allocator.
+ *
+ *   held     deterministic: B's and A's steps one after the other, for blocks of all sorts, with a
+ *            look at whom the allocator gives pages while A holds them
+ *   blocks   A touches (takes and gives back) pages of blocks while B allocates and frees them
+ *   unmap    ... of small and huge pages of a mapping that B makes, stamps and unmaps
+ *   split    ... of huge pages that B splits: the count is frozen at 0 meanwhile (P3)
+ *   compact  ... of pages that compaction migrates: frozen, too
+ *
+ * Mode: free-running. There is no window to steer to: any instant at which A holds a reference is as
+ * good, and A holds one half of the time, each for a random while with interrupts off, as in the walk.
+ *
+ * Oracles:
+ *   given_away   the allocator gave a page to somebody while a reference was held
+ *   not_taken    no reference could be taken on a page that is in use
+ *   wrong_stamp  B's page holds something else than B wrote
+ *   lost_memory  memory that is neither free nor in any account (lib/memory.h); held: 2^n - 1 of each
+ *                2^n pages, tens of megabytes within a second
+ *   and the console: bad page state, a count below 0, DEBUG_VM
+ *
+ * Counters: trials (touches that got a reference; held: blocks freed under one), tries, rounds of B,
+ * pages of B's, lost_kb.
+ *
+ * Fixed by: e320d3012d25 ("mm/page_alloc.c: fix freeing non-compound pages", v5.9). Controls: M21, M08.
+ * Kconfig: speculative_refs.config.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "clock.h"
+#include "guprace_probe.h"
+#include "huge.h"
+#include "memory.h"
+#include "pagemap.h"
+#include "scenario.h"
+#include "stamp.h"
+
+#define SHARED_PFNS	64u	/* that B tells A of */
+#define BLOCKS		64u	/* of B's at once */
+#define HELD_BLOCKS	128u
+#define ORDER_MAX	4u
+#define SPINS_MAX	200u
+#define SMALL_PAGES	64u
+#define SCATTERED	1024u	/* pages that compaction is to move */
+
+struct world {
+	struct race *race;
+	size_t page;
+	size_t huge;			/* bytes of a huge page */
+	int fd[2];			/* of the probe: A's, B's */
+	uint64_t pfn[SHARED_PFNS];	/* B writes, A reads: any mixture will do */
+	uint8_t *scattered;
+
+	_Alignas(64) uint64_t tries, taken;	/* A's */
+	_Alignas(64) uint64_t rounds, pages;	/* B's */
+};
+
+static int open_probe(struct race *race)
+{
+	int fd = open("/dev/" GUPRACE_PROBE_DEVICE, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		race_skip(race, "no /dev/%s (%s): load guprace_probe.ko", GUPRACE_PROBE_DEVICE,
+			  strerror(errno));
+	return fd;
+}
+
+static uint64_t allocate_block(int fd, unsigned int order, unsigned int flags)
+{
+	struct guprace_probe_block block = { .order = order, .flags = flags };
+
+	if (!ioctl(fd, GUPRACE_PROBE_BLOCK, &block))
+		return block.pfn;
+	if (errno != ENOMEM)
+		broken("ioctl(GUPRACE_PROBE_BLOCK, order %u): %s", order, strerror(errno));
+	return 0;
+}
+
+static void free_blocks(int fd, unsigned int blocks)
+{
+	int freed = ioctl(fd, GUPRACE_PROBE_FREE_BLOCKS);
+
+	if (freed != (int)blocks)
+		broken("ioctl(GUPRACE_PROBE_FREE_BLOCKS): %u allocated, %d freed", blocks, freed);
+}
+
+static int take(int fd, const uint64_t *pfn, unsigned int count)
+{
+	struct guprace_probe_ref ref = { .buf = (uintptr_t)pfn, .count = count };
+	int taken = ioctl(fd, GUPRACE_PROBE_REF, &ref);
+
+	if (taken < 0)
+		broken("ioctl(GUPRACE_PROBE_REF, %u pages): %s", count, strerror(errno));
+	return taken;
+}
+
+struct block {
+	uint64_t pfn;		/* of its first page */
+	uint64_t held;		/* of the page with the reference */
+	unsigned int order;
+	unsigned int flags;
+};
+
+/* Of a block that is neither compound nor split only the first page has a count. */
+static uint64_t page_to_hold(const struct block *b, struct rng *rng)
+{
+	return b->flags ? b->pfn + rng_below(rng, 1u << b->order) : b->pfn;
+}
+
+/* While A's references are held: a compound block stays whole, of others the page that is held. */
+static bool still_held(const struct block *b, uint64_t first, unsigned int order)
+{
+	uint64_t from = b->flags & GUPRACE_BLOCK_COMPOUND ? b->pfn : b->held;
+	uint64_t to = b->flags & GUPRACE_BLOCK_COMPOUND ? b->pfn + (1u << b->order) : from + 1;
+
+	return first < to && from < first + (1u << order);
+}
+
+static void look_who_is_given_pages(struct world *w, const struct block *b, unsigned int blocks,
+				    struct rng *rng)
+{
+	unsigned int given = 0;
+
+	for (; given < BLOCKS; given++) {
+		unsigned int order = rng_below(rng, ORDER_MAX + 1);
+		uint64_t pfn = allocate_block(w->fd[1], order, 0);
+
+		if (!pfn)
+			break;
+		for (unsigned int i = 0; i < blocks; i++) {
+			if (still_held(&b[i], pfn, order))
+				race_hit(w->race, "given_away",
+					 "expected page frame %" PRIu64 " kept, order %u flags %#x, "
+					 "observed it in a new block of order %u at %" PRIu64,
+					 b[i].held, b[i].order, b[i].flags, order, pfn);
+		}
+	}
+	free_blocks(w->fd[1], given);
+}
+
+static void hold_and_free(struct world *w, struct rng *rng)
+{
+	struct block b[HELD_BLOCKS];
+	unsigned int blocks = 0;
+
+	for (; blocks < HELD_BLOCKS; blocks++) {
+		static const unsigned int sorts[] = { 0, 0, GUPRACE_BLOCK_COMPOUND,
+						      GUPRACE_BLOCK_SPLIT };
+
+		b[blocks].order = 1 + rng_below(rng, ORDER_MAX);
+		b[blocks].flags = sorts[blocks % 4];
+		b[blocks].pfn = allocate_block(w->fd[1], b[blocks].order, b[blocks].flags);
+		if (!b[blocks].pfn)
+			break;
+		b[blocks].held = page_to_hold(&b[blocks], rng);
+		if (take(w->fd[0], &b[blocks].held, 1) != 1)
+			race_hit(w->race, "not_taken",
+				 "expected a reference on page frame %" PRIu64 " of a block of order "
+				 "%u flags %#x, observed none", b[blocks].held, b[blocks].order,
+				 b[blocks].flags);
+	}
+	free_blocks(w->fd[1], blocks);
+	look_who_is_given_pages(w, b, blocks, rng);
+	if (ioctl(w->fd[0], GUPRACE_PROBE_UNREF) < 0)
+		broken("ioctl(GUPRACE_PROBE_UNREF): %s", strerror(errno));
+	w->taken += blocks;
+	w->rounds++;
+}
+
+static void open_world(struct world *w, struct race *race)
+{
+	*w = (struct world){ .race = race, .page = getpagesize() };
+	w->fd[0] = open_probe(race);
+	w->fd[1] = open_probe(race);
+}
+
+static void close_world(struct world *w)
+{
+	close(w->fd[0]);
+	close(w->fd[1]);
+	race_count(w->race, "trials", w->taken);
+	race_count(w->race, "tries", w->tries);
+	race_count(w->race, "rounds", w->rounds);
+	race_count(w->race, "pages", w->pages);
+}
+
+/* Ends at the first loss: a kernel without memory tells nobody anything. */
+static void race_held(struct race *race)
+{
+	struct rng rng = rng_seeded(race->seed, 0);
+	struct world w;
+	int64_t before;
+
+	open_world(&w, race);
+	hold_and_free(&w, &rng);	/* the first time also fills what is kept for later */
+	before = memory_accounted();
+	while (race_in_time(race) && before - memory_accounted() < 2 * MEMORY_NOISE_KB)
+		hold_and_free(&w, &rng);
+	memory_judge(race, before);
+	close_world(&w);
+}
+
+static void *toucher(void *arg)
+{
+	struct world *w = arg;
+	struct rng rng = rng_seeded(w->race->seed, 0);
+	uint64_t pfn[SHARED_PFNS];
+
+	while (race_running(w->race)) {
+		struct guprace_probe_ref ref = { .buf = (uintptr_t)pfn, .times = 2 };
+		uint64_t idle = now_ticks();
+		int taken;
+
+		for (unsigned int i = 0; i < SHARED_PFNS; i++) {
+			pfn[ref.count] = __atomic_load_n(&w->pfn[i], __ATOMIC_RELAXED);
+			ref.count += pfn[ref.count] != 0;
+		}
+		if (!ref.count)
+			continue;
+		ref.spins = rng_below(&rng, SPINS_MAX);
+		taken = ioctl(w->fd[0], GUPRACE_PROBE_TOUCH, &ref);
+		if (taken < 0)
+			broken("ioctl(GUPRACE_PROBE_TOUCH, %u pages): %s", ref.count,
+			       strerror(errno));
+		w->tries += ref.count * ref.times;
+		w->taken += taken;
+		/* As long again without: who splits or migrates must get its turn. */
+		for (uint64_t busy = now_ticks() - idle; now_ticks() - idle < 2 * busy;)
+			cpu_relax();
+	}
+	return NULL;
+}
+
+static void tell(struct world *w, unsigned int slot, uint64_t pfn)
+{
+	__atomic_store_n(&w->pfn[slot % SHARED_PFNS], pfn, __ATOMIC_RELAXED);
+}
+
+/* Every so many pages of a range, as many as A listens to. */
+static void tell_range(struct world *w, const uint8_t *from, unsigned int pages)
+{
+	uint64_t entry;
+
+	for (unsigned int i = 0; i < SHARED_PFNS; i++) {
+		pagemap_read(from + i * pages / SHARED_PFNS * w->page, &entry, 1);
+		if (entry & PAGEMAP_PRESENT)
+			tell(w, i, entry & PAGEMAP_PFN);
+	}
+}
+
+static void stamp_range(struct world *w, uint8_t *from, unsigned int pages)
+{
+	for (unsigned int i = 0; i < pages; i++)
+		stamp_page(from + i * w->page, stamp_of((uintptr_t)from, i, w->rounds));
+	w->pages += pages;
+}
+
+static void judge_range(struct world *w, const uint8_t *from, unsigned int pages, uint64_t round)
+{
+	for (unsigned int i = 0; i < pages; i++) {
+		const struct stamp want = stamp_of((uintptr_t)from, i, round);
+		const struct stamp *s = (const void *)(from + i * w->page);
+
+		if (memcmp(s, &want, sizeof(want)))
+			race_hit(w->race, "wrong_stamp",
+				 "page %u: expected mapping %#" PRIx64 " generation %" PRIu64
+				 ", observed mapping %#" PRIx64 " index %" PRIu64 " generation %"
+				 PRIu64, i, want.mapping, round, s->mapping, s->index, s->generation);
+	}
+}
+
+static void step_blocks(struct world *w, struct rng *rng)
+{
+	unsigned int blocks = 0;
+
+	for (; blocks < BLOCKS; blocks++) {
+		unsigned int order = rng_below(rng, ORDER_MAX + 1);
+		unsigned int flags = order && rng_below(rng, 2) ? GUPRACE_BLOCK_COMPOUND : 0;
+		uint64_t pfn = allocate_block(w->fd[1], order, flags);
+
+		if (!pfn)
+			break;
+		tell(w, blocks, pfn + (flags ? rng_below(rng, 1u << order) : 0));
+		w->pages += 1u << order;
+	}
+	free_blocks(w->fd[1], blocks);
+}
+
+static uint8_t *map_huge(struct world *w)
+{
+	uint8_t *map = huge_reserve(w->huge, w->huge, "a huge page");
+
+	huge_map(map, w->huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, "a huge page");
+	check_madvise(map, w->huge, MADV_HUGEPAGE, "a huge page");
+	return map;
+}
+
+static void step_unmap(struct world *w, struct rng *rng)
+{
+	bool huge = w->huge && !rng_below(rng, 4);
+	unsigned int pages = huge ? w->huge / w->page : SMALL_PAGES;
+	uint8_t *map = huge ? map_huge(w) : check_mmap(NULL, pages * w->page, PROT_READ | PROT_WRITE,
+						       MAP_PRIVATE | MAP_ANONYMOUS, "the pages");
+
+	stamp_range(w, map, pages);
+	tell_range(w, map, pages);
+	judge_range(w, map, pages, w->rounds);
+	if (huge)
+		huge_release(map, w->huge, "a huge page");
+	else
+		check_munmap(map, pages * w->page, "the pages");
+}
+
+/* MADV_COLD of a part splits a huge page and changes nothing that can be read. */
+static void step_split(struct world *w, struct rng *rng)
+{
+	unsigned int pages = w->huge / w->page;
+	uint8_t *map = map_huge(w);
+
+	stamp_range(w, map, pages);
+	tell_range(w, map, pages);
+	for (unsigned int i = 0; i < 8; i++)
+		check_madvise(map + rng_below(rng, pages) * w->page, w->page, MADV_COLD, "a part");
+	judge_range(w, map, pages, w->rounds);
+	huge_release(map, w->huge, "a huge page");
+}
+
+/* Every second page is given away, so that there is something to move, and somewhere to move to. */
+static void step_compact(struct world *w, struct rng *rng)
+{
+	uint64_t odd = rng_below(rng, 2);
+
+	stamp_range(w, w->scattered, SCATTERED);
+	for (unsigned int i = odd; i < SCATTERED; i += 2)
+		check_madvise(w->scattered + i * w->page, w->page, MADV_DONTNEED, "every second page");
+	stamp_range(w, w->scattered, SCATTERED);
+	tell_range(w, w->scattered, SCATTERED);
+	if (write_file("/proc/sys/vm/compact_memory", "1\n"))
+		broken("write to /proc/sys/vm/compact_memory");
+	judge_range(w, w->scattered, SCATTERED, w->rounds);
+}
+
+enum step { BLOCKS_STEP, UNMAP_STEP, SPLIT_STEP, COMPACT_STEP };
+
+static void *owner(void *arg)
+{
+	static void (* const steps[])(struct world *w, struct rng *rng) = {
+		[BLOCKS_STEP] = step_blocks,
+		[UNMAP_STEP] = step_unmap,
+		[SPLIT_STEP] = step_split,
+		[COMPACT_STEP] = step_compact,
+	};
+	struct world *w = arg;
+	struct rng rng = rng_seeded(w->race->seed, 1);
+
+	while (race_in_time(w->race)) {
+		w->rounds++;
+		steps[w->race->subtest->arg](w, &rng);
+	}
+	return NULL;
+}
+
+static void race_touched(struct race *race)
+{
+	enum step step = race->subtest->arg;
+	size_t scattered = SCATTERED * getpagesize();
+	struct world w;
+	int64_t before;
+
+	if (step != BLOCKS_STEP && !pagemap_tells())
+		race_skip(race, "page frame numbers are not for this user");
+	if (step == COMPACT_STEP && access("/proc/sys/vm/compact_memory", W_OK))
+		race_skip(race, "compact_memory: %s", strerror(errno));
+	open_world(&w, race);
+	if (step == SPLIT_STEP || step == UNMAP_STEP) {
+		w.huge = huge_size(race);
+		huge_setting("enabled", "madvise");
+	}
+	w.scattered = check_mmap(NULL, scattered, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+				 "scattered pages");
+	check_madvise(w.scattered, scattered, MADV_NOHUGEPAGE, "scattered pages");
+	before = memory_accounted();
+	race_actors(race, toucher, owner, &w);
+	check_munmap(w.scattered, scattered, "scattered pages");
+	memory_judge(race, before);
+	huge_restore();
+	close_world(&w);
+}
+
+static const struct floor held_floors[] = {
+	{ "trials", 1000 },
+	{ }
+};
+
+static const struct floor touched_floors[] = {
+	{ "trials", 1000 },
+	{ "rounds", 2 },
+	{ }
+};
+
+static const struct floor split_floors[] = {
+	{ "trials", 1000 },
+	{ "vm.thp_split_page", 5 },
+	{ }
+};
+
+static const struct floor compact_floors[] = {
+	{ "trials", 1000 },
+	{ "vm.pgmigrate_success", 10 },
+	{ }
+};
+
+static const char * const vmstat[] = {
+	"thp_split_page", "thp_split_page_failed", "pgmigrate_success", "pgmigrate_fail", NULL
+};
+
+static const struct subtest subtests[] = {
+	{ "probe.held", NULL, race_held, held_floors, 0 },
+	{ "probe.blocks", NULL, race_touched, touched_floors, BLOCKS_STEP },
+	{ "probe.unmap", NULL, race_touched, touched_floors, UNMAP_STEP },
+	{ "probe.split", NULL, race_touched, split_floors, SPLIT_STEP },
+	{ "probe.compact", NULL, race_touched, compact_floors, COMPACT_STEP },
+	{ }
+};
+
+const struct scenario scenario = {
+	.name = "speculative_refs",
+	.summary = "references taken in passing on pages that became somebody else's (P5, P3)",
+	.subtests = subtests,
+	.vmstat = vmstat,
+};

@@ -38,9 +38,9 @@ lint: setup  ## ruff and mypy.
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-# They wait for fake guests more than they compute: more workers than cores.
+# They wait for fake guests more than they compute: more workers than cores, and the slow ones shared out.
 unit: setup  ## Tests without a guest, on all cores.
-	$(VENV)/bin/pytest -m 'not guest' -n $$((2 * $$(nproc)))
+	$(VENV)/bin/pytest -m 'not guest' -n $$((2 * $$(nproc))) --dist worksteal
 
 test: lint unit  ## All tests: lint, unit, then real kernels in real guests.
 	$(VENV)/bin/pytest -m guest

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <inttypes.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "agree.h"
-
-#define EXPECTED	"%s %u, %s: expected mapping %" PRIu64 " index %u generation %" PRIu64
-#define OBSERVED	", observed "
 
 static bool is(const struct agree *a, const struct stamp *s, unsigned int index,
 	       uint64_t generation)
@@ -14,22 +12,31 @@ static bool is(const struct agree *a, const struct stamp *s, unsigned int index,
 	       s->generation == generation;
 }
 
-static void report(struct agree *a, const char *oracle, const char *what, unsigned int which,
-		   unsigned int index, const struct stamp *s)
+/* What a stamp says, or the words of what is none. */
+static void describe(const struct stamp *s, char *text, size_t size)
 {
-	const char *when = a->when ? a->when : "held";
-
-	if (!stamp_valid(s))
-		race_hit(a->race, "bad_stamp",
-			 EXPECTED OBSERVED "words %#" PRIx64 " %#" PRIx64 " %#" PRIx64 " %#" PRIx64, what,
-			 which, when, a->mapping, index, a->generation, s->mapping, s->index,
-			 s->generation, s->check);
+	if (stamp_valid(s))
+		snprintf(text, size, "mapping %" PRIu64 " index %" PRIu64 " generation %" PRIu64,
+			 s->mapping, s->index, s->generation);
 	else
-		race_hit(a->race, s->mapping == a->mapping && s->index == index ? oracle :
-			 "foreign_stamp",
-			 EXPECTED OBSERVED "mapping %" PRIu64 " index %" PRIu64 " generation %" PRIu64,
-			 what, which, when, a->mapping, index, a->generation, s->mapping, s->index,
-			 s->generation);
+		snprintf(text, size, "words %#" PRIx64 " %#" PRIx64 " %#" PRIx64 " %#" PRIx64,
+			 s->mapping, s->index, s->generation, s->check);
+}
+
+static void report(struct agree *a, const char *oracle, const char *what, unsigned int which,
+		   const struct stamp *s)
+{
+	unsigned int index = which % a->pages;
+	char observed[128];
+
+	describe(s, observed, sizeof(observed));
+	if (!stamp_valid(s))
+		oracle = "bad_stamp";
+	else if (s->mapping != a->mapping || s->index != index)
+		oracle = "foreign_stamp";
+	race_hit(a->race, oracle, "%s %u, %s: expected mapping %" PRIu64 " index %u generation %"
+		 PRIu64 ", observed %s", what, which, a->when, a->mapping, index, a->generation,
+		 observed);
 }
 
 static struct stamp load_stamp(const void *at)
@@ -62,7 +69,7 @@ void agree_content(struct agree *a, enum agree_rule rule)
 			continue;
 		if (rule == AGREE_UNLESS_COPIED && is(a, &stamps[i], index, a->generation - 1))
 			continue;
-		report(a, "pin_differs", "pin", i, index, &stamps[i]);
+		report(a, "pin_differs", "pin", i, &stamps[i]);
 	}
 }
 
@@ -86,7 +93,7 @@ void agree_pin_to_address(struct agree *a)
 	v->ops->write(v, pin, &s);
 	s = load_stamp(a->addr + index * a->page);
 	if (!is(a, &s, index, a->generation))
-		report(a, "address_differs", "address", index, index, &s);
+		report(a, "address_differs", "address", index, &s);
 	agree_stamp(a);
 }
 
@@ -96,6 +103,6 @@ void agree_address(struct agree *a)
 		struct stamp s = load_stamp(a->addr + i * a->page);
 
 		if (!is(a, &s, i, a->generation))
-			report(a, "address_differs", "address", i, i, &s);
+			report(a, "address_differs", "address", i, &s);
 	}
 }

@@ -21,7 +21,7 @@ struct agree {
 	unsigned int pages;
 	uint64_t mapping;
 	uint64_t generation;		/* of the stamps at the address */
-	const char *when;		/* of the pins, for the text of a hit */
+	const char *when;		/* the pins were taken, for the text of a hit */
 };
 
 enum agree_rule {

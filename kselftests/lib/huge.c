@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,93 +11,25 @@
 
 #include "check.h"
 #include "huge.h"
-#include "ktap.h"
+#include "setting.h"
 
 #define THP_DIR		"/sys/kernel/mm/transparent_hugepage/"
 #define POOL		"/proc/sys/vm/nr_hugepages"
-#define SETTINGS_MAX	8
 #define PATH_LEN	96
-
-/* What a file said before we changed it. */
-static struct setting {
-	char path[PATH_LEN];
-	char value[64];
-} settings[SETTINGS_MAX];
-static unsigned int changed;
-
-static bool read_line(const char *path, char *line, size_t size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t got;
-
-	if (fd < 0)
-		return false;
-	got = read(fd, line, size - 1);
-	close(fd);
-	if (got <= 0)
-		return false;
-	line[got] = '\0';
-	line[strcspn(line, "\n")] = '\0';
-	return true;
-}
-
-void huge_restore(void)
-{
-	while (changed) {
-		struct setting *s = &settings[--changed];
-		int err = write_file(s->path, s->value);
-
-		if (err)
-			ktap_diag("%s is not %s again: %s", s->path, s->value, strerror(-err));
-	}
-}
-
-/* "always [madvise] never" stands for madvise. */
-static void keep_chosen(char *value)
-{
-	char *from = strchr(value, '['), *to = from ? strchr(from, ']') : NULL;
-
-	if (!to)
-		return;
-	*to = '\0';
-	memmove(value, from + 1, to - from);
-}
-
-static bool change(const char *path, const char *value)
-{
-	struct setting *s = &settings[changed];
-	static bool registered;
-
-	if (changed == SETTINGS_MAX)
-		broken("more than %d settings changed at once", SETTINGS_MAX);
-	if (!read_line(path, s->value, sizeof(s->value)))
-		return false;
-	keep_chosen(s->value);
-	if (!strcmp(s->value, value))
-		return true;
-	snprintf(s->path, sizeof(s->path), "%s", path);
-	if (write_file(path, value))
-		return false;
-	changed++;
-	if (!registered)
-		broken_cleanup(huge_restore);
-	registered = true;
-	return true;
-}
 
 bool huge_setting(const char *name, const char *value)
 {
 	char path[PATH_LEN];
 
 	snprintf(path, sizeof(path), THP_DIR "%s", name);
-	return change(path, value);
+	return setting_change(path, value);
 }
 
 size_t huge_size(struct race *race)
 {
 	char line[32];
 
-	if (!read_line(THP_DIR "hpage_pmd_size", line, sizeof(line)))
+	if (!setting_read(THP_DIR "hpage_pmd_size", line, sizeof(line)))
 		race_skip(race, "no transparent huge pages: no " THP_DIR);
 	return strtoul(line, NULL, 10);
 }
@@ -188,16 +119,21 @@ static uint64_t free_in_pool(void)
 	return pages;
 }
 
+void huge_restore(void)
+{
+	setting_restore();
+}
+
 void huge_pool(struct race *race, unsigned int pages)
 {
 	char line[32];
 
 	if (free_in_pool() >= pages)
 		return;
-	if (!read_line(POOL, line, sizeof(line)))
+	if (!setting_read(POOL, line, sizeof(line)))
 		race_skip(race, "no hugetlb pages: no " POOL);
 	snprintf(line, sizeof(line), "%lu", strtoul(line, NULL, 10) + pages);
-	if (!change(POOL, line) || free_in_pool() < pages)
+	if (!setting_change(POOL, line) || free_in_pool() < pages)
 		race_skip(race, "hugetlb's pool has %" PRIu64 " free pages, not %u, and cannot grow",
 			  free_in_pool(), pages);
 }

@@ -32,17 +32,3 @@ bool pagemap_tells(void)
 	pagemap_read(&on_the_stack, &entry, 1);
 	return entry & PAGEMAP_PFN;
 }
-
-bool pagemap_huge(const void *addr, unsigned int pages)
-{
-	size_t page = getpagesize();
-	uint64_t first, last;
-
-	pagemap_read(addr, &first, 1);
-	pagemap_read((const uint8_t *)addr + (pages - 1) * page, &last, 1);
-	if (!(first & last & PAGEMAP_PRESENT))
-		return false;
-	first &= PAGEMAP_PFN;
-	last &= PAGEMAP_PFN;
-	return first && !(first % pages) && last == first + pages - 1;
-}

@@ -16,7 +16,4 @@ void pagemap_read(const void *addr, uint64_t *entries, unsigned int pages);
 /* Whether this user is told page frame numbers: without CAP_SYS_ADMIN they read as zero. */
 bool pagemap_tells(void);
 
-/* Whether one naturally aligned block of `pages` page frames is behind addr: a huge page. */
-bool pagemap_huge(const void *addr, unsigned int pages);
-
 #endif

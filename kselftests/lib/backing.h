@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the pages of a test are: small ones, a transparent huge page, or one of hugetlb. */
+#ifndef GUPRACE_BACKING_H
+#define GUPRACE_BACKING_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "scenario.h"
+
+enum backing_kind {
+	SMALL,
+	THP,
+	HUGETLB,
+};
+
+struct backing {
+	enum backing_kind kind;
+	uint8_t *addr;
+	size_t size;			/* bytes; of a huge page all of it */
+};
+
+/* Map private anonymous memory, `small` pages of it or one huge page; skips where there is none. */
+void backing_map(struct backing *b, struct race *race, enum backing_kind kind, unsigned int small,
+		 const char *name);
+
+/* A huge page that was split becomes one again, without its content; no other kind needs that. */
+void backing_renew(struct backing *b);
+
+void backing_unmap(struct backing *b);
+
+#endif

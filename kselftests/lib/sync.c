@@ -189,8 +189,14 @@ static bool was_preempted(const struct sync *s, uint64_t gap)
 	uint64_t usual = r->gap.median > range_length(s) / SYNC_BINS / SYNC_PREEMPTED ?
 			 r->gap.median : range_length(s) / SYNC_BINS / SYNC_PREEMPTED;
 
-	return s->a.end - s->a.begin > SYNC_PREEMPTED * (r->a.median + 1) ||
-	       s->b.end - s->b.begin > SYNC_PREEMPTED * (r->b.median + 1) ||
+	uint64_t a = s->a.end - s->a.begin, b = s->b.end - s->b.begin;
+
+	/*
+	 * A window may wait for all of the other, as a pin in the slow path does for mmap_lock: that
+	 * is the two meeting, and no preemption.
+	 */
+	return a > SYNC_PREEMPTED * (r->a.median + 1) + b ||
+	       b > SYNC_PREEMPTED * (r->b.median + 1) + a ||
 	       gap > SYNC_PREEMPTED * (usual + 1);
 }
 

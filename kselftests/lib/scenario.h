@@ -117,6 +117,13 @@ struct trial {
  */
 void race_trials(struct race *race, const struct trial *trial, void *world);
 
+/*
+ * Whether the synchroniser is still measuring how long the windows are. Where a pin cuts B's window
+ * short (a held page is not collapsed), A pins something else until then, or the sweep would cover a
+ * race that is over before it begins.
+ */
+bool race_sampling(struct race *race);
+
 /* Tell, in judge, that the windows met where it hurts. A back-off that is counted tells by itself. */
 void race_near_miss(struct race *race);
 

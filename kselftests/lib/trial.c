@@ -29,6 +29,12 @@ void race_near_miss(struct race *race)
 		sync_a_near_miss(current);
 }
 
+bool race_sampling(struct race *race)
+{
+	(void)race;
+	return current && current->result.rounds < SYNC_WARMUP + SYNC_SAMPLE;
+}
+
 /* Before the pins are dropped: an unpin would count as well. */
 static void look_for_backoffs(struct steered *st)
 {

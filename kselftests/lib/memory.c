@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "clock.h"
@@ -11,6 +13,16 @@
 
 #define PATIENCE_MS	2000
 #define POLL_MS		50
+#define CHUNK		4096	/* pages looked at by one read */
+
+/* Of /proc/kpageflags, Documentation/admin-guide/mm/pagemap.rst. */
+#define KPF_LRU			(1ull << 5)
+#define KPF_ANON		(1ull << 12)
+#define KPF_SWAPCACHE		(1ull << 13)
+#define KPF_COMPOUND_HEAD	(1ull << 15)
+#define KPF_COMPOUND_TAIL	(1ull << 16)
+#define KPF_LOOKED_AT		(KPF_LRU | KPF_ANON | KPF_SWAPCACHE | KPF_COMPOUND_HEAD |	\
+				 KPF_COMPOUND_TAIL)
 
 int64_t memory_accounted(void)
 {
@@ -37,20 +49,67 @@ int64_t memory_accounted(void)
 	return sum;
 }
 
-void memory_judge(struct race *race, int64_t before)
+/* Parts of a huge page may be unmapped one by one, and are no orphans: small pages only. */
+static int64_t count_orphans(int flags_fd, int count_fd)
+{
+	static uint64_t flags[CHUNK], mapped[CHUNK];
+	int64_t orphans = 0;
+	ssize_t got;
+
+	while ((got = read(flags_fd, flags, sizeof(flags))) > 0) {
+		if (read(count_fd, mapped, got) != got)
+			return -1;
+		for (size_t i = 0; i < got / sizeof(flags[0]); i++)
+			orphans += !mapped[i] && (flags[i] & KPF_LOOKED_AT) == (KPF_LRU | KPF_ANON);
+	}
+	return orphans;
+}
+
+static int64_t orphans(void)
+{
+	int flags_fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	int count_fd = open("/proc/kpagecount", O_RDONLY | O_CLOEXEC);
+	int64_t count = flags_fd < 0 || count_fd < 0 ? -1 : count_orphans(flags_fd, count_fd);
+
+	if (flags_fd >= 0)
+		close(flags_fd);
+	if (count_fd >= 0)
+		close(count_fd);
+	return count;
+}
+
+void memory_read(struct memory *memory)
+{
+	/* Fold what each CPU counts by itself; compaction first empties what it keeps of the LRU. */
+	(void)write_file("/proc/sys/vm/stat_refresh", "1\n");
+	(void)write_file("/proc/sys/vm/compact_memory", "1\n");
+	memory->accounted_kb = memory_accounted();
+	memory->orphans = orphans();
+}
+
+void memory_judge(struct race *race, const struct memory *before)
 {
 	const struct timespec poll = { .tv_nsec = POLL_MS * NSEC_PER_MSEC };
 	uint64_t deadline = now_ns() + PATIENCE_MS * NSEC_PER_MSEC;
+	struct memory after;
 	int64_t lost;
 
-	/* Counts that each CPU keeps to itself are folded by this, where we may. */
 	do {
-		(void)write_file("/proc/sys/vm/stat_refresh", "1\n");
-		lost = before - memory_accounted();
-	} while (lost > MEMORY_NOISE_KB / 4 && now_ns() < deadline && !nanosleep(&poll, NULL));
+		memory_read(&after);
+		lost = before->accounted_kb - after.accounted_kb;
+	} while ((lost > MEMORY_NOISE_KB || after.orphans > before->orphans) &&
+		 now_ns() < deadline && !nanosleep(&poll, NULL));
+
 	race_count(race, "lost_kb", lost > 0 ? lost : 0);
 	if (lost > MEMORY_NOISE_KB)
 		race_hit(race, "lost_memory",
 			 "expected at most %d kB less accounted for than before, observed %" PRId64,
 			 MEMORY_NOISE_KB, lost);
+	if (before->orphans < 0 || after.orphans < 0)
+		return;
+	race_count(race, "orphans", after.orphans);
+	if (after.orphans > before->orphans)
+		race_hit(race, "orphans",
+			 "expected %" PRId64 " anonymous pages on the LRU that nobody maps, as before, "
+			 "observed %" PRId64, before->orphans, after.orphans);
 }

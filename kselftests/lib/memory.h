@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Memory that is lost: neither free nor in anybody's account. MemFree alone moves with every file
- * that is read and every object that slab keeps; the sum over /proc/meminfo's accounts does not.
+ * Memory that is lost, in bulk and by the page.
+ *
+ * In bulk: neither free nor in anybody's account. MemFree alone moves with every file that is read
+ * and every object that slab keeps; the sum over /proc/meminfo's accounts does not.
+ *
+ * By the page: an orphan is an anonymous page on an LRU list that nobody maps and the swap cache does
+ * not have. Somebody holds a reference. When all is quiet nobody should.
  */
 #ifndef GUPRACE_MEMORY_H
 #define GUPRACE_MEMORY_H
@@ -11,18 +16,26 @@
 #include "scenario.h"
 
 /*
- * What pages on the way between lists, and drivers' own pages, may come to: measured on stock kernels,
- * see docs/performance.md. Whoever wants to see a leak makes it larger than this.
+ * What pages on the way between lists, and drivers' own pages, may come to; stock kernels stay far
+ * below. Whoever wants to see a leak in bulk makes it larger than this.
  */
 #define MEMORY_NOISE_KB	(12 << 10)
 
-/* Kilobytes that /proc/meminfo accounts for. */
+struct memory {
+	int64_t accounted_kb;
+	int64_t orphans;	/* -1: this user is not told, or this kernel does not tell */
+};
+
+/* Kilobytes that /proc/meminfo accounts for: one file, quick. */
 int64_t memory_accounted(void);
 
+/* All of it. Slow: looks at each page of the machine. */
+void memory_read(struct memory *memory);
+
 /*
- * Hit `lost_memory` if what is accounted for stays more than the noise below what it was. Counts
- * lost_kb, how much that is after it has settled.
+ * When all is quiet again: hit `lost_memory` if what is accounted for stays more than the noise below
+ * what it was, and `orphans` if there are more of them. Counts lost_kb, and orphans if they can be.
  */
-void memory_judge(struct race *race, int64_t before);
+void memory_judge(struct race *race, const struct memory *before);
 
 #endif

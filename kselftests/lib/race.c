@@ -19,6 +19,14 @@ bool race_in_time(struct race *race)
 	return race_running(race);
 }
 
+void race_begin(struct race *race)
+{
+	uint64_t budget_ns = race->deadline_ns - race->start_ns;
+
+	race->start_ns = now_ns();
+	race->deadline_ns = race->start_ns + budget_ns;
+}
+
 void race_hit(struct race *race, const char *oracle, const char *fmt, ...)
 {
 	char text[512];

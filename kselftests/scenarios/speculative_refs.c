@@ -31,6 +31,7 @@
  *   wrong_stamp  B's page holds something else than B wrote
  *   lost_memory  memory that is neither free nor in any account (lib/memory.h); held: 2^n - 1 of each
  *                2^n pages, tens of megabytes within a second
+ *   orphans      pages of B's that are still on an LRU list though nobody has them any more
  *   and the console: bad page state, a count below 0, DEBUG_VM
  *
  * Counters: trials (touches that got a reference; held: blocks freed under one), tries, rounds of B,
@@ -211,14 +212,15 @@ static void race_held(struct race *race)
 {
 	struct rng rng = rng_seeded(race->seed, 0);
 	struct world w;
-	int64_t before;
+	struct memory before;
 
 	open_world(&w, race);
 	hold_and_free(&w, &rng);	/* the first time also fills what is kept for later */
-	before = memory_accounted();
-	while (race_in_time(race) && before - memory_accounted() < 2 * MEMORY_NOISE_KB)
+	memory_read(&before);
+	race_begin(race);
+	while (race_in_time(race) && before.accounted_kb - memory_accounted() < 2 * MEMORY_NOISE_KB)
 		hold_and_free(&w, &rng);
-	memory_judge(race, before);
+	memory_judge(race, &before);
 	close_world(&w);
 }
 
@@ -387,7 +389,7 @@ static void race_touched(struct race *race)
 	enum step step = race->subtest->arg;
 	size_t scattered = SCATTERED * getpagesize();
 	struct world w;
-	int64_t before;
+	struct memory before;
 
 	if (step != BLOCKS_STEP && !pagemap_tells())
 		race_skip(race, "page frame numbers are not for this user");
@@ -401,10 +403,11 @@ static void race_touched(struct race *race)
 	w.scattered = check_mmap(NULL, scattered, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 				 "scattered pages");
 	check_madvise(w.scattered, scattered, MADV_NOHUGEPAGE, "scattered pages");
-	before = memory_accounted();
+	memory_read(&before);
+	race_begin(race);
 	race_actors(race, toucher, owner, &w);
 	check_munmap(w.scattered, scattered, "scattered pages");
-	memory_judge(race, before);
+	memory_judge(race, &before);
 	huge_restore();
 	close_world(&w);
 }

@@ -18,7 +18,7 @@
 #define OURS		(1u << 2)	/* we write it by address, to the page that R/O pins have */
 #define SHARED		(1u << 3)	/* the other view shows what is written */
 #define ZERO		(1u << 4)	/* no stamp before the first write */
-#define FILE_BACKED	(1u << 5)	/* long-term pins as the slow path says; io_uring as it likes */
+#define FILE_BACKED	(1u << 5)	/* for long as the slow path says; io_uring as it likes */
 #define NO_FORCE	(1u << 6)	/* not tried with FOLL_FORCE */
 
 struct kind {

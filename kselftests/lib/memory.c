@@ -80,7 +80,7 @@ static int64_t orphans(void)
 
 void memory_read(struct memory *memory)
 {
-	/* Fold what each CPU counts by itself; compaction first empties what it keeps of the LRU. */
+	/* Fold what each CPU counts; compaction first empties what it keeps of the LRU. */
 	(void)write_file("/proc/sys/vm/stat_refresh", "1\n");
 	(void)write_file("/proc/sys/vm/compact_memory", "1\n");
 	memory->accounted_kb = memory_accounted();
@@ -110,6 +110,6 @@ void memory_judge(struct race *race, const struct memory *before)
 	race_count(race, "orphans", after.orphans);
 	if (after.orphans > before->orphans)
 		race_hit(race, "orphans",
-			 "expected %" PRId64 " anonymous pages on the LRU that nobody maps, as before, "
-			 "observed %" PRId64, before->orphans, after.orphans);
+			 "expected %" PRId64 " anonymous pages on the LRU that nobody maps, as "
+			 "before, observed %" PRId64, before->orphans, after.orphans);
 }

@@ -5,8 +5,8 @@
  * In bulk: neither free nor in anybody's account. MemFree alone moves with every file that is read
  * and every object that slab keeps; the sum over /proc/meminfo's accounts does not.
  *
- * By the page: an orphan is an anonymous page on an LRU list that nobody maps and the swap cache does
- * not have. Somebody holds a reference. When all is quiet nobody should.
+ * By the page: an orphan is an anonymous page on an LRU list that nobody maps and the swap cache
+ * does not have. Somebody holds a reference. When all is quiet nobody should.
  */
 #ifndef GUPRACE_MEMORY_H
 #define GUPRACE_MEMORY_H
@@ -33,8 +33,9 @@ int64_t memory_accounted(void);
 void memory_read(struct memory *memory);
 
 /*
- * When all is quiet again: hit `lost_memory` if what is accounted for stays more than the noise below
- * what it was, and `orphans` if there are more of them. Counts lost_kb, and orphans if they can be.
+ * When all is quiet again: hit `lost_memory` if what is accounted for stays more than the noise
+ * below what it was, and `orphans` if there are more of them. Counts lost_kb, and orphans if they
+ * can be.
  */
 void memory_judge(struct race *race, const struct memory *before);
 

@@ -17,7 +17,6 @@
 #include "huge.h"
 #include "place.h"
 
-#define RW		(PROT_READ | PROT_WRITE)
 #define ZONES_MAX	16
 #define SECRET_PAGES	64	/* more than a CPU keeps from the LRU lists, whatever the version */
 #define DISK_PATH	"/dev/ram15"
@@ -45,7 +44,7 @@ void place_open(struct place *p)
 		broken("mprotect(PROT_READ) of the place: %s", strerror(errno));
 }
 
-static void protect(struct place *p, void *addr, size_t size, int prot)
+void place_protect(struct place *p, void *addr, size_t size, int prot)
 {
 	if (mprotect(addr, size, prot))
 		broken("mprotect(%p, %zu, %d) of the place, page %p: %s", addr, size, prot, p->addr,
@@ -62,7 +61,7 @@ void place_init(struct place *p, struct race *race)
 	left = huge_reserve(3 * page, 4 * page, "the place");
 	p->base = left + page;
 	p->addr = p->base;
-	huge_map(left, 3 * page, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, "the place");
+	huge_map(left, 3 * page, PLACE_RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, "the place");
 	name_mapping(left, 3 * page, "guprace place");
 	stamp_page(left, stamp_of(PLACE_MAPPING, 1, 0));
 	stamp_page(left + 2 * page, stamp_of(PLACE_MAPPING, 2, 0));
@@ -83,7 +82,7 @@ void place_release(struct place *p)
 		close(p->probe);
 }
 
-static bool map(struct place *p, int prot, int flags, int fd, off_t offset)
+bool place_map(struct place *p, int prot, int flags, int fd, off_t offset)
 {
 	return mmap(p->base, p->size, prot, flags | MAP_FIXED, fd, offset) != MAP_FAILED;
 }
@@ -97,20 +96,20 @@ bool place_anon(struct place *p)
 bool place_anon_none(struct place *p)
 {
 	place_stamp(p, 1);
-	protect(p, p->base, p->size, PROT_NONE);
+	place_protect(p, p->base, p->size, PROT_NONE);
 	return true;
 }
 
 bool place_anon_read(struct place *p)
 {
 	place_stamp(p, 1);
-	protect(p, p->base, p->size, PROT_READ);
+	place_protect(p, p->base, p->size, PROT_READ);
 	return true;
 }
 
 bool place_untouched(struct place *p)
 {
-	return map(p, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return place_map(p, PLACE_RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
 
 bool place_zero(struct place *p)
@@ -126,7 +125,7 @@ bool place_hole(struct place *p)
 }
 
 /* A child that shares the page until we close the pipe; then it says what it sees. */
-static bool share(struct place *p)
+bool place_share(struct place *p)
 {
 	int fds[2];
 	char byte;
@@ -162,7 +161,7 @@ bool place_child_kept(struct place *p)
 bool place_child(struct place *p)
 {
 	place_stamp(p, 1);
-	return share(p);
+	return place_share(p);
 }
 
 bool place_child_gone(struct place *p)
@@ -178,16 +177,16 @@ static bool shm(struct place *p, int prot, int flags)
 	p->fd = memfd_create("guprace place", MFD_CLOEXEC);
 	if (p->fd < 0 || ftruncate(p->fd, p->page))
 		broken("memfd of a page: %s", strerror(errno));
-	p->other = mmap(NULL, p->page, RW, MAP_SHARED, p->fd, 0);
+	p->other = mmap(NULL, p->page, PLACE_RW, MAP_SHARED, p->fd, 0);
 	if (p->other == MAP_FAILED)
 		broken("mmap of a memfd: %s", strerror(errno));
 	stamp_page(p->other, stamp_of(PLACE_MAPPING, 0, 1));
-	return map(p, prot, flags | MAP_POPULATE, p->fd, 0);
+	return place_map(p, prot, flags | MAP_POPULATE, p->fd, 0);
 }
 
 bool place_shm(struct place *p)
 {
-	return shm(p, RW, MAP_SHARED);
+	return shm(p, PLACE_RW, MAP_SHARED);
 }
 
 bool place_shm_read(struct place *p)
@@ -198,13 +197,13 @@ bool place_shm_read(struct place *p)
 /* Read, not populated: that would write, and make the copy that the test is to see made. */
 static bool shm_private(struct place *p, int prot)
 {
-	return shm(p, PROT_READ, MAP_SHARED) && map(p, prot, MAP_PRIVATE, p->fd, 0) &&
+	return shm(p, PROT_READ, MAP_SHARED) && place_map(p, prot, MAP_PRIVATE, p->fd, 0) &&
 	       place_shows(p->addr, 1);
 }
 
 bool place_shm_private(struct place *p)
 {
-	return shm_private(p, RW);
+	return shm_private(p, PLACE_RW);
 }
 
 bool place_shm_private_read(struct place *p)
@@ -216,7 +215,7 @@ bool place_shm_private_read(struct place *p)
 bool place_disk(struct place *p)
 {
 	p->fd = open(DISK_PATH, O_RDWR | O_EXCL | O_CLOEXEC);
-	if (p->fd < 0 || !map(p, RW, MAP_SHARED, p->fd, 0))
+	if (p->fd < 0 || !place_map(p, PLACE_RW, MAP_SHARED, p->fd, 0))
 		return false;
 	place_stamp(p, 1);
 	return true;
@@ -252,12 +251,12 @@ static bool probe_map(struct place *p, int prot, off_t what)
 {
 	if (p->probe < 0)
 		p->probe = open("/dev/" GUPRACE_PROBE_DEVICE, O_RDWR | O_CLOEXEC);
-	return p->probe >= 0 && map(p, prot, MAP_SHARED, p->probe, what * p->page);
+	return p->probe >= 0 && place_map(p, prot, MAP_SHARED, p->probe, what * p->page);
 }
 
 bool place_pfn(struct place *p)
 {
-	if (!probe_map(p, RW, GUPRACE_MMAP_PFN))
+	if (!probe_map(p, PLACE_RW, GUPRACE_MMAP_PFN))
 		return false;
 	place_stamp(p, 1);
 	return true;
@@ -265,7 +264,7 @@ bool place_pfn(struct place *p)
 
 bool place_inserted(struct place *p)
 {
-	if (!probe_map(p, RW, GUPRACE_MMAP_INSERT))
+	if (!probe_map(p, PLACE_RW, GUPRACE_MMAP_INSERT))
 		return false;
 	place_stamp(p, 1);
 	return true;
@@ -294,14 +293,15 @@ static bool pfn_of(struct place *p, const void *from, int prot)
  */
 bool place_pfn_anon(struct place *p)
 {
-	p->other = check_mmap(NULL, p->page, RW, MAP_PRIVATE | MAP_ANONYMOUS, "the other view");
+	p->other = check_mmap(NULL, p->page, PLACE_RW, MAP_PRIVATE | MAP_ANONYMOUS,
+			      "the other view");
 	stamp_page(p->other, stamp_of(PLACE_MAPPING, 0, 1));
 	return pfn_of(p, p->other, PROT_READ);
 }
 
 bool place_pfn_shm(struct place *p)
 {
-	return shm(p, RW, MAP_SHARED) && pfn_of(p, p->other, RW);
+	return shm(p, PLACE_RW, MAP_SHARED) && pfn_of(p, p->other, PLACE_RW);
 }
 
 /* The last page touched waits to come to an LRU list, the first is on it. */
@@ -317,7 +317,7 @@ static bool secret(struct place *p, unsigned int which)
 	p->size = size;
 	p->alone = true;
 	p->addr = p->base + which * p->page;
-	if (!map(p, RW, MAP_SHARED, p->fd, 0))
+	if (!place_map(p, PLACE_RW, MAP_SHARED, p->fd, 0))
 		return false;
 	for (unsigned int i = 0; i < SECRET_PAGES; i++)
 		stamp_page(p->base + i * p->page, stamp_of(PLACE_MAPPING, i, 0));
@@ -333,81 +333,6 @@ bool place_secret(struct place *p)
 bool place_secret_settled(struct place *p)
 {
 	return secret(p, 0);
-}
-
-/* A huge page in place of the small one; the page to pin is somewhere in it. */
-static bool huge(struct place *p, int flags)
-{
-	size_t size = huge_size(p->race);
-
-	huge_release(p->base - p->page, 3 * p->page, "the place");
-	p->base = huge_reserve(size, size, "the huge place");
-	p->size = size;
-	p->addr = p->base + 5 * p->page;
-	p->alone = true;
-	if (!map(p, RW, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0))
-		return false;
-	if (!flags)
-		check_madvise(p->base, size, MADV_HUGEPAGE, "the huge place");
-	place_stamp(p, 1);
-	return flags || huge_mapped(p->base);
-}
-
-static bool huge_protected(struct place *p, int flags, int prot)
-{
-	if (!huge(p, flags))
-		return false;
-	protect(p, p->base, p->size, prot);
-	return true;
-}
-
-bool place_thp(struct place *p)
-{
-	return huge(p, 0);
-}
-
-bool place_thp_none(struct place *p)
-{
-	return huge_protected(p, 0, PROT_NONE);
-}
-
-bool place_thp_read(struct place *p)
-{
-	return huge_protected(p, 0, PROT_READ);
-}
-
-bool place_thp_child(struct place *p)
-{
-	return huge(p, 0) && share(p);
-}
-
-/* The PMD becomes a page table; the page stays a part of the huge one. */
-bool place_thp_page_read(struct place *p)
-{
-	if (!huge(p, 0))
-		return false;
-	protect(p, p->addr, p->page, PROT_READ);
-	return true;
-}
-
-bool place_hugetlb(struct place *p)
-{
-	return huge(p, MAP_HUGETLB);
-}
-
-bool place_hugetlb_none(struct place *p)
-{
-	return huge_protected(p, MAP_HUGETLB, PROT_NONE);
-}
-
-bool place_hugetlb_read(struct place *p)
-{
-	return huge_protected(p, MAP_HUGETLB, PROT_READ);
-}
-
-bool place_hugetlb_child(struct place *p)
-{
-	return huge(p, MAP_HUGETLB) && share(p);
 }
 
 /* Zones do not move: read once. */

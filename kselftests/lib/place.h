@@ -50,6 +50,12 @@ bool place_shows(const void *at, uint64_t generation);
 /* Ends the child; whether it saw the stamp of generation 1 to the end. True without a child. */
 bool place_child_kept(struct place *p);
 
+/* For the makers of places: map over the place, change its rights, have a child share it. */
+#define PLACE_RW	(PROT_READ | PROT_WRITE)
+bool place_map(struct place *p, int prot, int flags, int fd, off_t offset);
+void place_protect(struct place *p, void *addr, size_t size, int prot);
+bool place_share(struct place *p);
+
 /* Let us read what PROT_NONE forbids. */
 void place_open(struct place *p);
 

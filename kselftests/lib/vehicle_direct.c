@@ -2,8 +2,8 @@
 /*
  * O_DIRECT: the block layer pins the caller's memory by GUP-fast, once for each segment of the
  * vector, and copies through the pins before it gives them back (FOLL_GET before v6.3, FOLL_PIN
- * since, for what is read into). A RAM disk copies at once, a loop device in a worker of its own some
- * time later; either way the system call returns when that is done.
+ * since, for what is read into). A RAM disk copies at once, a loop device in a worker of its own
+ * some time later; either way the system call returns when that is done.
  *
  *   direct     writes the target to the disk; read() tells what arrived there
  *   direct_in  reads the disk into the target: what write() set down before

@@ -51,7 +51,8 @@ static void probe_write(struct vehicle *v, unsigned int pin, const struct stamp 
 	};
 
 	if (ioctl(v->fd[0], GUPRACE_PROBE_WRITE, &io))
-		broken("ioctl(GUPRACE_PROBE_WRITE, pin %u of %u): %s", pin, v->held, strerror(errno));
+		broken("ioctl(GUPRACE_PROBE_WRITE, pin %u of %u): %s", pin, v->held,
+		       strerror(errno));
 }
 
 static uint64_t probe_pfn(struct vehicle *v, unsigned int pin)

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * io_uring fixed buffers: IORING_REGISTER_BUFFERS pins for writing and for long, and keeps the pages
- * until IORING_UNREGISTER_BUFFERS; each walk is a buffer of its own. (It pins under mmap_lock in v6.1,
- * by GUP-fast in v6.12.) The stamps travel through a socket, which io_uring serves at once where a
- * file would take a worker: WRITE_FIXED brings one out of a buffer, READ_FIXED one into it.
+ * io_uring fixed buffers: IORING_REGISTER_BUFFERS pins for writing and for long, and keeps the
+ * pages until IORING_UNREGISTER_BUFFERS; each walk is a buffer of its own. (It pins under
+ * mmap_lock in v6.1, by GUP-fast in v6.12.) The stamps travel through a socket, which io_uring
+ * serves at once where a file would take a worker: WRITE_FIXED brings one out of a buffer,
+ * READ_FIXED one into it.
  *
  * Raw system calls: there is no liburing in the guest, and these are four.
  */

@@ -6,8 +6,8 @@
  * and choose the flags on every kernel (gup_test pins and unpins within one ioctl before v6.2).
  * This is that door; beside it one for the references that GUP-fast takes in passing on pages that
  * it was not to have, and for mappings that it must refuse. The races, the stamps and the judgement
- * are user space's; here is only the mechanism. The device is root's: it reports page frame numbers,
- * holds pages, and takes references on any of them.
+ * are user space's; here is only the mechanism. The device is root's: it reports page frame
+ * numbers, holds pages, and takes references on any of them.
  */
 #include <linux/fs.h>
 #include <linux/miscdevice.h>

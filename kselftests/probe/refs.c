@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Speculative references. Between its look at the PTE and its second look GUP-fast takes a reference
- * on whatever page the PTE named, and that page may meanwhile have become anybody's. The rest of mm
- * must bear it (P5). Here such references are taken on pages of the caller's choice, by the kernel's
- * own helper, and kept for as long as the caller likes; and here are blocks of pages to free under
- * them, since user space cannot make the allocator free a block of order > 0 at will.
+ * Speculative references. Between its look at the PTE and its second look GUP-fast takes a
+ * reference on whatever page the PTE named, and that page may meanwhile have become anybody's. The
+ * rest of mm must bear it (P5). Here such references are taken on pages of the caller's choice, by
+ * the kernel's own helper, and kept for as long as the caller likes; and here are blocks of pages
+ * to free under them, since user space cannot make the allocator free a block of order > 0 at will.
  */
 #include <linux/gfp.h>
 #include <linux/irqflags.h>

@@ -2,7 +2,8 @@
 /*
  * admission - what GUP may take and what it must not, on the fast and the slow path alike
  *
- * Property (P2, PX of PROTOCOL.md): what a PTE holds converts to a page by the usual rules. No race:
+ * Property (P2, PX of PROTOCOL.md): what a PTE holds converts to a page by the usual rules. No
+ * race:
  *
  *   1. map a page of some kind (lib/place.h), and stamp it
  *   2. look up, in a table (lib/kind.c), whether a pin of this kind is due or -EFAULT
@@ -11,9 +12,9 @@
  *   4. compare; with a pin in hand, write through it and by address, and ask who else may see that
  *   5. the same in one walk over three pages, the middle one of this kind
  *
- * The slow path has the mapping to look at and the fast one only the PTE, so the two can differ, and
- * only one table says what both must do. The walk alone may always decline; what the process itself
- * may not do without a fault it must decline: it has no way to take that fault.
+ * The slow path has the mapping to look at and the fast one only the PTE, so the two can differ,
+ * and only one table says what both must do. The walk alone may always decline; what the process
+ * itself may not do without a fault it must decline: it has no way to take that fault.
  *
  * Mode: deterministic, over and over until the time is up; the vehicles of a subtest take turns.
  *
@@ -29,12 +30,12 @@
  *   wrong_count     a walk over three pages gave not just those that were due
  *   movable         FOLL_LONGTERM gave a page of a movable zone
  *
- * No hits: a R/O FOLL_GET that keeps the page from before a copy-on-write; a R/O pin of the zero page
- * or of a page of a privately mapped file, for the same reason (long-term ones since commit
- * 84209e87c696, "mm/gup: reliable R/O long-term pinning in COW mappings", v6.2). Whether a file that
- * needs write-back may be pinned for writing for long changed with 8ac268436e6d ("mm/gup: disallow
- * FOLL_LONGTERM GUP-nonfast writing to file-backed mappings", v6.5): there the slow path is asked,
- * and the fast one must say the same.
+ * No hits: a R/O FOLL_GET that keeps the page from before a copy-on-write; a R/O pin of the zero
+ * page or of a page of a privately mapped file, for the same reason (long-term ones since commit
+ * 84209e87c696, "mm/gup: reliable R/O long-term pinning in COW mappings", v6.2). Whether a file
+ * that needs write-back may be pinned for writing for long changed with 8ac268436e6d ("mm/gup:
+ * disallow FOLL_LONGTERM GUP-nonfast writing to file-backed mappings", v6.5): there the slow path
+ * is asked, and the fast one must say the same.
  *
  * Counters: trials (pins tried and judged), pins, refusals, absent (kinds that this kernel or this
  * user does not have), moved (long-term pins whose page had to leave a movable zone).
@@ -211,7 +212,7 @@ static void judge_zone(struct attempt *a, uint64_t before)
 		race_add(a->race, "moved", 1);
 }
 
-/* Once more, between two pages that anybody may have. The walk alone may stop before any of them. */
+/* Once more, between two pages that anybody may have. The walk alone may stop anywhere. */
 static void judge_span(struct attempt *a)
 {
 	struct place *p = &a->place;
@@ -353,7 +354,9 @@ static const struct table small_walk = { kinds_small, { WALKS } };
 static const struct table small_slow = { kinds_small, { SLOWS } };
 static const struct table small_users = { kinds_small, { USERS } };
 static const struct table thp_all = { kinds_thp, { PROBES, WALKS } };
-static const struct table thp_others = { kinds_thp, { SLOWS, &vehicle_vmsplice, &vehicle_direct_in } };
+static const struct table thp_others = {
+	kinds_thp, { SLOWS, &vehicle_vmsplice, &vehicle_direct_in }
+};
 static const struct table hugetlb_all = { kinds_hugetlb, { PROBES, WALKS } };
 static const struct table hugetlb_others = { kinds_hugetlb, { SLOWS, &vehicle_direct_in } };
 
@@ -381,6 +384,6 @@ static const struct subtest subtests[] = {
 
 const struct scenario scenario = {
 	.name = "admission",
-	.summary = "what GUP may take and what it must refuse, by the fast and the slow path (P2, PX)",
+	.summary = "what GUP may take and must refuse, by the fast and the slow path (P2, PX)",
 	.subtests = subtests,
 };

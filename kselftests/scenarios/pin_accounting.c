@@ -3,30 +3,32 @@
  * pin_accounting - everything at once, then quiet: all counts back to where they were
  *
  * Property: whoever takes a reference gives it back, on every way out. The walk has many of them: a
- * PTE or PMD that changed meanwhile, a page that must be unshared first, memory that it must not have,
- * a fork that write-protects, a partial success that the slow path goes on with. So has each user of
- * GUP. One reference too few is a page that is freed under its owner; one too many a page that never is.
+ * PTE or PMD that changed meanwhile, a page that must be unshared first, memory that it must not
+ * have, a fork that write-protects, a partial success that the slow path goes on with. So has each
+ * user of GUP. One reference too few is a page that is freed under its owner; one too many a page
+ * that never is.
  *
  *   A: pins a random range by a random vehicle; holds it, or gives back what another one holds
- *   B: changes a random range of the same memory: unmaps and maps anew, discards, pages out, makes it
- *      read-only or inaccessible and back, moves it, forks, makes and splits huge pages
+ *   B: changes a random range of the same memory: unmaps and maps anew, discards, pages out, makes
+ *      it read-only or inaccessible and back, moves it, forks, makes and splits huge pages
  *   ...
  *   all pins are dropped, all vehicles closed, the memory is unmapped: quiet
  *
- * Mode: free-running: it is the mixture that counts. GUP-fast's window is stretched (lib/stretch.h).
+ * Mode: free-running: it is the mixture that counts. GUP-fast's window is stretched
+ * (lib/stretch.h).
  *
  * Oracles, when quiet:
  *   pin_accounting  nr_foll_pin_acquired and _released differ by what they did before (lib/main.c)
  *   lost_memory     memory that is neither free nor in any account (lib/memory.h)
- *   orphans         anonymous pages on an LRU list that nobody maps: a reference kept them, one is enough
+ *   orphans         anonymous pages on an LRU list that nobody maps: a reference kept them, one is
+ *                   enough
  *   taint           the kernel says of itself that something went wrong
  *   and the console: bad page state, a count below 0, DEBUG_VM
  *
- * Counters: trials (pins asked for), pins (pages), refusals, changes (by B), vehicles (that work here),
- * lost_kb, orphans.
+ * Counters: trials (pins asked for), pins (pages), refusals, changes (by B), vehicles (that work
+ * here), lost_kb, orphans.
  *
- * Fixed by: nothing in particular; unbalanced counts were e.g. 57efa1fe5957 ("mm/gup: prevent gup_fast
- * from racing with COW during fork", v5.11). Kconfig: pin_accounting.config.
+ * Fixed by: no one commit; every way out has its own. Kconfig: pin_accounting.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -133,7 +135,8 @@ static void advise(struct range r, int advice)
 static void map_anew(struct world *w, struct range r)
 {
 	huge_map(r.addr, r.size, PROT_READ | PROT_WRITE,
-		 w->fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, w->fd, "a part of the arena");
+		 w->fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, w->fd,
+		 "a part of the arena");
 }
 
 static void protect(struct range r, int prot)
@@ -263,7 +266,8 @@ static void open_vehicles(struct world *w)
 
 	for (size_t i = 0; i < sizeof(every) / sizeof(every[0]); i++) {
 		if (vehicle_open(&w->vehicle[w->vehicles], every[i], why, sizeof(why)))
-			ktap_diag("%s: without %s: %s", w->race->subtest->name, every[i]->name, why);
+			ktap_diag("%s: without %s: %s", w->race->subtest->name, every[i]->name,
+				  why);
 		else
 			w->vehicles++;
 	}
@@ -304,8 +308,8 @@ static void race_everything(struct race *race)
 		close(w.fd);
 	memory_judge(race, &before);
 	if (tainted() != taint)
-		race_hit(race, "taint", "expected %#" PRIx64 " as before, observed %#" PRIx64, taint,
-			 tainted());
+		race_hit(race, "taint", "expected %#" PRIx64 " as before, observed %#" PRIx64,
+			 taint, tainted());
 	huge_restore();
 	race_count(race, "trials", w.trials);
 	race_count(race, "pins", w.pins);

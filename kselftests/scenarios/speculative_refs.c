@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * speculative_refs - references that GUP-fast takes in passing, on pages that became somebody else's
+ * speculative_refs - references that GUP-fast takes in passing, on pages that became somebody
+ * else's
  *
- * Property (P5, P3 of PROTOCOL.md): between the look at the PTE and the second look GUP-fast holds a
- * reference on whatever page that was. It may be free by then, and in use again, for anything. All
- * of mm must bear a count that is one higher than it should be, for as long as a preempted vCPU takes:
+ * Property (P5, P3 of PROTOCOL.md): between the look at the PTE and the second look GUP-fast holds
+ * a reference on whatever page that was. It may be free by then, and in use again, for anything.
+ * All of mm must bear a count that is one higher than it should be, for as long as a preempted
+ * vCPU takes:
  *
  *   A: reads the PTE; the page leaves it, is freed, and becomes the first of a block of 2^n pages
  *   A: takes the reference
@@ -12,8 +14,8 @@
  *   A: sees that the PTE has changed, gives the reference back: the last one, one page is freed
  *   B: the other 2^n - 1 pages must be freed by somebody all the same, and none of them twice
  *
- * The probe module takes such references with the kernel's own helper, on page frames that we choose,
- * and frees blocks of the allocator.
+ * The probe module takes such references with the kernel's own helper, on page frames that we
+ * choose, and frees blocks of the allocator.
  *
  *   held     deterministic: B's and A's steps one after the other, for blocks of all sorts, with a
  *            look at whom the allocator gives pages while A holds them
@@ -22,46 +24,47 @@
  *   split    ... of huge pages that B splits: the count is frozen at 0 meanwhile (P3)
  *   compact  ... of pages that compaction migrates: frozen, too
  *
- * Mode: free-running. There is no window to steer to: any instant at which A holds a reference is as
- * good, and A holds one half of the time, each for a random while with interrupts off, as in the walk.
+ * Mode: free-running. There is no window to steer to: any instant at which A holds a reference is
+ * as good, and A holds one half of the time, each for a random while with interrupts off, as in
+ * the walk.
  *
  * Oracles:
  *   given_away   the allocator gave a page to somebody while a reference was held
  *   not_taken    no reference could be taken on a page that is in use
  *   wrong_stamp  B's page holds something else than B wrote
- *   lost_memory  memory that is neither free nor in any account (lib/memory.h); held: 2^n - 1 of each
- *                2^n pages, tens of megabytes within a second
+ *   lost_memory  memory that is neither free nor in any account (lib/memory.h); held: 2^n - 1 of
+ *                each 2^n pages, tens of megabytes within a second
  *   orphans      pages of B's that are still on an LRU list though nobody has them any more
  *   and the console: bad page state, a count below 0, DEBUG_VM
  *
- * Counters: trials (touches that got a reference; held: blocks freed under one), tries, rounds of B,
- * pages of B's, lost_kb.
+ * Counters: trials (touches that got a reference; held: blocks freed under one), tries, rounds of
+ * B, pages of B's, lost_kb.
  *
- * Fixed by: e320d3012d25 ("mm/page_alloc.c: fix freeing non-compound pages", v5.9). Controls: M21, M08.
- * Kconfig: speculative_refs.config.
+ * Fixed by: e320d3012d25 ("mm/page_alloc.c: fix freeing non-compound pages", v5.9). Controls: M21,
+ * M08. Kconfig: speculative_refs.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "check.h"
 #include "clock.h"
-#include "guprace_probe.h"
 #include "huge.h"
 #include "memory.h"
 #include "pagemap.h"
+#include "refs.h"
 #include "scenario.h"
 #include "stamp.h"
 
+#define RW		(PROT_READ | PROT_WRITE)
 #define SHARED_PFNS	64u	/* that B tells A of */
 #define BLOCKS		64u	/* of B's at once */
 #define HELD_BLOCKS	128u
 #define ORDER_MAX	4u
+#define TOUCHES		2u	/* of each in one system call */
 #define SPINS_MAX	200u
 #define SMALL_PAGES	64u
 #define SCATTERED	1024u	/* pages that compaction is to move */
@@ -77,45 +80,6 @@ struct world {
 	_Alignas(64) uint64_t tries, taken;	/* A's */
 	_Alignas(64) uint64_t rounds, pages;	/* B's */
 };
-
-static int open_probe(struct race *race)
-{
-	int fd = open("/dev/" GUPRACE_PROBE_DEVICE, O_RDWR | O_CLOEXEC);
-
-	if (fd < 0)
-		race_skip(race, "no /dev/%s (%s): load guprace_probe.ko", GUPRACE_PROBE_DEVICE,
-			  strerror(errno));
-	return fd;
-}
-
-static uint64_t allocate_block(int fd, unsigned int order, unsigned int flags)
-{
-	struct guprace_probe_block block = { .order = order, .flags = flags };
-
-	if (!ioctl(fd, GUPRACE_PROBE_BLOCK, &block))
-		return block.pfn;
-	if (errno != ENOMEM)
-		broken("ioctl(GUPRACE_PROBE_BLOCK, order %u): %s", order, strerror(errno));
-	return 0;
-}
-
-static void free_blocks(int fd, unsigned int blocks)
-{
-	int freed = ioctl(fd, GUPRACE_PROBE_FREE_BLOCKS);
-
-	if (freed != (int)blocks)
-		broken("ioctl(GUPRACE_PROBE_FREE_BLOCKS): %u allocated, %d freed", blocks, freed);
-}
-
-static int take(int fd, const uint64_t *pfn, unsigned int count)
-{
-	struct guprace_probe_ref ref = { .buf = (uintptr_t)pfn, .count = count };
-	int taken = ioctl(fd, GUPRACE_PROBE_REF, &ref);
-
-	if (taken < 0)
-		broken("ioctl(GUPRACE_PROBE_REF, %u pages): %s", count, strerror(errno));
-	return taken;
-}
 
 struct block {
 	uint64_t pfn;		/* of its first page */
@@ -146,19 +110,19 @@ static void look_who_is_given_pages(struct world *w, const struct block *b, unsi
 
 	for (; given < BLOCKS; given++) {
 		unsigned int order = rng_below(rng, ORDER_MAX + 1);
-		uint64_t pfn = allocate_block(w->fd[1], order, 0);
+		uint64_t pfn = refs_block(w->fd[1], order, 0);
 
 		if (!pfn)
 			break;
 		for (unsigned int i = 0; i < blocks; i++) {
 			if (still_held(&b[i], pfn, order))
 				race_hit(w->race, "given_away",
-					 "expected page frame %" PRIu64 " kept, order %u flags %#x, "
-					 "observed it in a new block of order %u at %" PRIu64,
+					 "expected page frame %" PRIu64 " kept, order %u flags "
+					 "%#x, observed it in a new block of order %u at %" PRIu64,
 					 b[i].held, b[i].order, b[i].flags, order, pfn);
 		}
 	}
-	free_blocks(w->fd[1], given);
+	refs_free_blocks(w->fd[1], given);
 }
 
 static void hold_and_free(struct world *w, struct rng *rng)
@@ -172,20 +136,19 @@ static void hold_and_free(struct world *w, struct rng *rng)
 
 		b[blocks].order = 1 + rng_below(rng, ORDER_MAX);
 		b[blocks].flags = sorts[blocks % 4];
-		b[blocks].pfn = allocate_block(w->fd[1], b[blocks].order, b[blocks].flags);
+		b[blocks].pfn = refs_block(w->fd[1], b[blocks].order, b[blocks].flags);
 		if (!b[blocks].pfn)
 			break;
 		b[blocks].held = page_to_hold(&b[blocks], rng);
-		if (take(w->fd[0], &b[blocks].held, 1) != 1)
+		if (refs_take(w->fd[0], &b[blocks].held, 1) != 1)
 			race_hit(w->race, "not_taken",
-				 "expected a reference on page frame %" PRIu64 " of a block of order "
-				 "%u flags %#x, observed none", b[blocks].held, b[blocks].order,
+				 "expected a reference on page frame %" PRIu64 " of a block of "
+				 "order %u flags %#x, observed none", b[blocks].held, b[blocks].order,
 				 b[blocks].flags);
 	}
-	free_blocks(w->fd[1], blocks);
+	refs_free_blocks(w->fd[1], blocks);
 	look_who_is_given_pages(w, b, blocks, rng);
-	if (ioctl(w->fd[0], GUPRACE_PROBE_UNREF) < 0)
-		broken("ioctl(GUPRACE_PROBE_UNREF): %s", strerror(errno));
+	refs_drop(w->fd[0]);
 	w->taken += blocks;
 	w->rounds++;
 }
@@ -193,8 +156,8 @@ static void hold_and_free(struct world *w, struct rng *rng)
 static void open_world(struct world *w, struct race *race)
 {
 	*w = (struct world){ .race = race, .page = getpagesize() };
-	w->fd[0] = open_probe(race);
-	w->fd[1] = open_probe(race);
+	w->fd[0] = refs_open(race);
+	w->fd[1] = refs_open(race);
 }
 
 static void close_world(struct world *w)
@@ -231,25 +194,19 @@ static void *toucher(void *arg)
 	uint64_t pfn[SHARED_PFNS];
 
 	while (race_running(w->race)) {
-		struct guprace_probe_ref ref = { .buf = (uintptr_t)pfn, .times = 2 };
-		uint64_t idle = now_ticks();
-		int taken;
+		uint64_t begin = now_ticks(), busy;
+		unsigned int count = 0;
 
 		for (unsigned int i = 0; i < SHARED_PFNS; i++) {
-			pfn[ref.count] = __atomic_load_n(&w->pfn[i], __ATOMIC_RELAXED);
-			ref.count += pfn[ref.count] != 0;
+			pfn[count] = __atomic_load_n(&w->pfn[i], __ATOMIC_RELAXED);
+			count += pfn[count] != 0;
 		}
-		if (!ref.count)
+		if (!count)
 			continue;
-		ref.spins = rng_below(&rng, SPINS_MAX);
-		taken = ioctl(w->fd[0], GUPRACE_PROBE_TOUCH, &ref);
-		if (taken < 0)
-			broken("ioctl(GUPRACE_PROBE_TOUCH, %u pages): %s", ref.count,
-			       strerror(errno));
-		w->tries += ref.count * ref.times;
-		w->taken += taken;
+		w->tries += count * TOUCHES;
+		w->taken += refs_touch(w->fd[0], pfn, count, TOUCHES, rng_below(&rng, SPINS_MAX));
 		/* As long again without: who splits or migrates must get its turn. */
-		for (uint64_t busy = now_ticks() - idle; now_ticks() - idle < 2 * busy;)
+		for (busy = now_ticks() - begin; now_ticks() - begin < 2 * busy;)
 			cpu_relax();
 	}
 	return NULL;
@@ -289,7 +246,8 @@ static void judge_range(struct world *w, const uint8_t *from, unsigned int pages
 			race_hit(w->race, "wrong_stamp",
 				 "page %u: expected mapping %#" PRIx64 " generation %" PRIu64
 				 ", observed mapping %#" PRIx64 " index %" PRIu64 " generation %"
-				 PRIu64, i, want.mapping, round, s->mapping, s->index, s->generation);
+				 PRIu64, i, want.mapping, round, s->mapping, s->index,
+				 s->generation);
 	}
 }
 
@@ -300,21 +258,21 @@ static void step_blocks(struct world *w, struct rng *rng)
 	for (; blocks < BLOCKS; blocks++) {
 		unsigned int order = rng_below(rng, ORDER_MAX + 1);
 		unsigned int flags = order && rng_below(rng, 2) ? GUPRACE_BLOCK_COMPOUND : 0;
-		uint64_t pfn = allocate_block(w->fd[1], order, flags);
+		uint64_t pfn = refs_block(w->fd[1], order, flags);
 
 		if (!pfn)
 			break;
 		tell(w, blocks, pfn + (flags ? rng_below(rng, 1u << order) : 0));
 		w->pages += 1u << order;
 	}
-	free_blocks(w->fd[1], blocks);
+	refs_free_blocks(w->fd[1], blocks);
 }
 
 static uint8_t *map_huge(struct world *w)
 {
 	uint8_t *map = huge_reserve(w->huge, w->huge, "a huge page");
 
-	huge_map(map, w->huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, "a huge page");
+	huge_map(map, w->huge, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, "a huge page");
 	check_madvise(map, w->huge, MADV_HUGEPAGE, "a huge page");
 	return map;
 }
@@ -323,7 +281,7 @@ static void step_unmap(struct world *w, struct rng *rng)
 {
 	bool huge = w->huge && !rng_below(rng, 4);
 	unsigned int pages = huge ? w->huge / w->page : SMALL_PAGES;
-	uint8_t *map = huge ? map_huge(w) : check_mmap(NULL, pages * w->page, PROT_READ | PROT_WRITE,
+	uint8_t *map = huge ? map_huge(w) : check_mmap(NULL, pages * w->page, RW,
 						       MAP_PRIVATE | MAP_ANONYMOUS, "the pages");
 
 	stamp_range(w, map, pages);
@@ -356,7 +314,7 @@ static void step_compact(struct world *w, struct rng *rng)
 
 	stamp_range(w, w->scattered, SCATTERED);
 	for (unsigned int i = odd; i < SCATTERED; i += 2)
-		check_madvise(w->scattered + i * w->page, w->page, MADV_DONTNEED, "every second page");
+		check_madvise(w->scattered + i * w->page, w->page, MADV_DONTNEED, "every other");
 	stamp_range(w, w->scattered, SCATTERED);
 	tell_range(w, w->scattered, SCATTERED);
 	if (write_file("/proc/sys/vm/compact_memory", "1\n"))
@@ -400,7 +358,7 @@ static void race_touched(struct race *race)
 		w.huge = huge_size(race);
 		huge_setting("enabled", "madvise");
 	}
-	w.scattered = check_mmap(NULL, scattered, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+	w.scattered = check_mmap(NULL, scattered, RW, MAP_PRIVATE | MAP_ANONYMOUS,
 				 "scattered pages");
 	check_madvise(w.scattered, scattered, MADV_NOHUGEPAGE, "scattered pages");
 	memory_read(&before);

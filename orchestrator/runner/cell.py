@@ -235,13 +235,17 @@ class CellRun:
             accel=accel,
             vcpus=self.record.vcpus,
             memory=self.cell.guest.memory,
-            cmdline=self._flavour_cmdline(),
+            cmdline=self._cmdline(),
         )
 
-    def _flavour_cmdline(self) -> tuple[str, ...]:
-        """Return what the flavour wants on the kernel's command line, from the file beside its fragment."""
-        path = self.shop.project.fragments / f"{self.cell.kernel.flavour}.cmdline"
-        return tuple(path.read_text().split()) if path.is_file() else ()
+    def _cmdline(self) -> tuple[str, ...]:
+        """Return what flavour and scenario want on the kernel's command line: files beside their fragments."""
+        project = self.shop.project
+        files = (
+            project.fragments / f"{self.cell.kernel.flavour}.cmdline",
+            project.selftests / "scenarios" / f"{self.cell.scenario}.cmdline",
+        )
+        return tuple(word for path in files if path.is_file() for word in path.read_text().split())
 
     def _race(self, guest: Guest, prepared: Prepared) -> Evidence:
         kernel, accel = prepared.kernel, prepared.spec.accel

@@ -95,6 +95,7 @@ static bool answered(int got)
 	return got != -ENOMEM && got != -EINTR && got != -ENOSPC && got != -EBUSY;
 }
 
+/* Of a place of its own, and before ours is made: there is but one of some. */
 static enum due ask_slow_path(const struct attempt *a)
 {
 	struct place place;
@@ -266,7 +267,6 @@ static void attempt(struct attempt *a)
 	char text[64];
 	int got;
 
-	a->due = what_is_due(a);
 	if (is(a, VEHICLE_FILLS)) {
 		struct stamp second = stamp_of(PLACE_MAPPING, 0, 2);
 
@@ -300,6 +300,7 @@ static void try_kinds(struct race *race, struct vehicle *v, const struct kind *k
 
 		if (kind->is & NO_FORCE && v->ops->is & VEHICLE_FORCE)
 			continue;
+		a.due = what_is_due(&a);
 		place_init(&a.place, race);
 		if (kind->make(&a.place))
 			attempt(&a);

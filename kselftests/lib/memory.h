@@ -3,7 +3,7 @@
  * Memory that is lost, in bulk and by the page.
  *
  * In bulk: neither free nor in anybody's account. MemFree alone moves with every file that is read
- * and every object that slab keeps; the sum over /proc/meminfo's accounts does not.
+ * and every object that slab keeps; the sum over /proc/meminfo's accounts does not, together with the free pages that each CPU keeps.
  *
  * By the page: an orphan is an anonymous page on an LRU list that nobody maps and the swap cache
  * does not have. Somebody holds a reference. When all is quiet nobody should.
@@ -26,7 +26,7 @@ struct memory {
 	int64_t orphans;	/* -1: this user is not told, or this kernel does not tell */
 };
 
-/* Kilobytes that /proc/meminfo accounts for: one file, quick. */
+/* Kilobytes that are accounted for: two files, quick. */
 int64_t memory_accounted(void);
 
 /* All of it. Slow: looks at each page of the machine. */

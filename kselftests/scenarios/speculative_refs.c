@@ -23,6 +23,7 @@
  *   unmap    ... of small and huge pages of a mapping that B makes, stamps and unmaps
  *   split    ... of huge pages that B splits: the count is frozen at 0 meanwhile (P3)
  *   compact  ... of pages that compaction migrates: frozen, too
+ *   hugetlb  ... of pages of a pool that B makes larger and smaller, and in between maps
  *
  * Mode: free-running. There is no window to steer to: any instant at which A holds a reference is
  * as good, and A holds one half of the time, each for a random while with interrupts off, as in
@@ -31,7 +32,7 @@
  * Oracles:
  *   given_away   the allocator gave a page to somebody while a reference was held
  *   not_taken    no reference could be taken on a page that is in use
- *   wrong_stamp  B's page holds something else than B wrote
+ *   address_differs, foreign_stamp, bad_stamp  B's page holds something else than B wrote
  *   lost_memory  memory that is neither free nor in any account (lib/memory.h); held: 2^n - 1 of
  *                each 2^n pages, tens of megabytes within a second
  *   orphans      pages of B's that are still on an LRU list though nobody has them any more
@@ -45,11 +46,12 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "agree.h"
+#include "blocks.h"
 #include "check.h"
 #include "clock.h"
 #include "huge.h"
@@ -57,16 +59,16 @@
 #include "pagemap.h"
 #include "refs.h"
 #include "scenario.h"
-#include "stamp.h"
 
 #define RW		(PROT_READ | PROT_WRITE)
 #define SHARED_PFNS	64u	/* that B tells A of */
 #define BLOCKS		64u	/* of B's at once */
-#define HELD_BLOCKS	128u
 #define ORDER_MAX	4u
 #define TOUCHES		2u	/* of each in one system call */
 #define SPINS_MAX	200u
 #define SMALL_PAGES	64u
+#define POOL_PATH	"/proc/sys/vm/nr_hugepages"
+#define POOL_PAGES	"4"
 #define SCATTERED	1024u	/* pages that compaction is to move */
 
 struct world {
@@ -80,78 +82,6 @@ struct world {
 	_Alignas(64) uint64_t tries, taken;	/* A's */
 	_Alignas(64) uint64_t rounds, pages;	/* B's */
 };
-
-struct block {
-	uint64_t pfn;		/* of its first page */
-	uint64_t held;		/* of the page with the reference */
-	unsigned int order;
-	unsigned int flags;
-};
-
-/* Of a block that is neither compound nor split only the first page has a count. */
-static uint64_t page_to_hold(const struct block *b, struct rng *rng)
-{
-	return b->flags ? b->pfn + rng_below(rng, 1u << b->order) : b->pfn;
-}
-
-/* While A's references are held: a compound block stays whole, of others the page that is held. */
-static bool still_held(const struct block *b, uint64_t first, unsigned int order)
-{
-	uint64_t from = b->flags & GUPRACE_BLOCK_COMPOUND ? b->pfn : b->held;
-	uint64_t to = b->flags & GUPRACE_BLOCK_COMPOUND ? b->pfn + (1u << b->order) : from + 1;
-
-	return first < to && from < first + (1u << order);
-}
-
-static void look_who_is_given_pages(struct world *w, const struct block *b, unsigned int blocks,
-				    struct rng *rng)
-{
-	unsigned int given = 0;
-
-	for (; given < BLOCKS; given++) {
-		unsigned int order = rng_below(rng, ORDER_MAX + 1);
-		uint64_t pfn = refs_block(w->fd[1], order, 0);
-
-		if (!pfn)
-			break;
-		for (unsigned int i = 0; i < blocks; i++) {
-			if (still_held(&b[i], pfn, order))
-				race_hit(w->race, "given_away",
-					 "expected page frame %" PRIu64 " kept, order %u flags "
-					 "%#x, observed it in a new block of order %u at %" PRIu64,
-					 b[i].held, b[i].order, b[i].flags, order, pfn);
-		}
-	}
-	refs_free_blocks(w->fd[1], given);
-}
-
-static void hold_and_free(struct world *w, struct rng *rng)
-{
-	struct block b[HELD_BLOCKS];
-	unsigned int blocks = 0;
-
-	for (; blocks < HELD_BLOCKS; blocks++) {
-		static const unsigned int sorts[] = { 0, 0, GUPRACE_BLOCK_COMPOUND,
-						      GUPRACE_BLOCK_SPLIT };
-
-		b[blocks].order = 1 + rng_below(rng, ORDER_MAX);
-		b[blocks].flags = sorts[blocks % 4];
-		b[blocks].pfn = refs_block(w->fd[1], b[blocks].order, b[blocks].flags);
-		if (!b[blocks].pfn)
-			break;
-		b[blocks].held = page_to_hold(&b[blocks], rng);
-		if (refs_take(w->fd[0], &b[blocks].held, 1) != 1)
-			race_hit(w->race, "not_taken",
-				 "expected a reference on page frame %" PRIu64 " of a block of "
-				 "order %u flags %#x, observed none", b[blocks].held, b[blocks].order,
-				 b[blocks].flags);
-	}
-	refs_free_blocks(w->fd[1], blocks);
-	look_who_is_given_pages(w, b, blocks, rng);
-	refs_drop(w->fd[0]);
-	w->taken += blocks;
-	w->rounds++;
-}
 
 static void open_world(struct world *w, struct race *race)
 {
@@ -178,11 +108,12 @@ static void race_held(struct race *race)
 	struct memory before;
 
 	open_world(&w, race);
-	hold_and_free(&w, &rng);	/* the first time also fills what is kept for later */
 	memory_read(&before);
 	race_begin(race);
-	while (race_in_time(race) && before.accounted_kb - memory_accounted() < 2 * MEMORY_NOISE_KB)
-		hold_and_free(&w, &rng);
+	while (race_in_time(race) && before.accounted_kb - memory_accounted() < 2 * MEMORY_NOISE_KB) {
+		w.taken += blocks_freed_under_references(race, w.fd[0], w.fd[1], &rng);
+		w.rounds++;
+	}
 	memory_judge(race, &before);
 	close_world(&w);
 }
@@ -229,28 +160,6 @@ static void tell_range(struct world *w, const uint8_t *from, unsigned int pages)
 	}
 }
 
-static void stamp_range(struct world *w, uint8_t *from, unsigned int pages)
-{
-	for (unsigned int i = 0; i < pages; i++)
-		stamp_page(from + i * w->page, stamp_of((uintptr_t)from, i, w->rounds));
-	w->pages += pages;
-}
-
-static void judge_range(struct world *w, const uint8_t *from, unsigned int pages, uint64_t round)
-{
-	for (unsigned int i = 0; i < pages; i++) {
-		const struct stamp want = stamp_of((uintptr_t)from, i, round);
-		const struct stamp *s = (const void *)(from + i * w->page);
-
-		if (memcmp(s, &want, sizeof(want)))
-			race_hit(w->race, "wrong_stamp",
-				 "page %u: expected mapping %#" PRIx64 " generation %" PRIu64
-				 ", observed mapping %#" PRIx64 " index %" PRIu64 " generation %"
-				 PRIu64, i, want.mapping, round, s->mapping, s->index,
-				 s->generation);
-	}
-}
-
 static void step_blocks(struct world *w, struct rng *rng)
 {
 	unsigned int blocks = 0;
@@ -277,16 +186,36 @@ static uint8_t *map_huge(struct world *w)
 	return map;
 }
 
+/* Stamp, have A touch while the change is made, and look. */
+static void changed_under_references(struct world *w, uint8_t *map, unsigned int pages,
+				     void (*change)(struct agree *a, struct rng *rng),
+				     struct rng *rng)
+{
+	struct agree a = {
+		.race = w->race,
+		.addr = map,
+		.page = w->page,
+		.pages = pages,
+		.mapping = (uintptr_t)map,
+		.generation = w->rounds,
+	};
+
+	agree_stamp(&a);
+	tell_range(w, map, pages);
+	if (change)
+		change(&a, rng);
+	agree_address(&a);
+	w->pages += pages;
+}
+
 static void step_unmap(struct world *w, struct rng *rng)
 {
-	bool huge = w->huge && !rng_below(rng, 4);
+	bool huge = !rng_below(rng, 4);
 	unsigned int pages = huge ? w->huge / w->page : SMALL_PAGES;
 	uint8_t *map = huge ? map_huge(w) : check_mmap(NULL, pages * w->page, RW,
 						       MAP_PRIVATE | MAP_ANONYMOUS, "the pages");
 
-	stamp_range(w, map, pages);
-	tell_range(w, map, pages);
-	judge_range(w, map, pages, w->rounds);
+	changed_under_references(w, map, pages, NULL, rng);
 	if (huge)
 		huge_release(map, w->huge, "a huge page");
 	else
@@ -294,35 +223,54 @@ static void step_unmap(struct world *w, struct rng *rng)
 }
 
 /* MADV_COLD of a part splits a huge page and changes nothing that can be read. */
+static void split(struct agree *a, struct rng *rng)
+{
+	for (unsigned int i = 0; i < 8; i++)
+		check_madvise(a->addr + rng_below(rng, a->pages) * a->page, a->page, MADV_COLD,
+			      "a part");
+}
+
 static void step_split(struct world *w, struct rng *rng)
 {
-	unsigned int pages = w->huge / w->page;
 	uint8_t *map = map_huge(w);
 
-	stamp_range(w, map, pages);
-	tell_range(w, map, pages);
-	for (unsigned int i = 0; i < 8; i++)
-		check_madvise(map + rng_below(rng, pages) * w->page, w->page, MADV_COLD, "a part");
-	judge_range(w, map, pages, w->rounds);
+	changed_under_references(w, map, w->huge / w->page, split, rng);
 	huge_release(map, w->huge, "a huge page");
+}
+
+static void compact(struct agree *a, struct rng *rng)
+{
+	int err = write_file("/proc/sys/vm/compact_memory", "1\n");
+
+	(void)a;
+	(void)rng;
+	if (err)
+		broken("write to /proc/sys/vm/compact_memory: %s", strerror(-err));
 }
 
 /* Every second page is given away, so that there is something to move, and somewhere to move to. */
 static void step_compact(struct world *w, struct rng *rng)
 {
-	uint64_t odd = rng_below(rng, 2);
-
-	stamp_range(w, w->scattered, SCATTERED);
-	for (unsigned int i = odd; i < SCATTERED; i += 2)
+	for (unsigned int i = rng_below(rng, 2); i < SCATTERED; i += 2)
 		check_madvise(w->scattered + i * w->page, w->page, MADV_DONTNEED, "every other");
-	stamp_range(w, w->scattered, SCATTERED);
-	tell_range(w, w->scattered, SCATTERED);
-	if (write_file("/proc/sys/vm/compact_memory", "1\n"))
-		broken("write to /proc/sys/vm/compact_memory");
-	judge_range(w, w->scattered, SCATTERED, w->rounds);
+	changed_under_references(w, w->scattered, SCATTERED, compact, rng);
 }
 
-enum step { BLOCKS_STEP, UNMAP_STEP, SPLIT_STEP, COMPACT_STEP };
+/* The pool grows out of the allocator and goes back to it; free in it, a page's count is 0. */
+static void step_hugetlb(struct world *w, struct rng *rng)
+{
+	uint8_t *map;
+
+	(void)write_file(POOL_PATH, POOL_PAGES "\n");
+	map = mmap(NULL, w->huge, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	if (map != MAP_FAILED) {
+		changed_under_references(w, map, w->huge / w->page, NULL, rng);
+		check_munmap(map, w->huge, "a page of hugetlb");
+	}
+	(void)write_file(POOL_PATH, "0\n");
+}
+
+enum step { BLOCKS_STEP, UNMAP_STEP, SPLIT_STEP, COMPACT_STEP, HUGETLB_STEP };
 
 static void *owner(void *arg)
 {
@@ -331,6 +279,7 @@ static void *owner(void *arg)
 		[UNMAP_STEP] = step_unmap,
 		[SPLIT_STEP] = step_split,
 		[COMPACT_STEP] = step_compact,
+		[HUGETLB_STEP] = step_hugetlb,
 	};
 	struct world *w = arg;
 	struct rng rng = rng_seeded(w->race->seed, 1);
@@ -354,19 +303,21 @@ static void race_touched(struct race *race)
 	if (step == COMPACT_STEP && access("/proc/sys/vm/compact_memory", W_OK))
 		race_skip(race, "compact_memory: %s", strerror(errno));
 	open_world(&w, race);
-	if (step == SPLIT_STEP || step == UNMAP_STEP) {
+	memory_read(&before);
+	if (step != BLOCKS_STEP) {
 		w.huge = huge_size(race);
 		huge_setting("enabled", "madvise");
 	}
+	if (step == HUGETLB_STEP)
+		huge_pool(race, 1);
 	w.scattered = check_mmap(NULL, scattered, RW, MAP_PRIVATE | MAP_ANONYMOUS,
 				 "scattered pages");
 	check_madvise(w.scattered, scattered, MADV_NOHUGEPAGE, "scattered pages");
-	memory_read(&before);
 	race_begin(race);
 	race_actors(race, toucher, owner, &w);
 	check_munmap(w.scattered, scattered, "scattered pages");
-	memory_judge(race, &before);
 	huge_restore();
+	memory_judge(race, &before);
 	close_world(&w);
 }
 
@@ -393,8 +344,15 @@ static const struct floor compact_floors[] = {
 	{ }
 };
 
+static const struct floor hugetlb_floors[] = {
+	{ "trials", 1000 },
+	{ "vm.htlb_buddy_alloc_success", 4 },
+	{ }
+};
+
 static const char * const vmstat[] = {
-	"thp_split_page", "thp_split_page_failed", "pgmigrate_success", "pgmigrate_fail", NULL
+	"thp_split_page", "thp_split_page_failed", "pgmigrate_success", "pgmigrate_fail",
+	"htlb_buddy_alloc_success", NULL
 };
 
 static const struct subtest subtests[] = {
@@ -403,6 +361,7 @@ static const struct subtest subtests[] = {
 	{ "probe.unmap", NULL, race_touched, touched_floors, UNMAP_STEP },
 	{ "probe.split", NULL, race_touched, split_floors, SPLIT_STEP },
 	{ "probe.compact", NULL, race_touched, compact_floors, COMPACT_STEP },
+	{ "probe.hugetlb", NULL, race_touched, hugetlb_floors, HUGETLB_STEP },
 	{ }
 };
 

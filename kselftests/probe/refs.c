@@ -26,12 +26,12 @@ static inline bool folio_ref_add_unless_zero(struct folio *folio, int count)
 }
 #endif
 
-/* The steps of try_get_folio() in mm/gup.c; NULL where the page is free or frozen. */
+/* The steps of try_get_folio() in mm/gup.c; NULL where the page is free, frozen or no RAM of mm's. */
 static struct page *try_get(unsigned long pfn)
 {
 	struct page *page = pfn_to_page(pfn);
 
-	for (;;) {
+	while (!PageReserved(page)) {
 		struct folio *folio = page_folio(page);
 
 		if (!PROBE_TRY_ADD(folio, 1))
@@ -40,11 +40,7 @@ static struct page *try_get(unsigned long pfn)
 			return page;
 		folio_put(folio);
 	}
-}
-
-static bool ordinary(u64 pfn)
-{
-	return pfn == (unsigned long)pfn && pfn_valid(pfn) && !PageReserved(pfn_to_page(pfn));
+	return NULL;
 }
 
 /* The frame numbers, one after the other: copied before interrupts go off. */
@@ -61,7 +57,9 @@ static long get_request(struct guprace_probe_ref *req, void __user *arg, u64 **p
 	if (IS_ERR(*pfns))
 		return PTR_ERR(*pfns);
 	for (i = 0; i < req->count; i++) {
-		if (!ordinary((*pfns)[i])) {
+		u64 pfn = (*pfns)[i];
+
+		if (pfn != (unsigned long)pfn || !pfn_valid(pfn)) {
 			kvfree(*pfns);
 			return -EINVAL;
 		}

@@ -22,7 +22,7 @@ static uint64_t page_to_hold(const struct block *b, struct rng *rng)
 	return b->flags ? b->pfn + rng_below(rng, 1u << b->order) : b->pfn;
 }
 
-/* As long as the reference is held: a compound block stays whole, of others the page that is held. */
+/* While the reference is held: a compound block stays whole, of others the page itself. */
 static bool still_held(const struct block *b, uint64_t first, unsigned int order)
 {
 	uint64_t from = b->flags & GUPRACE_BLOCK_COMPOUND ? b->pfn : b->held;
@@ -72,8 +72,8 @@ unsigned int blocks_freed_under_references(struct race *race, int holder, int ow
 		if (refs_take(holder, &b[blocks].held, 1) != 1)
 			race_hit(race, "not_taken",
 				 "expected a reference on page frame %" PRIu64 " of a block of "
-				 "order %u flags %#x, observed none", b[blocks].held, b[blocks].order,
-				 b[blocks].flags);
+				 "order %u flags %#x, observed none", b[blocks].held,
+				 b[blocks].order, b[blocks].flags);
 	}
 	refs_free_blocks(owner, blocks);
 	look_who_is_given_pages(race, owner, b, blocks, rng);

@@ -3,7 +3,8 @@
  * Memory that is lost, in bulk and by the page.
  *
  * In bulk: neither free nor in anybody's account. MemFree alone moves with every file that is read
- * and every object that slab keeps; the sum over /proc/meminfo's accounts does not, together with the free pages that each CPU keeps.
+ * and every object that slab keeps; the sum over /proc/meminfo's accounts, together with the free
+ * pages that each CPU keeps to itself, does not.
  *
  * By the page: an orphan is an anonymous page on an LRU list that nobody maps and the swap cache
  * does not have. Somebody holds a reference. When all is quiet nobody should.

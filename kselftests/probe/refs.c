@@ -26,7 +26,7 @@ static inline bool folio_ref_add_unless_zero(struct folio *folio, int count)
 }
 #endif
 
-/* The steps of try_get_folio() in mm/gup.c; NULL where the page is free, frozen or no RAM of mm's. */
+/* The steps of try_get_folio() in mm/gup.c; NULL where the page is free, frozen or reserved. */
 static struct page *try_get(unsigned long pfn)
 {
 	struct page *page = pfn_to_page(pfn);

@@ -110,7 +110,8 @@ static void race_held(struct race *race)
 	open_world(&w, race);
 	memory_read(&before);
 	race_begin(race);
-	while (race_in_time(race) && before.accounted_kb - memory_accounted() < 2 * MEMORY_NOISE_KB) {
+	while (race_in_time(race) &&
+	       before.accounted_kb - memory_accounted() < 2 * MEMORY_NOISE_KB) {
 		w.taken += blocks_freed_under_references(race, w.fd[0], w.fd[1], &rng);
 		w.rounds++;
 	}

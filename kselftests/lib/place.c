@@ -288,14 +288,15 @@ static bool pfn_of(struct place *p, const void *from, int prot)
 }
 
 /*
- * An anonymous page, for reading: mm's own page table check takes two writable mappings of such a
- * page for what they mostly are, a bug.
+ * An anonymous page, for reading by either mapping: mm's own page table check takes a writable one
+ * beside another for what it mostly is, a bug; and NUMA balancing may put ours back at any time.
  */
 bool place_pfn_anon(struct place *p)
 {
 	p->other = check_mmap(NULL, p->page, PLACE_RW, MAP_PRIVATE | MAP_ANONYMOUS,
 			      "the other view");
 	stamp_page(p->other, stamp_of(PLACE_MAPPING, 0, 1));
+	place_protect(p, p->other, p->page, PROT_READ);
 	return pfn_of(p, p->other, PROT_READ);
 }
 

@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * pin_vs_protnone - pins of GUP-fast against PROT_NONE, NUMA hinting and moves between nodes
+ *
+ * Property (NF, P2 of PROTOCOL.md): a PTE made PROT_NONE is present to the kernel and to nobody
+ * else. GUP-fast leaves it to the slow path, which asks the VMA: a range that is PROT_NONE is
+ * refused, and granted to FOLL_FORCE; a hinting PTE in an accessible range is granted, after the
+ * fault that may move the page to another node. A kernel that takes what such a PTE points to:
+ *
+ *   B: mprotect(PROT_NONE) of the target returns
+ *   A: pin the target: reads a PTE that is there, for nobody; takes the reference; reads it again
+ *   A: the PTE has not changed, the pin is granted
+ *   B: mprotect(PROT_READ | PROT_WRITE) of the target
+ *
+ * and a kernel whose fault moves a page that somebody has a reference on:
+ *
+ *   B: the scan makes the PTE of the target a hinting one
+ *   B: touches the target from the other node: the fault starts to move the page
+ *   A: pin the target: takes a reference on the page being moved
+ *   B: the move goes on: address and pin are two pages
+ *
+ * Mode: steered. mprotect: B's window is PROT_NONE, a dwell of two quiet pin calls so that some of
+ * A's fall into it whole, and back. numa_hint: the task scan, made as fast as the kernel lets it,
+ * runs when it will; the trials go round a region whose pages it has made hinting ones since their
+ * last turn, and B's window writes to them. mbind: B's window moves the pages to the other node.
+ *
+ * Oracles:
+ *   granted   a pin though the range was PROT_NONE throughout the call
+ *   refused   no pin though the range was accessible throughout, or FOLL_FORCE was said
+ *   address against pin, both ways, after both windows (lib/agree.h); also for FOLL_GET, since all
+ *   pages were written by this process, which shares them with nobody: nothing is ever copied
+ *
+ * Counters: those of race_trials(), and
+ *   pins         pages pinned, each read and judged
+ *   none         calls for which the range was PROT_NONE throughout
+ *   access       calls for which it was accessible throughout
+ *   huge         calls that pinned a part of a huge page, as far as its page frames tell
+ *   quiet_ticks  median of a pin call that nothing disturbs
+ *   vm.*         PTEs made hinting ones, hinting faults, pages moved by them; all pages moved
+ *
+ * Controls: M23 (with FOLL_GET); M12 and M13 must stay silent, see their records. Hinting entries
+ * in GUP-fast: commit 2b4847e73004 ("mm: numa: serialise parallel get_user_page against THP
+ * migration", v3.13). Kconfig: pin_vs_protnone.config.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/mempolicy.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "agree.h"
+#include "check.h"
+#include "clock.h"
+#include "huge.h"
+#include "pagemap.h"
+#include "scenario.h"
+#include "setting.h"
+#include "sync.h"
+
+#define PINNED		4u		/* pages, by one walk */
+#define SLOTS		256u		/* of so many pages each, in the region that is hinted */
+#define TABLE_SIZE	(2ul << 20)
+#define HUGE_SLOTS	8u
+#define SAMPLE		64u
+#define ARG_HUGE	1ul		/* the target is a huge page */
+
+/* What B's window has done to the protection; A looks before and after its pin. */
+enum phase { PHASE_BEFORE, PHASE_CLOSING, PHASE_NONE, PHASE_OPENING, PHASE_AFTER };
+
+struct world {
+	struct race *race;
+	uint8_t *map;
+	size_t size;
+	size_t stride;			/* from one slot to the next */
+	unsigned int slots, slot;
+	unsigned int node;
+	uint64_t quiet;			/* ticks of a pin call that nothing disturbs */
+	struct agree agree;		/* over the pages pinned, of this trial's slot */
+
+	_Alignas(64) uint32_t phase;	/* enum phase */
+	_Alignas(64) uint32_t before, after;	/* phases that A saw */
+	int got;
+	uint64_t pins, none, access, huge;
+};
+
+static uint8_t *target(const struct world *w)
+{
+	return w->map + w->slot * w->stride;
+}
+
+static void protect(struct world *w, int prot)
+{
+	if (mprotect(target(w), w->stride, prot))
+		broken("mprotect(%zu bytes, %#x) of the target: %s", w->stride, prot, strerror(errno));
+}
+
+static void judge_admission(struct world *w)
+{
+	struct race *race = w->race;
+	bool force = race->vehicle.ops->is & VEHICLE_FORCE;
+	bool none = w->before == PHASE_NONE && w->after == PHASE_NONE;
+	bool access = w->after == PHASE_BEFORE || w->before == PHASE_AFTER;
+
+	w->none += none;
+	w->access += access;
+	if (w->got < 0 && w->got != -EFAULT)
+		broken("%s pin of the target: %s", race->vehicle.name, strerror(-w->got));
+	if (none && !force && w->got > 0)
+		race_hit(race, "granted",
+			 "expected none, the range was PROT_NONE throughout the call, observed %d pins",
+			 w->got);
+	if ((access || force) && w->got != (int)w->agree.pages)
+		race_hit(race, "refused", "expected %u pins, %s, observed %d", w->agree.pages,
+			 access ? "the range was accessible throughout the call" : "by FOLL_FORCE",
+			 w->got);
+}
+
+/* By the page frames of the first pins: smaps, which knows, would take longer than the trial. */
+static bool looks_huge(struct world *w)
+{
+	uint64_t entries[PINNED], first;
+
+	pagemap_read(w->agree.addr, entries, w->agree.pages);
+	first = entries[0] & PAGEMAP_PFN;
+	for (unsigned int i = 0; i < w->agree.pages; i++) {
+		if ((entries[i] & PAGEMAP_PFN) != first + i)
+			return false;
+	}
+	return first % (w->stride / w->agree.page) == 0;
+}
+
+static void judge(struct race *race, void *world)
+{
+	struct world *w = world;
+
+	judge_admission(w);
+	if (w->got <= 0)
+		return;
+	w->pins += w->got;
+	if (race->subtest->arg == ARG_HUGE)
+		w->huge += looks_huge(w);
+	agree_content(&w->agree, AGREE_ALWAYS);
+	agree_address_to_pins(&w->agree, AGREE_ALWAYS);
+	agree_pin_to_address(&w->agree);
+	race->vehicle.ops->unpin(&race->vehicle);
+}
+
+/* The pages of a slot that the scan is to find are not touched between the trials. */
+static void next_target(struct race *race, void *world)
+{
+	struct world *w = world;
+
+	(void)race;
+	w->slot = (w->slot + 1) % w->slots;
+	w->agree.addr = target(w);
+	w->agree.mapping = w->slot;
+	w->phase = PHASE_BEFORE;
+	if (w->slots == 1)
+		agree_stamp(&w->agree);
+}
+
+static void pin(struct race *race, void *world)
+{
+	struct world *w = world;
+	struct vehicle *v = &race->vehicle;
+
+	w->before = __atomic_load_n(&w->phase, __ATOMIC_SEQ_CST);
+	w->got = v->ops->pin(v, w->agree.addr, w->agree.pages, 1);
+	w->after = __atomic_load_n(&w->phase, __ATOMIC_SEQ_CST);
+}
+
+static void enter(struct world *w, enum phase phase)
+{
+	__atomic_store_n(&w->phase, phase, __ATOMIC_SEQ_CST);
+}
+
+static void close_and_open(struct race *race, void *world)
+{
+	struct world *w = world;
+	uint64_t begin;
+
+	(void)race;
+	enter(w, PHASE_CLOSING);
+	protect(w, PROT_NONE);
+	enter(w, PHASE_NONE);
+	for (begin = now_ticks(); now_ticks() - begin < 2 * w->quiet; )
+		cpu_relax();
+	enter(w, PHASE_OPENING);
+	protect(w, PROT_READ | PROT_WRITE);
+	enter(w, PHASE_AFTER);
+}
+
+/* From the last page to the first, so that B meets A, and each of them takes some of the faults. */
+static void touch(struct race *race, void *world)
+{
+	struct world *w = world;
+
+	(void)race;
+	for (unsigned int i = w->agree.pages; i--; )
+		*(volatile uint8_t *)(w->agree.addr + (i + 1) * w->agree.page - 1) = i;
+	agree_stamp(&w->agree);
+}
+
+static int bind_to(const struct world *w, unsigned int node)
+{
+	unsigned long nodes = 1ul << node;
+
+	return syscall(SYS_mbind, target(w), w->stride, MPOL_BIND, &nodes, 8 * sizeof(nodes),
+		       MPOL_MF_MOVE);
+}
+
+static void move_to_other_node(struct race *race, void *world)
+{
+	struct world *w = world;
+
+	(void)race;
+	w->node = !w->node;
+	if (bind_to(w, w->node))
+		broken("mbind of the target to node %u: %s", w->node, strerror(errno));
+}
+
+static void measure_quiet(struct world *w)
+{
+	struct vehicle *v = &w->race->vehicle;
+	uint64_t ticks[SAMPLE];
+
+	for (unsigned int i = 0; i < SAMPLE; i++) {
+		uint64_t begin = now_ticks();
+		int got = v->ops->pin(v, w->map, w->agree.pages, 1);
+
+		ticks[i] = now_ticks() - begin;
+		if (got != (int)w->agree.pages)
+			broken("%s took %d pins of %u at rest", v->name, got, w->agree.pages);
+		v->ops->unpin(v);
+	}
+	w->quiet = sync_median_of(ticks, SAMPLE).median;
+}
+
+static void make_region(struct world *w)
+{
+	bool huge = w->race->subtest->arg == ARG_HUGE;
+
+	w->stride = huge ? huge_size(w->race) : (PINNED + 1) * w->agree.page;
+	w->size = w->slots * w->stride;
+	w->map = huge_reserve(w->size, TABLE_SIZE, "the region");
+	huge_map(w->map, w->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		 "the region");
+	name_mapping(w->map, w->size, "guprace protnone");
+	check_madvise(w->map, w->size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE, "the region");
+	memset(w->map, 0, w->size);
+}
+
+/*
+ * A move that meets a reference tries again, several times, one that meets none is over soon. The
+ * page behind the target is referred to all the time: windows must be alike to be swept.
+ */
+static void move_steadily(struct world *w, struct vehicle *sitter)
+{
+	char why[128];
+
+	if (bind_to(w, 1) || bind_to(w, 0))
+		race_skip(w->race, "no two NUMA nodes to move pages between: %s", strerror(errno));
+	if (vehicle_open(sitter, &vehicle_vmsplice, why, sizeof(why)))
+		race_skip(w->race, "%s", why);
+	if (sitter->ops->pin(sitter, w->map + PINNED * w->agree.page, 1, 1) != 1)
+		broken("vmsplice of the page behind the target");
+}
+
+static void race_target(struct race *race, struct trial trial, unsigned int slots)
+{
+	struct world w = {
+		.race = race,
+		.slots = slots,
+		.agree = {
+			.race = race,
+			.page = getpagesize(),
+			.pages = race->vehicle.capacity < PINNED ? race->vehicle.capacity : PINNED,
+		},
+	};
+
+	struct vehicle sitter = { };
+
+	make_region(&w);
+	measure_quiet(&w);
+	if (trial.b == move_to_other_node)
+		move_steadily(&w, &sitter);
+	trial.prepare = next_target;
+	trial.a = pin;
+	trial.judge = judge;
+	race_trials(race, &trial, &w);
+	if (sitter.ops)
+		sitter.ops->close(&sitter);
+	huge_release(w.map, w.size, "the region");
+	race_count(race, "pins", w.pins);
+	race_count(race, "none", w.none);
+	race_count(race, "access", w.access);
+	race_count(race, "huge", w.huge);
+	race_count(race, "quiet_ticks", w.quiet);
+}
+
+static void race_mprotect(struct race *race)
+{
+	race_target(race, (struct trial){ .b = close_and_open }, 1);
+}
+
+static void race_mbind(struct race *race)
+{
+	race_target(race, (struct trial){ .b = move_to_other_node }, 1);
+}
+
+/* Task scanning, under this directory since v5.13. */
+#define NUMA	"/sys/kernel/debug/sched/numa_balancing/"
+
+static void scan_fast(struct race *race)
+{
+	static const struct {
+		const char *path, *value;
+	} fast[] = {
+		{ NUMA "scan_delay_ms", "1" },
+		{ NUMA "scan_period_min_ms", "1" },
+		{ NUMA "scan_period_max_ms", "1" },
+		{ NUMA "scan_size_mb", "16" },
+		{ "/proc/sys/kernel/numa_balancing", "1" },
+	};
+
+	for (unsigned int i = 0; i < sizeof(fast) / sizeof(fast[0]); i++) {
+		if (!setting_change(fast[i].path, fast[i].value))
+			race_skip(race, "%s cannot be set", fast[i].path);
+	}
+}
+
+static void race_hint(struct race *race)
+{
+	scan_fast(race);
+	race_target(race, (struct trial){ .b = touch },
+		    race->subtest->arg == ARG_HUGE ? HUGE_SLOTS : SLOTS);
+	setting_restore();
+}
+
+static const char * const vmstat[] = {
+	"numa_pte_updates", "numa_hint_faults", "numa_pages_migrated", "pgmigrate_success", NULL
+};
+
+static const struct floor mprotect_floors[] = {
+	{ "none", 10 }, { "access", 10 }, { }
+};
+
+static const struct floor huge_floors[] = {
+	{ "none", 10 }, { "access", 10 }, { "huge", 50 }, { }
+};
+
+static const struct floor hint_floors[] = {
+	{ "pins", 100 }, { "vm.numa_pte_updates", 100 }, { "vm.numa_hint_faults", 100 }, { }
+};
+
+static const struct floor hint_huge_floors[] = {
+	{ "huge", 50 }, { "vm.numa_pte_updates", 100 }, { "vm.numa_hint_faults", 50 }, { }
+};
+
+static const struct floor mbind_floors[] = {
+	{ "pins", 100 }, { "vm.pgmigrate_success", 50 }, { }
+};
+
+static const struct subtest subtests[] = {
+	{ "probe.mprotect", &vehicle_probe, race_mprotect, mprotect_floors, 0 },
+	{ "probe_force.mprotect", &vehicle_probe_force, race_mprotect, mprotect_floors, 0 },
+	{ "probe_ro.mprotect_huge", &vehicle_probe_ro, race_mprotect, huge_floors, ARG_HUGE },
+	{ "probe.numa_hint", &vehicle_probe, race_hint, hint_floors, 0 },
+	{ "probe_get.numa_hint", &vehicle_probe_get, race_hint, hint_floors, 0 },
+	{ "probe.numa_hint_huge", &vehicle_probe, race_hint, hint_huge_floors, ARG_HUGE },
+	{ "probe_get.mbind", &vehicle_probe_get, race_mbind, mbind_floors, 0 },
+	{ }
+};
+
+const struct scenario scenario = {
+	.name = "pin_vs_protnone",
+	.summary = "pins of GUP-fast against PROT_NONE, NUMA hinting and moves between nodes (NF, P2)",
+	.subtests = subtests,
+	.vmstat = vmstat,
+};

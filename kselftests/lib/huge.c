@@ -103,20 +103,32 @@ bool huge_present(const void *page)
 	return there & 1;
 }
 
-static uint64_t free_in_pool(void)
+/* The number of a "name: number" line. */
+static uint64_t number_of(const char *path, const char *name)
 {
-	FILE *meminfo = fopen("/proc/meminfo", "re");
-	uint64_t pages = 0;
+	FILE *file = fopen(path, "re");
+	size_t len = strlen(name);
+	uint64_t number = 0;
 	char line[128];
 
-	if (!meminfo)
-		broken("fopen of /proc/meminfo: %s", strerror(errno));
-	while (fgets(line, sizeof(line), meminfo)) {
-		if (sscanf(line, "HugePages_Free: %" SCNu64, &pages) == 1)
-			break;
+	if (!file)
+		broken("fopen of %s: %s", path, strerror(errno));
+	while (fgets(line, sizeof(line), file)) {
+		if (!strncmp(line, name, len))
+			number = strtoull(line + len, NULL, 10);
 	}
-	fclose(meminfo);
-	return pages;
+	fclose(file);
+	return number;
+}
+
+size_t huge_tables(void)
+{
+	return number_of("/proc/self/status", "VmPTE:") << 10;
+}
+
+static uint64_t free_in_pool(void)
+{
+	return number_of("/proc/meminfo", "HugePages_Free:");
 }
 
 void huge_restore(void)

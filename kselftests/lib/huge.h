@@ -36,6 +36,9 @@ bool huge_mapped(const void *addr);
 /* Whether a page is there, by mincore: one call. For anonymous memory, "in the page table". */
 bool huge_present(const void *page);
 
+/* Bytes of this process' page tables (VmPTE). */
+size_t huge_tables(void);
+
 /* A setting under /sys/kernel/mm/transparent_hugepage; false where it cannot be made. */
 bool huge_setting(const char *name, const char *value);
 

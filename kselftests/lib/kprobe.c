@@ -20,6 +20,11 @@ static struct {
 	int profile;			/* kprobe_profile, once it was read */
 } kprobes = { .profile = -1 };
 
+/* An argument that takes time to fetch; the ring buffer is off, so it is not even kept. */
+#define SLOW_ARG	" @linux_banner:string"
+#define READS_MAX	64
+#define TEXT_MAX	(192 + READS_MAX * sizeof(SLOW_ARG))
+
 /* Other people's events are in there too; ours were added last and are listed first. */
 #define PROFILE_MAX	8192
 
@@ -39,7 +44,7 @@ static const char *find_tracefs(void)
 static int __attribute__((format(printf, 2, 3))) write_tracefs(const char *file,
 								const char *fmt, ...)
 {
-	char path[192], text[192];
+	char path[192], text[TEXT_MAX];
 	va_list ap;
 
 	snprintf(path, sizeof(path), "%s/%s", kprobes.tracefs, file);
@@ -82,8 +87,9 @@ bool kprobe_init(char *why, size_t size)
 	return true;
 }
 
-int kprobe_add(const char *symbol, unsigned int offset)
+int kprobe_add_slow(const char *symbol, unsigned int offset, unsigned int reads)
 {
+	char args[READS_MAX * sizeof(SLOW_ARG)] = "";
 	int err, i = 0;
 
 	if (!kprobes.instance[0])
@@ -92,8 +98,10 @@ int kprobe_add(const char *symbol, unsigned int offset)
 		i++;
 	if (i == KPROBES_MAX)
 		return -ENOSPC;
-	err = write_tracefs("kprobe_events", "p:guprace/%s_%d %s+%u\n", kprobes.prefix, i, symbol,
-			    offset);
+	for (unsigned int n = 0; n < reads && n < READS_MAX; n++)
+		strcat(args, SLOW_ARG);
+	err = write_tracefs("kprobe_events", "p:guprace/%s_%d %s+%u%s\n", kprobes.prefix, i, symbol,
+			    offset, args);
 	if (err)
 		return err;
 	kprobes.used[i] = true;
@@ -103,6 +111,11 @@ int kprobe_add(const char *symbol, unsigned int offset)
 		return err;
 	}
 	return i;
+}
+
+int kprobe_add(const char *symbol, unsigned int offset)
+{
+	return kprobe_add_slow(symbol, offset, 0);
 }
 
 void kprobe_remove(int index)
@@ -205,4 +218,37 @@ unsigned int kprobe_symbols(const char *name, char symbols[][SYMBOL_LEN], unsign
 	}
 	fclose(f);
 	return found;
+}
+
+/* The address of a function, and of what comes next to it. */
+static void find_bounds(FILE *kallsyms, const char *symbol, uint64_t *at, uint64_t *next)
+{
+	char text[512], type, name[SYMBOL_LEN];
+	uint64_t addr;
+
+	*next = UINT64_MAX;
+	while (fgets(text, sizeof(text), kallsyms)) {
+		if (sscanf(text, "%" SCNx64 " %c %63s", &addr, &type, name) != 3)
+			continue;
+		if (!*at && !strcmp(name, symbol))
+			*at = addr;
+		else if (*at && addr > *at && addr < *next)
+			*next = addr;
+	}
+}
+
+unsigned int kprobe_symbol_size(const char *symbol)
+{
+	FILE *kallsyms = fopen("/proc/kallsyms", "re");
+	uint64_t at = 0, next;
+
+	if (!kallsyms)
+		return 0;
+	/* Twice: what comes next need not be listed behind it. */
+	for (int pass = 0; pass < 2; pass++) {
+		rewind(kallsyms);
+		find_bounds(kallsyms, symbol, &at, &next);
+	}
+	fclose(kallsyms);
+	return at && next != UINT64_MAX ? next - at : 0;
 }

@@ -6,6 +6,7 @@
 #ifndef GUPRACE_STRETCH_H
 #define GUPRACE_STRETCH_H
 
+#include "scenario.h"
 #include "vehicle.h"
 
 /* Stretch the window of this vehicle's pins, and say so; or say why it stays as it is. */
@@ -13,5 +14,13 @@ void stretch_window(struct vehicle *v);
 
 /* Not for the rest of this subtest: for races in which it is B's window that is short. */
 void stretch_end(void);
+
+/*
+ * Stretch the walk of this race's vehicle at one more place, anywhere in it: the race's seed says
+ * where, and the next call says another. For races whose window is not at the grab. Nothing happens
+ * where the window is not stretched either.
+ */
+void stretch_walk(struct race *race);
+void stretch_walk_end(void);
 
 #endif

@@ -200,12 +200,13 @@ static bool was_preempted(const struct sync *s, uint64_t gap)
 	       gap > SYNC_PREEMPTED * (usual + 1);
 }
 
-static void count_valid(struct sync *s, int64_t achieved)
+static void count_valid(struct sync *s, int64_t achieved, uint64_t gap)
 {
 	int64_t from_low = achieved + (int64_t)range_below(s);
 	uint64_t length = range_length(s);
 
 	s->result.trials++;
+	s->result.on_time += gap <= length / SYNC_BINS;
 	/* A window that took longer than its median overlaps beyond the range: no bin is for that. */
 	if (from_low >= 0 && (uint64_t)from_low < length)
 		s->result.bins[(uint64_t)from_low * SYNC_BINS / length]++;
@@ -238,7 +239,7 @@ static void account(struct sync *s)
 	if (was_preempted(s, gap))
 		s->result.preempted++;
 	else if (s->a.begin < s->b.end && s->b.begin < s->a.end)
-		count_valid(s, achieved);
+		count_valid(s, achieved, gap);
 	else
 		s->result.apart++;
 }

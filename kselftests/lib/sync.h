@@ -53,6 +53,7 @@ struct sync_sample {
 struct sync_result {
 	uint64_t rounds;	/* trials begun */
 	uint64_t trials;	/* valid: the windows overlapped, nobody was preempted */
+	uint64_t on_time;	/* those of them that were within a bin of the wanted offset */
 	uint64_t apart;		/* the windows did not meet */
 	uint64_t preempted;
 	uint64_t focused;	/* trials placed beside a near miss */

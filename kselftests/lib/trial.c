@@ -125,6 +125,7 @@ static void count(struct race *race, const struct sync_result *r)
 {
 	race_count(race, "rounds", r->rounds);
 	race_count(race, "trials", r->trials);
+	race_count(race, "on_time", r->on_time);
 	race_count(race, "apart", r->apart);
 	race_count(race, "preempted", r->preempted);
 	race_count(race, "coverage", sync_coverage(r));

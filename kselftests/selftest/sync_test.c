@@ -8,7 +8,7 @@
  *
  * A trial is a synthetic hit when the instant at which B strikes falls into A's weak spot, which is
  * WEAK_PERCENT of the range of offsets long. What the host does to the guest (a vCPU held up, a late
- * start) is in the medians only if it does so in half of the trials; then racing here is no use.
+ * start) costs trials, and may not make those that count say anything that is not so.
  *
  * Subtests: `steered` checks what the synchroniser says of itself; `focused` tells it of trials that
  * strike within NEAR times the weak spot, and compares the hits of its two halves.
@@ -24,9 +24,12 @@
 #define B_USEC		90u
 #define WEAK_PERCENT	2u
 #define NEAR		5u
-/* So many rounds, whatever --seconds says: the guest of a busy host gets the time that they take. */
-#define ROUNDS		800u
-#define PATIENCE_NS	(30 * NSEC_PER_SEC)
+/*
+ * So many windows that met, whatever --seconds says: on a busy host one vCPU often waits for the
+ * other's end. Then trials are few; what is said of those that count has to be true all the same.
+ */
+#define MEETINGS	700u
+#define PATIENCE_NS	(15 * NSEC_PER_SEC)
 
 struct world {
 	uint64_t a_ticks, b_ticks;	/* lengths asked for */
@@ -34,7 +37,7 @@ struct world {
 	bool tell_near;
 	uint64_t a_begin, b_begin;
 	uint64_t hits;
-	unsigned int rounds;
+	unsigned int meetings;
 };
 
 static uint64_t ticks_per_usec(void)
@@ -83,7 +86,8 @@ static void judge(struct race *race, void *world)
 	if (miss < 0)
 		miss = -miss;
 	w->hits += miss <= reach;
-	if (++w->rounds == ROUNDS)
+	w->meetings += w->a_begin < w->b_begin + w->b_ticks && w->b_begin < w->a_begin + w->a_ticks;
+	if (w->meetings == MEETINGS)
 		atomic_store(&race->stop, true);
 	if (w->tell_near && miss <= (int64_t)NEAR * reach)
 		race_near_miss(race);
@@ -126,16 +130,16 @@ static struct world race_synthetic(struct race *race, bool tell_near)
 static void steered(struct race *race)
 {
 	struct world w = race_synthetic(race, false);
-	uint64_t trials = counted(race, "trials"), rounds = counted(race, "rounds");
+	uint64_t trials = counted(race, "trials");
 
 	expect_between(race, "the median of A's window", counted(race, "a_ticks"), w.a_ticks,
 		       w.a_ticks * 3 / 2);
 	expect_between(race, "the median of B's window", counted(race, "b_ticks"), w.b_ticks,
 		       w.b_ticks * 3 / 2);
-	expect_between(race, "the median gap between wanted and achieved offset",
-		       counted(race, "gap_ticks"), 0, w.range / 20);
-	expect_between(race, "coverage in percent", counted(race, "coverage"), 100, 100);
-	expect_between(race, "valid trials", trials, (rounds - SYNC_WARMUP - SYNC_SAMPLE) / 2, rounds);
+	/* Offsets that nobody steers are within a bin of the wanted one a tenth of the time. */
+	expect_between(race, "trials at the offset that was wanted", counted(race, "on_time"),
+		       trials / 2, trials);
+	expect_between(race, "coverage in percent", counted(race, "coverage"), 95, 100);
 	/* WEAK_PERCENT of the trials, give or take: a synchroniser that visits it seldom is no use. */
 	expect_between(race, "hits of the weak spot", w.hits, trials * WEAK_PERCENT / 100 / 4, trials);
 }
@@ -152,7 +156,7 @@ static void focused(struct race *race)
 }
 
 static const struct floor floors[] = {
-	{ "trials", 200 },
+	{ "trials", 100 },
 	{ }
 };
 

@@ -120,4 +120,4 @@ def test_a_scenario_has_its_kconfig_fragment_beside_it() -> None:
     assert scenarios
     for scenario in scenarios:
         fragment = scenario.with_suffix(".config").read_text()
-        assert re.fullmatch(r"(?:(?:#.*|CONFIG_[A-Z0-9_]+=\S+)?\n)+", fragment), scenario
+        assert re.fullmatch(r"(?:(?:#.*|CONFIG_[A-Z0-9_]+=\S+(?:  #\? if known)?)?\n)+", fragment), scenario

@@ -150,7 +150,7 @@ static void focused(struct race *race)
 	uint64_t trials = counted(race, "trials");
 
 	expect_between(race, "trials placed beside a near miss", counted(race, "focused"),
-		       trials / 4, trials);
+		       trials / 4, counted(race, "rounds"));
 	/* Half of the trials fall within NEAR times the weak spot, give or take a bin. */
 	expect_between(race, "hits of the weak spot", w.hits, trials * WEAK_PERCENT / 100, trials);
 }

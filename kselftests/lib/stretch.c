@@ -126,3 +126,12 @@ void stretch_window(struct vehicle *v)
 			  ticks_of_pin(v, page), stretch.probes, stretch.grabber);
 	check_munmap(page, getpagesize(), "the calibration page");
 }
+
+void stretch_end(void)
+{
+	if (!stretch.grabber)
+		return;
+	disarm();
+	ktap_diag("window no longer stretched in %s", stretch.grabber);
+	stretch.grabber = NULL;
+}

@@ -11,4 +11,7 @@
 /* Stretch the window of this vehicle's pins, and say so; or say why it stays as it is. */
 void stretch_window(struct vehicle *v);
 
+/* Not for the rest of this subtest: for races in which it is B's window that is short. */
+void stretch_end(void);
+
 #endif

@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * pin_vs_fork - pins of GUP-fast against fork and the copy-on-write that follows it
+ *
+ * Property (PX of PROTOCOL.md): a page that is FOLL_PINned stays the one at the parent's address,
+ * and is nobody else's. fork gives the child a copy of a page that may be pinned, and
+ * write-protects and shares every other; GUP-fast may be in between. `write_protect_seq` keeps the
+ * two apart:
+ *
+ *   B: fork: write_protect_seq is odd from here on
+ *   B: copies the PTE of page i: the page is not pinned, so it will be shared
+ *   A: pin: reads the PTE of page i, still writable, takes the pin, reads the PTE again: the same
+ *   B: write-protects the PTE of page i in parent and child
+ *   A: sees that write_protect_seq has changed, and gives all pins of this walk back
+ *      ... else: A holds a pin of a page that the child shares
+ *   parent: writes by address, and is given a copy: the pin keeps the old page, now the child's
+ *
+ * And after a fork, with a read-only pin of a page that is shared:
+ *
+ *   A: pin for reading: the page is anonymous, not exclusive: unshare it (a copy) before the pin
+ *   B: writes by address: copy-on-write
+ *      ... had A not unshared the page, pin and address were two pages now
+ *
+ * Mode: steered. A pins many pages by one walk and B's fork goes through the same page table, so a
+ * trial is not one chance but as many as there are pages that the two pass at the same time.
+ *
+ * Oracles (lib/agree.h), after both windows, each a hit:
+ *   pin_differs       written by address, not seen through the pin
+ *   address_differs   written through the pin, not seen at the address
+ *   child_differs     the child does not see its page as it was at the fork, or as it left it
+ *   foreign_stamp     a page shows the stamp of another page, or the child's
+ * A child that pins with FOLL_GET, and unmaps, keeps the page of the fork: not the parent's later
+ * one.
+ *
+ * What was exclusive must be known to be shared whatever has become of the page since, so what
+ * needs no race is also done with pages that were swapped out before the fork, and moved after it.
+ *
+ * Counters:
+ *   trials            checks done, or valid trials of the steered ones (lib/trial.c)
+ *   judged, pins      families judged; pages pinned
+ *
+ * Fixed by: 57efa1fe5957 ("mm/gup: prevent gup_fast from racing with COW during fork", v5.11),
+ * fb3d824d1a46 ("mm/rmap: split page_dup_rmap() into page_dup_file_rmap() and
+ * page_try_dup_anon_rmap()", v5.19), a7f226604170 ("mm/gup: trigger FAULT_FLAG_UNSHARE when
+ * R/O-pinning a possibly shared anonymous page", v5.19); CVE-2020-29374 (vmsplice by a child).
+ * Controls: M16, M19. Kconfig: pin_vs_fork.config.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/mempolicy.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "agree.h"
+#include "backing.h"
+#include "check.h"
+#include "family.h"
+#include "pagemap.h"
+#include "scenario.h"
+#include "stamp.h"
+#include "swap.h"
+
+#define MAPPING_TARGET	1
+#define HUGE_PAGES	16u		/* of it: all of a huge page go the same way */
+#ifndef SMALL_PAGES
+#define SMALL_PAGES	32u		/* passed one by one */
+#endif
+#define REPEATS		6u		/* of what needs no race, each */
+
+struct world {
+	struct race *race;
+	struct backing target;
+	struct agree agree;
+	struct family family;
+	int got;			/* A's pins */
+	uint64_t pins;
+};
+
+static void take_pins(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	w->got = race->vehicle.ops->pin(&race->vehicle, w->agree.addr, w->agree.pages, 1);
+}
+
+static void check_pins(struct world *w)
+{
+	if (w->got != (int)w->agree.pages)
+		broken("%s took %d pins of %u mapped pages", w->race->vehicle.name, w->got,
+		       w->agree.pages);
+	w->pins += w->got;
+}
+
+static void prepare_fork(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	(void)race;
+	/* A huge page that was pinned at a fork is split, one that was shared copied in parts. */
+	backing_renew(&w->target);
+	agree_stamp(&w->agree);
+	family_prepare(&w->family);
+}
+
+static void do_fork(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	(void)race;
+	family_fork(&w->family);
+}
+
+/* By B, which shares its CPU with the child and sleeps while that answers. */
+static void settle_fork(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	family_meet(&w->family);
+	if (!race->naive) {
+		check_pins(w);
+		family_judge(&w->family);
+		race->vehicle.ops->unpin(&race->vehicle);
+	}
+	family_dismiss(&w->family);
+}
+
+/* The pages are shared when the windows begin: A unshares them, B copies them by its writes. */
+static void prepare_shared(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	prepare_fork(race, arg);
+	family_fork(&w->family);
+	family_meet(&w->family);
+}
+
+static void write_all(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	(void)race;
+	agree_stamp(&w->agree);
+}
+
+static void settle_shared(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	if (!race->naive) {
+		check_pins(w);
+		agree_content(&w->agree, AGREE_ALWAYS);
+		family_judge(&w->family);
+		race->vehicle.ops->unpin(&race->vehicle);
+	}
+	family_dismiss(&w->family);
+}
+
+static void with_target(struct race *race, void (*fn)(struct world *w))
+{
+	enum backing_kind kind = race->subtest->arg;
+	struct world w = {
+		.race = race,
+		.agree = {
+			.race = race,
+			.page = getpagesize(),
+			.mapping = MAPPING_TARGET,
+			.pages = kind == SMALL ? SMALL_PAGES : HUGE_PAGES,
+			.when = "pinned while a fork was underway",
+		},
+	};
+
+	if (w.agree.pages > race->vehicle.capacity)
+		w.agree.pages = race->vehicle.capacity;
+	backing_map(&w.target, race, kind, w.agree.pages, "guprace target");
+	w.agree.addr = w.target.addr;
+	family_init(&w.family, &w.agree, w.target.size);
+	fn(&w);
+	family_exit(&w.family);
+	backing_unmap(&w.target);
+	race_count(race, "judged", w.family.judged);
+	race_count(race, "pins", w.pins);
+}
+
+static void race_fork_world(struct world *w)
+{
+	static const struct trial trial = {
+		.prepare = prepare_fork, .a = take_pins, .b = do_fork, .settle = settle_fork,
+	};
+
+	race_trials(w->race, &trial, w);
+}
+
+static void race_fork(struct race *race)
+{
+	with_target(race, race_fork_world);
+}
+
+static void race_cow_world(struct world *w)
+{
+	static const struct trial trial = {
+		.prepare = prepare_shared, .a = take_pins, .b = write_all, .settle = settle_shared,
+	};
+
+	w->agree.when = "pinned while its page was copied";
+	race_trials(w->race, &trial, w);
+}
+
+static void race_cow(struct race *race)
+{
+	with_target(race, race_cow_world);
+}
+
+/* Pinned before the fork, or after it. */
+static void hold_once(struct world *w, bool before, const char *when)
+{
+	w->agree.when = when;
+	prepare_fork(w->race, w);
+	if (before)
+		take_pins(w->race, w);
+	do_fork(w->race, w);
+	if (!before)
+		take_pins(w->race, w);
+	settle_fork(w->race, w);
+}
+
+static void hold_world(struct world *w)
+{
+	for (unsigned int i = 0; i < REPEATS; i++) {
+		hold_once(w, true, "pinned before the fork");
+		hold_once(w, false, "pinned after the fork");
+	}
+	race_count(w->race, "trials", w->family.judged);
+}
+
+/* No race. */
+static void hold(struct race *race)
+{
+	with_target(race, hold_world);
+}
+
+/* Forked with swap entries in the place of pages: the pin faults in what the child shares. */
+static void swapped_world(struct world *w)
+{
+	char why[192];
+
+	if (!swap_begin(why, sizeof(why)))
+		race_skip(w->race, "%s", why);
+	w->agree.when = "swapped out, forked, then pinned";
+	for (unsigned int i = 0; i < REPEATS; i++) {
+		uint64_t entry;
+
+		prepare_fork(w->race, w);
+		check_madvise(w->target.addr, w->target.size, MADV_PAGEOUT, "the target");
+		pagemap_read(w->agree.addr, &entry, 1);
+		race_add(w->race, "swapped", !!(entry & PAGEMAP_SWAPPED));
+		do_fork(w->race, w);
+		take_pins(w->race, w);
+		settle_fork(w->race, w);
+	}
+	swap_end();
+	race_count(w->race, "trials", w->family.judged);
+}
+
+static void swapped(struct race *race)
+{
+	with_target(race, swapped_world);
+}
+
+/* To another node, whoever shares the pages. */
+static bool move_target(struct world *w, int node)
+{
+	void *page[SMALL_PAGES];
+	int nodes[SMALL_PAGES], status[SMALL_PAGES];
+
+	for (unsigned int i = 0; i < w->agree.pages; i++) {
+		page[i] = w->agree.addr + i * w->agree.page;
+		nodes[i] = node;
+	}
+	return syscall(SYS_move_pages, 0, (unsigned long)w->agree.pages, page, nodes, status,
+		       MPOL_MF_MOVE_ALL) >= 0;
+}
+
+/* Moved after the fork: the new page is shared as the old one was. */
+static void moved_world(struct world *w)
+{
+	agree_stamp(&w->agree);
+	if (!pagemap_tells() || !move_target(w, 0) || !move_target(w, 1))
+		race_skip(w->race, "needs two NUMA nodes, and root: move_pages: %s",
+			  strerror(errno));
+	w->agree.when = "forked, moved to another node, then pinned";
+	for (unsigned int i = 0; i < REPEATS; i++) {
+		uint64_t before, after;
+
+		prepare_fork(w->race, w);
+		do_fork(w->race, w);
+		pagemap_read(w->agree.addr, &before, 1);
+		move_target(w, i % 2);
+		pagemap_read(w->agree.addr, &after, 1);
+		race_add(w->race, "moved", !!((before ^ after) & PAGEMAP_PFN));
+		take_pins(w->race, w);
+		settle_fork(w->race, w);
+	}
+	race_count(w->race, "trials", w->family.judged);
+}
+
+static void moved(struct race *race)
+{
+	with_target(race, moved_world);
+}
+
+/* A child that pins what it shares, and unmaps it, may not see what its parent writes later. */
+static void spy_world(struct world *w)
+{
+	w->agree.when = "written since";
+	for (unsigned int i = 0; i < REPEATS; i++) {
+		prepare_fork(w->race, w);
+		do_fork(w->race, w);
+		family_meet(&w->family);
+		family_pin_and_unmap(&w->family);
+		agree_stamp(&w->agree);
+		family_judge_childs_pins(&w->family);
+		family_dismiss(&w->family);
+	}
+	race_count(w->race, "trials", w->family.judged);
+}
+
+static void spy(struct race *race)
+{
+	with_target(race, spy_world);
+}
+
+static const struct floor held[] = {
+	{ "trials", 2 * REPEATS },
+	{ }
+};
+
+static const struct floor spied[] = {
+	{ "trials", REPEATS },
+	{ }
+};
+
+static const struct floor swapped_floors[] = {
+	{ "trials", REPEATS },
+	{ "swapped", REPEATS / 2 },
+	{ }
+};
+
+static const struct floor moved_floors[] = {
+	{ "trials", REPEATS },
+	{ "moved", REPEATS / 2 },
+	{ }
+};
+
+static const struct floor raced[] = {
+	{ "trials", 20 },
+	{ "pins", 100 },
+	{ }
+};
+
+static const struct subtest subtests[] = {
+	{ "probe.held", &vehicle_probe, hold, held, SMALL },
+	{ "probe.held_thp", &vehicle_probe, hold, held, THP },
+	{ "probe.held_hugetlb", &vehicle_probe, hold, held, HUGETLB },
+	{ "probe_ro.held", &vehicle_probe_ro, hold, held, SMALL },
+	{ "probe_ro.held_thp", &vehicle_probe_ro, hold, held, THP },
+	{ "probe_ro.held_hugetlb", &vehicle_probe_ro, hold, held, HUGETLB },
+	{ "probe_ro.swapped", &vehicle_probe_ro, swapped, swapped_floors, SMALL },
+	{ "probe_ro.moved", &vehicle_probe_ro, moved, moved_floors, SMALL },
+	{ "vmsplice.child", &vehicle_vmsplice, spy, spied, SMALL },
+	{ "vmsplice.child_thp", &vehicle_vmsplice, spy, spied, THP },
+	{ "probe.fork", &vehicle_probe, race_fork, raced, SMALL },
+	{ "probe_ro.cow", &vehicle_probe_ro, race_cow, raced, SMALL },
+	{ "probe_ro.fork_thp", &vehicle_probe_ro, race_fork, raced, THP },
+	{ }
+};
+
+static const char * const vmstat[] = {
+	"nr_foll_pin_acquired", "thp_fault_alloc", "thp_split_pmd", NULL
+};
+
+const struct scenario scenario = {
+	.name = "pin_vs_fork",
+	.summary = "pins of GUP-fast against fork and copy-on-write (PX)",
+	.subtests = subtests,
+	.vmstat = vmstat,
+};

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * pin_vs_migrate - pins of GUP-fast against page migration
+ *
+ * Property (PX of PROTOCOL.md): a page that is pinned does not move away from its address.
+ * Migration replaces the PTE by a migration entry, and only then looks at the references; GUP-fast
+ * takes its reference, and only then reads the PTE again. So one of the two gives way:
+ *
+ *   A: pin: reads the PTE of page i, takes the pin
+ *   B: move_pages: replaces the PTE of page i by a migration entry, flushes the TLB
+ *   B: finds the page pinned, or with more references than it has mappings: puts the PTE back
+ *      ... had B looked before it took the PTE away, it would go on: copy, and map the new page
+ *   A: reads the PTE again: a migration entry, or the new page: gives the pin back
+ *      ... else, or if B ignores references: A holds the old page, the process sees the new one
+ *   A: writes by address: not seen through the pin
+ *
+ * Mode: steered; held pins need no race. A pins many pages by one walk while B's call moves the
+ * same pages, to the other NUMA node and with the next trial back: as many chances as pages that
+ * the two pass together.
+ *
+ * Oracles (lib/agree.h), after both windows: pin_differs, address_differs, foreign_stamp,
+ * bad_stamp. They hold for FOLL_GET too: every reference stops a migration, whatever it was taken
+ * for.
+ *
+ * Counters:
+ *   trials        checks of held pins done, or valid trials of the steered ones (lib/trial.c)
+ *   pins, kept    pages pinned; pages that a move left where they were, because of a pin or not
+ *   moved         pages that did move: the pages beside the pinned ones, or those pinned later
+ *
+ * Fixed by: 6c287605fd56 ("mm: remember exclusively mapped anonymous pages with PG_anon_exclusive",
+ * v5.19) and 088b8aa537c2 ("mm: fix PageAnonExclusive clearing racing with concurrent RCU
+ * GUP-fast", v6.1) have the rule "clear the PTE, then look"; no CVE. Controls: M15, M23. Kconfig:
+ * pin_vs_migrate.config.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/mempolicy.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "agree.h"
+#include "backing.h"
+#include "check.h"
+#include "pagemap.h"
+#include "scenario.h"
+#include "stamp.h"
+
+#define MAPPING_TARGET	1
+#define MAPPING_SITTER	2
+#define PAGES		16u		/* of the target */
+#define REPEATS		6u		/* of what needs no race, with each operation */
+#define COMPACT_PATH	"/proc/sys/vm/compact_memory"
+
+struct world {
+	struct race *race;
+	struct agree agree;
+	struct backing target;
+	int node;			/* where the next move goes: 0 or 1 */
+	unsigned int pinned;		/* pages of the target that A pins, the first ones */
+	int got;
+	unsigned int count;		/* of pages to move: the target, and the sitter's if any */
+	void *address[PAGES + 1];
+	int nodes[PAGES + 1];
+	int status[PAGES + 1];		/* of the last move_pages */
+	long moved_by;			/* its result */
+	struct vehicle sitter;		/* pins a page of its own, all the time */
+	uint64_t frame[PAGES];
+	uint64_t trials, pins, moved, kept;
+};
+
+typedef void operation(struct world *w);
+
+static long move_pages(unsigned long count, void **pages, const int *nodes, int *status)
+{
+	return syscall(SYS_move_pages, 0, count, pages, nodes, status, MPOL_MF_MOVE);
+}
+
+static void do_move_pages(struct world *w)
+{
+	w->moved_by = move_pages(w->count, w->address, w->nodes, w->status);
+}
+
+static void do_mbind(struct world *w)
+{
+	unsigned long mask = 1ul << w->node;
+
+	w->moved_by = syscall(SYS_mbind, w->target.addr, w->target.size, MPOL_BIND, &mask,
+			      8 * sizeof(mask), MPOL_MF_MOVE);
+}
+
+static void do_compact(struct world *w)
+{
+	w->moved_by = write_file(COMPACT_PATH, "1");
+}
+
+/* The page frames tell what moved, whoever moved it; a vehicle's own pins need no telling. */
+static void note_frames(struct world *w)
+{
+	pagemap_read(w->agree.addr, w->frame, w->agree.pages);
+}
+
+static void count_moved(struct world *w)
+{
+	uint64_t now[PAGES];
+
+	pagemap_read(w->agree.addr, now, w->agree.pages);
+	for (unsigned int i = 0; i < w->agree.pages; i++) {
+		if (!((now[i] ^ w->frame[i]) & PAGEMAP_PFN))
+			w->kept++;
+		else
+			w->moved++;
+	}
+}
+
+static void turn(struct world *w)
+{
+	w->node = !w->node;
+	for (unsigned int i = 0; i < w->count; i++)
+		w->nodes[i] = w->node;
+}
+
+static void prepare(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	(void)race;
+	turn(w);
+	agree_stamp(&w->agree);
+	note_frames(w);
+}
+
+static void take_pins(struct race *race, void *arg)
+{
+	struct world *w = arg;
+	struct vehicle *v = &race->vehicle;
+
+	w->got = v->ops->pin(v, w->agree.addr, w->pinned, 1);
+}
+
+static void check_pins(struct world *w)
+{
+	struct vehicle *v = &w->race->vehicle;
+
+	if (w->got != (int)w->pinned)
+		broken("%s took %d pins of %u mapped pages", v->name, w->got, w->pinned);
+	if (w->moved_by < 0)
+		broken("moving %u pages to node %d: %s", w->agree.pages, w->node, strerror(errno));
+	w->pins += w->got;
+	count_moved(w);
+	agree_address(&w->agree);
+	if (!(v->ops->is & VEHICLE_READ_DROPS))
+		agree_content(&w->agree, AGREE_ALWAYS);
+	agree_address_to_pins(&w->agree, AGREE_ALWAYS);
+	agree_pin_to_address(&w->agree);
+	v->ops->unpin(v);
+}
+
+static void judge(struct race *race, void *arg)
+{
+	(void)race;
+	check_pins(arg);
+}
+
+static void b_move_pages(struct race *race, void *arg)
+{
+	(void)race;
+	do_move_pages(arg);
+}
+
+/* By trying: a page of ours goes to the one node and to the other. */
+static void need_two_nodes(struct world *w)
+{
+	for (int node = 1; node >= 0; node--) {
+		int status = -ENODEV;
+
+		if (move_pages(1, w->address, &node, &status) || status != node)
+			race_skip(w->race, "needs two NUMA nodes: move_pages to node %d: %s", node,
+				  status < 0 ? strerror(-status) : strerror(errno));
+	}
+}
+
+static void with_target(struct race *race, void (*fn)(struct world *w))
+{
+	struct world w = {
+		.race = race,
+		.agree = {
+			.race = race,
+			.page = getpagesize(),
+			.mapping = MAPPING_TARGET,
+			.when = "pinned while its page was moved",
+		},
+	};
+
+	if (!pagemap_tells())
+		race_skip(race, "page frame numbers are root's to read");
+	w.pinned = w.agree.pages = race->vehicle.capacity < PAGES ? race->vehicle.capacity : PAGES;
+	backing_map(&w.target, race, race->subtest->arg, w.agree.pages, "guprace target");
+	w.agree.addr = w.target.addr;
+	agree_stamp(&w.agree);
+	w.count = w.agree.pages;
+	for (unsigned int i = 0; i < w.count; i++)
+		w.address[i] = w.agree.addr + i * w.agree.page;
+	need_two_nodes(&w);
+	fn(&w);
+	backing_unmap(&w.target);
+	race_count(race, "pins", w.pins);
+	race_count(race, "moved", w.moved);
+	race_count(race, "kept", w.kept);
+}
+
+/*
+ * A move that meets a pin tries again, several times; one that meets none is over soon. A page that
+ * is pinned all the time makes the second as long as the first: windows must be alike to be swept.
+ */
+static void seat_sitter(struct world *w, uint8_t *page)
+{
+	char why[128];
+
+	if (vehicle_open(&w->sitter, &vehicle_vmsplice, why, sizeof(why)))
+		race_skip(w->race, "%s", why);
+	stamp_page(page, stamp_of(MAPPING_SITTER, 0, 0));
+	if (w->sitter.ops->pin(&w->sitter, page, 1, 1) != 1)
+		broken("vmsplice of the sitter's page");
+	w->address[w->count++] = page;
+}
+
+static void race_move_pages_world(struct world *w)
+{
+	static const struct trial trial = {
+		.prepare = prepare, .a = take_pins, .b = b_move_pages, .judge = judge,
+	};
+	uint8_t *page = check_mmap(NULL, w->agree.page, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS, "the sitter's page");
+
+	seat_sitter(w, page);
+	race_trials(w->race, &trial, w);
+	w->sitter.ops->unpin(&w->sitter);
+	w->sitter.ops->close(&w->sitter);
+	check_munmap(page, w->agree.page, "the sitter's page");
+}
+
+static void race_move_pages(struct race *race)
+{
+	with_target(race, race_move_pages_world);
+}
+
+static void hold_against(struct world *w, operation *op, const char *when)
+{
+	w->agree.when = when;
+	for (unsigned int i = 0; i < REPEATS && race_in_time(w->race); i++) {
+		prepare(w->race, w);
+		take_pins(w->race, w);
+		op(w);
+		check_pins(w);
+		w->trials++;
+	}
+}
+
+/* No race: pinned first, moved then. The second half of small pages is not pinned: it must move. */
+static void hold_world(struct world *w)
+{
+	if (w->target.kind == SMALL)
+		w->pinned /= 2;
+	hold_against(w, do_move_pages, "pinned before move_pages");
+	hold_against(w, do_mbind, "pinned before mbind");
+	hold_against(w, do_compact, "pinned before compaction");
+	race_count(w->race, "trials", w->trials);
+}
+
+static void hold(struct race *race)
+{
+	with_target(race, hold_world);
+}
+
+static const struct floor held[] = {
+	{ "trials", 3 * REPEATS },
+	{ "kept", 3 * REPEATS },
+	{ "moved", REPEATS },
+	{ }
+};
+
+static const struct floor held_thp[] = {
+	{ "trials", 3 * REPEATS },
+	{ "kept", 3 * REPEATS },
+	{ }
+};
+
+static const struct floor raced[] = {
+	{ "trials", 20 },
+	{ "pins", 100 },
+	{ "kept", 20 },
+	{ "moved", 20 },
+	{ }
+};
+
+static const struct subtest subtests[] = {
+	{ "probe.held", &vehicle_probe, hold, held, SMALL },
+	{ "probe_ro.held", &vehicle_probe_ro, hold, held, SMALL },
+	{ "probe_get.held", &vehicle_probe_get, hold, held, SMALL },
+	{ "vmsplice.held", &vehicle_vmsplice, hold, held, SMALL },
+	{ "probe_get.held_thp", &vehicle_probe_get, hold, held_thp, THP },
+	{ "probe.move_pages", &vehicle_probe, race_move_pages, raced, SMALL },
+	{ "probe_get.move_pages", &vehicle_probe_get, race_move_pages, raced, SMALL },
+	{ "probe_ro.move_thp", &vehicle_probe_ro, race_move_pages, raced, THP },
+	{ }
+};
+
+static const char * const vmstat[] = {
+	"pgmigrate_success", "pgmigrate_fail", "thp_migration_success",
+	"compact_migrate_scanned", NULL
+};
+
+const struct scenario scenario = {
+	.name = "pin_vs_migrate",
+	.summary = "pins of GUP-fast against move_pages, mbind and compaction (PX)",
+	.subtests = subtests,
+	.vmstat = vmstat,
+};

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * pin_vs_swapout - pins of GUP-fast against swap-out and refault
+ *
+ * Property (PX of PROTOCOL.md): an anonymous page that is FOLL_PINned stays the page of its
+ * address, through reclaim too. Reclaim replaces the PTE by a swap entry, and only then looks for
+ * pins; when it finds none it forgets that the page was exclusive (PageAnonExclusive), GUP-fast
+ * takes its pin, and only then reads the PTE again:
+ *
+ *   A: pin: reads the PTE of page i, takes the pin
+ *   B: madvise(MADV_PAGEOUT): clears the PTE of page i
+ *   B: finds the page pinned: puts the PTE back
+ *      ... had B looked before it cleared the PTE, it would put a swap entry there, clear
+ *      PageAnonExclusive, and write the page out
+ *   A: reads the PTE again: it has changed: gives the pin back, faults the page in, pins that
+ *      ... else A holds a pin of a page that is no longer exclusive
+ *   A: writes by address: refault, from swap or by a copy: not seen through the pin
+ *
+ * Mode: steered; held pins need no race. A pins many pages by one walk while B pages the same pages
+ * out: as many chances as pages that the two pass together.
+ *
+ * Oracles (lib/agree.h), after both windows: pin_differs, address_differs, foreign_stamp,
+ * bad_stamp. A FOLL_GET stops no swap-out: it gives the page of that time, whose content was this
+ * or, when the process has copied it since, the last one. With DEBUG_VM the kernel looks for pinned
+ * pages that are not exclusive by itself (sanity_check_pinned_pages).
+ *
+ * Counters:
+ *   trials         checks of held pins done, or valid trials of the steered ones (lib/trial.c)
+ *   pins           pages pinned
+ *   swapped        pages found swapped out after both windows
+ *   kept           pages found present then: pinned, or faulted in by the pin
+ *
+ * Fixed by: 6c287605fd56 ("mm: remember exclusively mapped anonymous pages with
+ * PG_anon_exclusive", v5.19) and 1493a1913e34 ("mm/swap: remember PG_anon_exclusive via a swp pte
+ * bit", v5.19); no CVE. Control: M15. Kconfig: pin_vs_swapout.config.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "agree.h"
+#include "check.h"
+#include "pagemap.h"
+#include "scenario.h"
+#include "swap.h"
+
+#define MAPPING_TARGET	1
+#define PAGES		16u
+#define REPEATS		8u		/* of what needs no race */
+
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT	21
+#endif
+
+struct world {
+	struct race *race;
+	struct agree agree;
+	size_t size;
+	unsigned int pinned;		/* pages of the target that A pins, the first ones */
+	int got;
+	int err;			/* of B's madvise */
+	uint64_t trials, pins, swapped, kept;
+};
+
+static void prepare(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	(void)race;
+	agree_stamp(&w->agree);
+}
+
+static void take_pins(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	w->got = race->vehicle.ops->pin(&race->vehicle, w->agree.addr, w->pinned, 1);
+}
+
+static void page_out(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	(void)race;
+	w->err = madvise(w->agree.addr, w->size, MADV_PAGEOUT) ? errno : 0;
+}
+
+static void count_swapped(struct world *w)
+{
+	uint64_t entry[PAGES];
+
+	pagemap_read(w->agree.addr, entry, w->agree.pages);
+	for (unsigned int i = 0; i < w->agree.pages; i++) {
+		w->swapped += !!(entry[i] & PAGEMAP_SWAPPED);
+		w->kept += !!(entry[i] & PAGEMAP_PRESENT);
+	}
+}
+
+/* Of a vehicle whose pins are gone when read there is one look: the one after the write. */
+static void judge(struct race *race, void *arg)
+{
+	struct world *w = arg;
+	struct vehicle *v = &race->vehicle;
+	bool foll_pin = v->ops->is & VEHICLE_FOLL_PIN;
+
+	if (w->err)
+		broken("madvise(MADV_PAGEOUT) of %zu bytes: %s", w->size, strerror(w->err));
+	if (w->got != (int)w->pinned)
+		broken("%s took %d pins of %u mapped pages", v->name, w->got, w->pinned);
+	w->pins += w->got;
+	count_swapped(w);
+	if (!(v->ops->is & VEHICLE_READ_DROPS))
+		agree_content(&w->agree, AGREE_ALWAYS);
+	agree_address_to_pins(&w->agree, foll_pin ? AGREE_ALWAYS : AGREE_UNLESS_COPIED);
+	if (foll_pin)
+		agree_pin_to_address(&w->agree);
+	v->ops->unpin(v);
+}
+
+static void with_target(struct race *race, void (*fn)(struct world *w))
+{
+	struct world w = {
+		.race = race,
+		.agree = {
+			.race = race,
+			.page = getpagesize(),
+			.mapping = MAPPING_TARGET,
+			.when = "pinned while its page was swapped out",
+		},
+	};
+	char why[192];
+
+	if (!swap_begin(why, sizeof(why)))
+		race_skip(race, "%s", why);
+	w.pinned = w.agree.pages = race->vehicle.capacity < PAGES ? race->vehicle.capacity : PAGES;
+	w.size = w.agree.pages * w.agree.page;
+	w.agree.addr = check_mmap(NULL, w.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+				  "the target");
+	check_madvise(w.agree.addr, w.size, MADV_NOHUGEPAGE, "the target");
+	name_mapping(w.agree.addr, w.size, "guprace target");
+	fn(&w);
+	check_munmap(w.agree.addr, w.size, "the target");
+	swap_end();
+	race_count(race, "pins", w.pins);
+	race_count(race, "swapped", w.swapped);
+	race_count(race, "kept", w.kept);
+}
+
+static void race_world(struct world *w)
+{
+	static const struct trial trial = {
+		.prepare = prepare, .a = take_pins, .b = page_out, .judge = judge,
+	};
+
+	race_trials(w->race, &trial, w);
+}
+
+static void race_pageout(struct race *race)
+{
+	with_target(race, race_world);
+}
+
+/* No race: pinned before, the first half of the pages only; the others must go. */
+static void hold_world(struct world *w)
+{
+	w->pinned /= 2;
+	w->agree.when = "pinned before the swap-out";
+	for (unsigned int i = 0; i < REPEATS && race_in_time(w->race); i++) {
+		prepare(w->race, w);
+		take_pins(w->race, w);
+		page_out(w->race, w);
+		judge(w->race, w);
+		w->trials++;
+	}
+	/* And after it: the pin faults in what it needs. */
+	w->agree.when = "pinned after the swap-out";
+	for (unsigned int i = 0; i < REPEATS && race_in_time(w->race); i++) {
+		prepare(w->race, w);
+		page_out(w->race, w);
+		take_pins(w->race, w);
+		judge(w->race, w);
+		w->trials++;
+	}
+	race_count(w->race, "trials", w->trials);
+}
+
+static void hold(struct race *race)
+{
+	with_target(race, hold_world);
+}
+
+static const struct floor held[] = {
+	{ "trials", 2 * REPEATS },
+	{ "swapped", REPEATS },
+	{ "kept", REPEATS },
+	{ }
+};
+
+static const struct floor raced[] = {
+	{ "trials", 20 },
+	{ "pins", 100 },
+	{ "vm.pswpout", 20 },
+	{ "kept", 20 },
+	{ }
+};
+
+static const struct subtest subtests[] = {
+	{ "probe.held", &vehicle_probe, hold, held, 0 },
+	{ "probe_ro.held", &vehicle_probe_ro, hold, held, 0 },
+	{ "vmsplice.held", &vehicle_vmsplice, hold, held, 0 },
+	{ "probe.pageout", &vehicle_probe, race_pageout, raced, 0 },
+	{ "probe_ro.pageout", &vehicle_probe_ro, race_pageout, raced, 0 },
+	{ }
+};
+
+static const char * const vmstat[] = { "pswpin", "pswpout", "pgmajfault", NULL };
+
+const struct scenario scenario = {
+	.name = "pin_vs_swapout",
+	.summary = "pins of GUP-fast against MADV_PAGEOUT to swap and refault (PX)",
+	.subtests = subtests,
+	.vmstat = vmstat,
+};

@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * pin_vs_uffd - pins of GUP-fast against userfaultfd's moves and its write-protection
+ *
+ * Property (PX of PROTOCOL.md): UFFDIO_MOVE takes a page away from one address and maps it at
+ * another, without a copy. A page that is FOLL_PINned must stay. The move looks for pins, clears
+ * the PTE, and looks again:
+ *
+ *   A: pin: reads the PTE of page i of the source, takes the pin
+ *   B: UFFDIO_MOVE of page i: not pinned; clears the PTE, flushes the TLB
+ *   B: finds the page pinned now: puts the PTE back, -EBUSY
+ *      ... had B not looked again, or not at all, the page would be at the destination now
+ *   A: reads the PTE again: empty: gives the pin back, and pins what a fault puts there
+ *      ... else A holds a page that is not the source's any more
+ *   A: writes by address of the source: a new page: not seen through the pin
+ *
+ * UFFDIO_WRITEPROTECT and its removal change the PTE and never the page: whatever A's pin meets in
+ * between, it stays the page of the address. A pin for writing that meets the protection waits
+ * until B removes it.
+ *
+ * Mode: steered; held pins need no race. A pins many pages by one walk, B moves the same pages one
+ * by one (a move ends at the first page that it must leave), or protects and unprotects them all.
+ *
+ * Oracles, after both windows: pin_differs, address_differs, foreign_stamp, bad_stamp
+ * (lib/agree.h). After a move, page by page: a pin that reads the source's stamp was taken before
+ * the move, which then must have failed. A pin that reads zeroes was taken after it, of what a
+ * fault put there: to be seen through a pin for writing; a read-only one may hold the zero page for
+ * ever: legal.
+ *
+ * Counters:
+ *   trials          checks of held pins done, or valid trials of the steered ones (lib/trial.c)
+ *   pins            pages pinned
+ *   moved, refused  pages moved; pages left because of a pin (or of a lock)
+ *
+ * Fixed by: adef440691ba ("userfaultfd: UFFDIO_MOVE uABI", v6.8) has the two looks; no CVE.
+ * Kconfig: pin_vs_uffd.config.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/userfaultfd.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "agree.h"
+#include "check.h"
+#include "scenario.h"
+#include "stamp.h"
+
+#define MAPPING_TARGET	1
+#define PAGES		16u
+#define REPEATS		8u		/* of what needs no race */
+
+/* Of linux/userfaultfd.h since v6.8; defined here for older headers. */
+#define FEATURE_MOVE	(1ull << 16)
+struct move_request {
+	uint64_t dst;
+	uint64_t src;
+	uint64_t len;
+	uint64_t mode;
+	int64_t move;
+};
+#define IOC_MOVE	_IOWR(UFFDIO, 0x05, struct move_request)
+#define ALLOW_SRC_HOLES	(1ull << 1)
+
+struct world {
+	struct race *race;
+	struct agree agree;		/* of the source */
+	size_t size;
+	uint8_t *dst;
+	int fd;
+	unsigned int pinned;
+	int got;
+	int err;			/* of B, unexpected */
+	uint64_t trials, pins, moved, refused;
+};
+
+static void take_pins(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	w->got = race->vehicle.ops->pin(&race->vehicle, w->agree.addr, w->pinned, 1);
+}
+
+static void need_pins(struct world *w)
+{
+	if (w->got != (int)w->pinned)
+		broken("%s took %d pins of %u pages", w->race->vehicle.name, w->got, w->pinned);
+	w->pins += w->got;
+}
+
+static void prepare(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	(void)race;
+	if (w->dst)
+		check_madvise(w->dst, w->size, MADV_DONTNEED, "the destination");
+	agree_stamp(&w->agree);
+}
+
+static void move_all(struct race *race, void *arg)
+{
+	struct world *w = arg;
+	size_t page = w->agree.page;
+
+	(void)race;
+	for (size_t at = 0; at < w->size; at += page) {
+		struct move_request move = {
+			.dst = (uintptr_t)w->dst + at,
+			.src = (uintptr_t)w->agree.addr + at,
+			.len = page,
+			.mode = ALLOW_SRC_HOLES,
+		};
+
+		if (!ioctl(w->fd, IOC_MOVE, &move))
+			w->moved++;
+		else if (errno == EBUSY || errno == EAGAIN)
+			w->refused++;
+		else
+			w->err = errno;
+	}
+}
+
+/* Zeroes, or half a stamp: what was there when the pin was taken was not what the source had. */
+static bool was_the_sources(const struct world *w, const struct stamp *s)
+{
+	return s->mapping || s->index || s->generation || s->check || w->race->vehicle.ops->write;
+}
+
+static void judge_moved_pin(struct world *w, unsigned int i, const struct stamp *first,
+			    const struct stamp *now)
+{
+	struct agree *a = &w->agree;
+	struct stamp want = stamp_of(a->mapping, i, a->generation);
+
+	if (!was_the_sources(w, first) || !memcmp(now, &want, sizeof(want)))
+		return;
+	race_hit(w->race, "pin_differs",
+		 "pin %u, %s, of generation %" PRIu64 ": expected generation %" PRIu64
+		 ", written to the source since, observed %s mapping %" PRIu64 " index %" PRIu64
+		 " generation %" PRIu64, i, a->when, first->generation, a->generation,
+		 stamp_valid(now) ? "stamp" : "no stamp", now->mapping, now->index,
+		 now->generation);
+}
+
+static void judge_moved(struct race *race, void *arg)
+{
+	struct world *w = arg;
+	struct vehicle *v = &race->vehicle;
+	struct stamp first[VEHICLE_PINS_MAX], now[VEHICLE_PINS_MAX];
+
+	if (w->err)
+		broken("ioctl(UFFDIO_MOVE) of a page: %s", strerror(w->err));
+	need_pins(w);
+	v->ops->read(v, first);
+	agree_stamp(&w->agree);
+	v->ops->read(v, now);
+	for (unsigned int i = 0; i < w->pinned; i++)
+		judge_moved_pin(w, i, &first[i], &now[i]);
+	agree_pin_to_address(&w->agree);
+	v->ops->unpin(v);
+}
+
+static void protect(struct world *w, uint64_t mode)
+{
+	struct uffdio_writeprotect wp = {
+		.range = { .start = (uintptr_t)w->agree.addr, .len = w->size },
+		.mode = mode,
+	};
+
+	if (ioctl(w->fd, UFFDIO_WRITEPROTECT, &wp))
+		w->err = errno;
+}
+
+static void protect_all(struct race *race, void *arg)
+{
+	(void)race;
+	protect(arg, UFFDIO_WRITEPROTECT_MODE_WP);
+	protect(arg, 0);
+}
+
+static void judge_protected(struct race *race, void *arg)
+{
+	struct world *w = arg;
+	struct vehicle *v = &race->vehicle;
+
+	if (w->err)
+		broken("ioctl(UFFDIO_WRITEPROTECT) of %zu bytes: %s", w->size, strerror(w->err));
+	need_pins(w);
+	agree_address(&w->agree);
+	if (!(v->ops->is & VEHICLE_READ_DROPS))
+		agree_content(&w->agree, AGREE_ALWAYS);
+	agree_address_to_pins(&w->agree, AGREE_ALWAYS);
+	agree_pin_to_address(&w->agree);
+	v->ops->unpin(v);
+}
+
+static int open_uffd(struct race *race, uint64_t feature, const char *what)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = feature };
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		race_skip(race, "userfaultfd: %s", strerror(errno));
+	if (ioctl(fd, UFFDIO_API, &api)) {
+		int err = errno;
+
+		close(fd);
+		race_skip(race, "this kernel's userfaultfd has no %s: %s", what, strerror(err));
+	}
+	return fd;
+}
+
+static void enroll(struct world *w, void *addr, uint64_t mode)
+{
+	struct uffdio_register reg = {
+		.range = { .start = (uintptr_t)addr, .len = w->size },
+		.mode = mode,
+	};
+
+	if (ioctl(w->fd, UFFDIO_REGISTER, &reg))
+		broken("ioctl(UFFDIO_REGISTER, mode %#" PRIx64 "): %s", mode, strerror(errno));
+}
+
+static uint8_t *map_pages(const struct world *w, const char *name)
+{
+	uint8_t *map = check_mmap(NULL, w->size, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS, name);
+
+	check_madvise(map, w->size, MADV_NOHUGEPAGE, name);
+	name_mapping(map, w->size, name);
+	return map;
+}
+
+static struct world make_world(struct race *race, const char *when)
+{
+	struct world w = {
+		.race = race,
+		.agree = {
+			.race = race,
+			.page = getpagesize(),
+			.mapping = MAPPING_TARGET,
+			.when = when,
+		},
+	};
+
+	w.pinned = w.agree.pages = race->vehicle.capacity < PAGES ? race->vehicle.capacity : PAGES;
+	w.size = w.agree.pages * w.agree.page;
+	return w;
+}
+
+static void end_world(struct world *w)
+{
+	close(w->fd);
+	check_munmap(w->agree.addr, w->size, "the source");
+	if (w->dst)
+		check_munmap(w->dst, w->size, "the destination");
+	race_count(w->race, "pins", w->pins);
+}
+
+static struct world make_mover(struct race *race, const char *when)
+{
+	struct world w = make_world(race, when);
+
+	w.fd = open_uffd(race, FEATURE_MOVE, "UFFDIO_MOVE");
+	w.agree.addr = map_pages(&w, "guprace source");
+	w.dst = map_pages(&w, "guprace destination");
+	enroll(&w, w.dst, UFFDIO_REGISTER_MODE_MISSING);
+	return w;
+}
+
+static void end_mover(struct world *w)
+{
+	end_world(w);
+	race_count(w->race, "moved", w->moved);
+	race_count(w->race, "refused", w->refused);
+}
+
+static void race_move(struct race *race)
+{
+	static const struct trial trial = {
+		.prepare = prepare, .a = take_pins, .b = move_all, .judge = judge_moved,
+	};
+	struct world w = make_mover(race, "pinned while its page was moved");
+
+	race_trials(race, &trial, &w);
+	end_mover(&w);
+}
+
+/* No race: the first half of the pages is pinned before, the other half must move. */
+static void hold_move(struct race *race)
+{
+	struct world w = make_mover(race, "pinned before UFFDIO_MOVE");
+
+	w.pinned /= 2;
+	for (unsigned int i = 0; i < REPEATS && race_in_time(race); i++) {
+		prepare(race, &w);
+		take_pins(race, &w);
+		move_all(race, &w);
+		judge_moved(race, &w);
+		w.trials++;
+	}
+	end_mover(&w);
+	race_count(race, "trials", w.trials);
+}
+
+static void race_protect(struct race *race)
+{
+	static const struct trial trial = {
+		.prepare = prepare, .a = take_pins, .b = protect_all, .judge = judge_protected,
+	};
+	struct world w = make_world(race, "pinned while its page was write-protected");
+
+	w.fd = open_uffd(race, UFFD_FEATURE_PAGEFAULT_FLAG_WP, "write-protection");
+	w.agree.addr = map_pages(&w, "guprace source");
+	enroll(&w, w.agree.addr, UFFDIO_REGISTER_MODE_WP);
+	race_trials(race, &trial, &w);
+	end_world(&w);
+}
+
+static const struct floor held[] = {
+	{ "trials", REPEATS },
+	{ "moved", REPEATS },
+	{ "refused", REPEATS },
+	{ }
+};
+
+static const struct floor moved[] = {
+	{ "trials", 20 },
+	{ "pins", 100 },
+	{ "moved", 20 },
+	{ "refused", 20 },
+	{ }
+};
+
+static const struct floor protected[] = {
+	{ "trials", 20 },
+	{ "pins", 100 },
+	{ }
+};
+
+static const struct subtest subtests[] = {
+	{ "probe.held_move", &vehicle_probe, hold_move, held, 0 },
+	{ "probe_ro.held_move", &vehicle_probe_ro, hold_move, held, 0 },
+	{ "probe.move", &vehicle_probe, race_move, moved, 0 },
+	{ "probe_ro.move", &vehicle_probe_ro, race_move, moved, 0 },
+	{ "probe.protect", &vehicle_probe, race_protect, protected, 0 },
+	{ "probe_ro.protect", &vehicle_probe_ro, race_protect, protected, 0 },
+	{ "vmsplice.protect", &vehicle_vmsplice, race_protect, protected, 0 },
+	{ }
+};
+
+const struct scenario scenario = {
+	.name = "pin_vs_uffd",
+	.summary = "pins of GUP-fast against UFFDIO_MOVE and UFFDIO_WRITEPROTECT (PX)",
+	.subtests = subtests,
+};

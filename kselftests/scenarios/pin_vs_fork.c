@@ -22,7 +22,9 @@
  *      ... had A not unshared the page, pin and address were two pages now
  *
  * Mode: steered. A pins many pages by one walk and B's fork goes through the same page table, so a
- * trial is not one chance but as many as there are pages that the two pass at the same time.
+ * trial is not one chance but as many as there are pages that the two pass at the same time. B's
+ * window, between its look for pins and the write-protection, is shorter than A's: for small pages
+ * A's is not stretched (lib/stretch.c), or B would go through them all while A looks at one.
  *
  * Oracles (lib/agree.h), after both windows, each a hit:
  *   pin_differs       written by address, not seen through the pin
@@ -60,6 +62,7 @@
 #include "pagemap.h"
 #include "scenario.h"
 #include "stamp.h"
+#include "stretch.h"
 #include "swap.h"
 
 #define MAPPING_TARGET	1
@@ -189,6 +192,8 @@ static void race_fork_world(struct world *w)
 		.prepare = prepare_fork, .a = take_pins, .b = do_fork, .settle = settle_fork,
 	};
 
+	if (w->target.kind == SMALL)
+		stretch_end();
 	race_trials(w->race, &trial, w);
 }
 

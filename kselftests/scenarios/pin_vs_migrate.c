@@ -48,7 +48,6 @@
 #include "stamp.h"
 
 #define MAPPING_TARGET	1
-#define MAPPING_SITTER	2
 #define PAGES		16u		/* of the target */
 #define REPEATS		6u		/* of what needs no race, with each operation */
 #define COMPACT_PATH	"/proc/sys/vm/compact_memory"
@@ -57,15 +56,15 @@ struct world {
 	struct race *race;
 	struct agree agree;
 	struct backing target;
+	struct backing decoy;		/* what A pins while the windows are measured */
+	bool decoyed;
 	int node;			/* where the next move goes: 0 or 1 */
 	unsigned int pinned;		/* pages of the target that A pins, the first ones */
 	int got;
-	unsigned int count;		/* of pages to move: the target, and the sitter's if any */
-	void *address[PAGES + 1];
-	int nodes[PAGES + 1];
-	int status[PAGES + 1];		/* of the last move_pages */
+	void *address[PAGES];
+	int nodes[PAGES];
+	int status[PAGES];		/* of the last move_pages */
 	long moved_by;			/* its result */
-	struct vehicle sitter;		/* pins a page of its own, all the time */
 	uint64_t frame[PAGES];
 	uint64_t trials, pins, moved, kept;
 };
@@ -79,7 +78,7 @@ static long move_pages(unsigned long count, void **pages, const int *nodes, int 
 
 static void do_move_pages(struct world *w)
 {
-	w->moved_by = move_pages(w->count, w->address, w->nodes, w->status);
+	w->moved_by = move_pages(w->agree.pages, w->address, w->nodes, w->status);
 }
 
 static void do_mbind(struct world *w)
@@ -117,7 +116,7 @@ static void count_moved(struct world *w)
 static void turn(struct world *w)
 {
 	w->node = !w->node;
-	for (unsigned int i = 0; i < w->count; i++)
+	for (unsigned int i = 0; i < w->agree.pages; i++)
 		w->nodes[i] = w->node;
 }
 
@@ -131,12 +130,14 @@ static void prepare(struct race *race, void *arg)
 	note_frames(w);
 }
 
+/* A move that meets a pin tries again, several times: that is not the window to sweep. */
 static void take_pins(struct race *race, void *arg)
 {
 	struct world *w = arg;
 	struct vehicle *v = &race->vehicle;
 
-	w->got = v->ops->pin(v, w->agree.addr, w->pinned, 1);
+	w->decoyed = race_sampling(race);
+	w->got = v->ops->pin(v, w->decoyed ? w->decoy.addr : w->agree.addr, w->pinned, 1);
 }
 
 static void check_pins(struct world *w)
@@ -147,9 +148,13 @@ static void check_pins(struct world *w)
 		broken("%s took %d pins of %u mapped pages", v->name, w->got, w->pinned);
 	if (w->moved_by < 0)
 		broken("moving %u pages to node %d: %s", w->agree.pages, w->node, strerror(errno));
+	agree_address(&w->agree);
+	if (w->decoyed) {
+		v->ops->unpin(v);
+		return;
+	}
 	w->pins += w->got;
 	count_moved(w);
-	agree_address(&w->agree);
 	if (!(v->ops->is & VEHICLE_READ_DROPS))
 		agree_content(&w->agree, AGREE_ALWAYS);
 	agree_address_to_pins(&w->agree, AGREE_ALWAYS);
@@ -199,8 +204,7 @@ static void with_target(struct race *race, void (*fn)(struct world *w))
 	backing_map(&w.target, race, race->subtest->arg, w.agree.pages, "guprace target");
 	w.agree.addr = w.target.addr;
 	agree_stamp(&w.agree);
-	w.count = w.agree.pages;
-	for (unsigned int i = 0; i < w.count; i++)
+	for (unsigned int i = 0; i < w.agree.pages; i++)
 		w.address[i] = w.agree.addr + i * w.agree.page;
 	need_two_nodes(&w);
 	fn(&w);
@@ -210,35 +214,16 @@ static void with_target(struct race *race, void (*fn)(struct world *w))
 	race_count(race, "kept", w.kept);
 }
 
-/*
- * A move that meets a pin tries again, several times; one that meets none is over soon. A page that
- * is pinned all the time makes the second as long as the first: windows must be alike to be swept.
- */
-static void seat_sitter(struct world *w, uint8_t *page)
-{
-	char why[128];
-
-	if (vehicle_open(&w->sitter, &vehicle_vmsplice, why, sizeof(why)))
-		race_skip(w->race, "%s", why);
-	stamp_page(page, stamp_of(MAPPING_SITTER, 0, 0));
-	if (w->sitter.ops->pin(&w->sitter, page, 1, 1) != 1)
-		broken("vmsplice of the sitter's page");
-	w->address[w->count++] = page;
-}
-
 static void race_move_pages_world(struct world *w)
 {
 	static const struct trial trial = {
 		.prepare = prepare, .a = take_pins, .b = b_move_pages, .judge = judge,
 	};
-	uint8_t *page = check_mmap(NULL, w->agree.page, PROT_READ | PROT_WRITE,
-				   MAP_PRIVATE | MAP_ANONYMOUS, "the sitter's page");
 
-	seat_sitter(w, page);
+	backing_map(&w->decoy, w->race, SMALL, w->agree.pages, "guprace decoy");
+	memset(w->decoy.addr, 1, w->decoy.size);
 	race_trials(w->race, &trial, w);
-	w->sitter.ops->unpin(&w->sitter);
-	w->sitter.ops->close(&w->sitter);
-	check_munmap(page, w->agree.page, "the sitter's page");
+	backing_unmap(&w->decoy);
 }
 
 static void race_move_pages(struct race *race)

@@ -59,6 +59,8 @@ struct world {
 	struct agree agree;
 	size_t size;
 	unsigned int pinned;		/* pages of the target that A pins, the first ones */
+	uint8_t *decoy;			/* what A pins while the windows are measured */
+	bool decoyed;
 	int got;
 	int err;			/* of B's madvise */
 	uint64_t trials, pins, swapped, kept;
@@ -72,11 +74,14 @@ static void prepare(struct race *race, void *arg)
 	agree_stamp(&w->agree);
 }
 
+/* Pages found pinned are soon passed over: that is not the window to sweep. */
 static void take_pins(struct race *race, void *arg)
 {
 	struct world *w = arg;
+	struct vehicle *v = &race->vehicle;
 
-	w->got = race->vehicle.ops->pin(&race->vehicle, w->agree.addr, w->pinned, 1);
+	w->decoyed = race_sampling(race);
+	w->got = v->ops->pin(v, w->decoyed ? w->decoy : w->agree.addr, w->pinned, 1);
 }
 
 static void page_out(struct race *race, void *arg)
@@ -109,6 +114,10 @@ static void judge(struct race *race, void *arg)
 		broken("madvise(MADV_PAGEOUT) of %zu bytes: %s", w->size, strerror(w->err));
 	if (w->got != (int)w->pinned)
 		broken("%s took %d pins of %u mapped pages", v->name, w->got, w->pinned);
+	if (w->decoyed) {
+		v->ops->unpin(v);
+		return;
+	}
 	w->pins += w->got;
 	count_swapped(w);
 	if (!(v->ops->is & VEHICLE_READ_DROPS))
@@ -117,6 +126,16 @@ static void judge(struct race *race, void *arg)
 	if (foll_pin)
 		agree_pin_to_address(&w->agree);
 	v->ops->unpin(v);
+}
+
+static uint8_t *map_pages(const struct world *w, const char *name)
+{
+	uint8_t *map = check_mmap(NULL, w->size, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS, name);
+
+	madvise(map, w->size, MADV_NOHUGEPAGE);	/* fails where there are no huge pages */
+	name_mapping(map, w->size, name);
+	return map;
 }
 
 static void with_target(struct race *race, void (*fn)(struct world *w))
@@ -136,10 +155,7 @@ static void with_target(struct race *race, void (*fn)(struct world *w))
 		race_skip(race, "%s", why);
 	w.pinned = w.agree.pages = race->vehicle.capacity < PAGES ? race->vehicle.capacity : PAGES;
 	w.size = w.agree.pages * w.agree.page;
-	w.agree.addr = check_mmap(NULL, w.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-				  "the target");
-	check_madvise(w.agree.addr, w.size, MADV_NOHUGEPAGE, "the target");
-	name_mapping(w.agree.addr, w.size, "guprace target");
+	w.agree.addr = map_pages(&w, "guprace target");
 	fn(&w);
 	check_munmap(w.agree.addr, w.size, "the target");
 	swap_end();
@@ -154,7 +170,10 @@ static void race_world(struct world *w)
 		.prepare = prepare, .a = take_pins, .b = page_out, .judge = judge,
 	};
 
+	w->decoy = map_pages(w, "guprace decoy");
+	memset(w->decoy, 1, w->size);
 	race_trials(w->race, &trial, w);
+	check_munmap(w->decoy, w->size, "the decoy");
 }
 
 static void race_pageout(struct race *race)

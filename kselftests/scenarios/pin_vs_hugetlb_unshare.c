@@ -2,11 +2,11 @@
 /*
  * pin_vs_hugetlb_unshare - pins of GUP-fast against the end of a PMD table that mappings share
  *
- * Property (P1 of PROTOCOL.md): mappings of one hugetlb file that agree in a whole, aligned GiB share
- * the PMD table for it, within a process as between processes. To unmap one of them only its PUD is
- * cleared, and the table is then the other's alone, to do with it as it likes. So before that the
- * kernel waits until nobody walks the table by way of the first (tlb_remove_table_sync_one(), now by
- * huge_pmd_unshare_flush()). Without:
+ * Property (P1 of PROTOCOL.md): mappings of one hugetlb file that agree in a whole, aligned GiB
+ * share the PMD table for it, within a process as between processes. To unmap one of them only its
+ * PUD is cleared, and the table is then the other's alone, to do with it as it likes. So before
+ * that the kernel waits until nobody walks the table by way of the first
+ * (tlb_remove_table_sync_one(), now by huge_pmd_unshare_flush()). Without:
  *
  *   A: pin two pages of mapping 1, in two huge pages: reads PUD and the first PMD of the table,
  *      takes its reference
@@ -21,8 +21,8 @@
  * Oracle: pages and stamps of the file do not change: a pin reads those of its place, or it is a
  * foreign_stamp or bad_stamp.
  *
- * Counters, beside those of race_trials(): pins; refusals (mapping 1 found unmapped); shared (rounds
- * that began with a shared table: mapping 1 shows a page that only mapping 2 has touched).
+ * Counters, beside those of race_trials(): pins; refusals (mapping 1 found unmapped); shared
+ * (rounds that began with a shared table: mapping 1 shows a page that only mapping 2 has touched).
  *
  * Fixed by: "mm/hugetlb: fix huge_pmd_unshare() vs GUP-fast race", CVE-2025-38085. Control: M29.
  * Kconfig: pin_vs_hugetlb_unshare.config.

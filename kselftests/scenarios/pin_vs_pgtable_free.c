@@ -14,15 +14,16 @@
  *   A: takes the reference, reads the PMD again: in a freed page, or in one of somebody else's
  *
  * The pages of the target are a file's and stay when it is unmapped, so that A's grab succeeds and
- * its second read of the tables, the one out of bounds, takes place; in the subtests called anon they
- * go with the mapping, as do their PTEs: fewer of A's walks get that far, but more is recycled.
+ * its second read of the tables, the one out of bounds, takes place; in the subtests called anon
+ * they go with the mapping, as do their PTEs: fewer of A's walks get that far, but more is
+ * recycled.
  *
  * In the subtest probe.preempted, B calls up a thread of real-time priority on A's CPU, unmaps, and
  * has it stay there until grace periods of RCU are over (membarrier). With interrupts off A's walk
  * ends before; with interrupts on, A is still in it.
  *
- * A's window is stretched at the grab, and in the subtests called walk at a random instruction of the
- * whole walk, every few hundred rounds at another: what may be freed is read at many places.
+ * A's window is stretched at the grab, and in the subtests called walk at a random instruction of
+ * the whole walk, every few hundred rounds at another: what may be freed is read at many places.
  *
  * Mode: steered; the time from the PTE's end to the table's is some tens of microseconds.
  *

@@ -2,8 +2,8 @@
 /*
  * pin_vs_retract - pins of GUP-fast against the page table that collapse of shared memory retracts
  *
- * Property (P1, P4 of PROTOCOL.md): when the pages of a file have become one huge page, the table of
- * PTEs that maps them is taken out and freed at once, without a delay by RCU. So before that the
+ * Property (P1, P4 of PROTOCOL.md): when the pages of a file have become one huge page, the table
+ * of PTEs that maps them is taken out and freed at once, without a delay by RCU. So before that the
  * kernel waits until no walker is in it (tlb_remove_table_sync_one()). Without:
  *
  *   A: pin the target: reads the PMD, goes to the table behind it
@@ -13,8 +13,8 @@
  *
  * And as with anonymous memory (pin_vs_collapse): small pages that are held are not replaced.
  *
- * A's walk is stretched at a random instruction, every few hundred rounds at another: the way from one
- * PTE to the next, and from the PMD to the first, is what matters here, and not the grab.
+ * A's walk is stretched at a random instruction, every few hundred rounds at another: the way from
+ * one PTE to the next, and from the PMD to the first, is what matters here, and not the grab.
  *
  * Mode: steered. Subtests: `remap` collapses a table over a page that is huge already, the shortest
  * way to the retraction; `copy` has the huge page made of small ones by each collapse.

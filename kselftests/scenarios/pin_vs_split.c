@@ -2,10 +2,10 @@
 /*
  * pin_vs_split - pins of GUP-fast against the split of a huge page
  *
- * Property (P3, P5 of PROTOCOL.md): a split takes the one count of a huge page apart into the counts
- * of its small pages. So it freezes that count to zero first, which fails while anybody holds a
- * reference, and GUP-fast takes none from zero; and since the page that was grabbed may meanwhile be
- * one of its own, GUP-fast looks up its folio again after the grab. Without that:
+ * Property (P3, P5 of PROTOCOL.md): a split takes the one count of a huge page apart into the
+ * counts of its small pages. So it freezes that count to zero first, which fails while anybody
+ * holds a reference, and GUP-fast takes none from zero; and since the page that was grabbed may
+ * meanwhile be one of its own, GUP-fast looks up its folio again after the grab. Without that:
  *
  *   A: pin a page of the target: reads the PMD (or PTE), finds the folio: the huge page's head
  *   B: split: PTEs become migration entries, the count is frozen, the pages are made single
@@ -16,14 +16,15 @@
  *
  * Mode: steered; a split is about as long as the zeroing of the huge page before it.
  *
- * B splits by debugfs (split_huge_pages, for one page of this process), by MADV_PAGEOUT of one page,
- * and, of the PMD only, by munmap of the last quarter.
+ * B splits by debugfs (split_huge_pages, for one page of this process), by MADV_PAGEOUT of one
+ * page, and, of the PMD only, by munmap of the last quarter.
  *
  * Oracles, after both windows (lib/agree.h for the first three):
- *   bad_stamp, foreign_stamp   the pin does not read what was stamped at the address
- *   pin_differs, address_differs   what is written at the address is not read by the pin; the reverse
- *   refused     no pin of memory that was mapped throughout
- *   pin_lost    the pages are unmapped, others are made and stamped: the pin must read what it did
+ *   bad_stamp, foreign_stamp      the pin does not read what was stamped at the address
+ *   pin_differs, address_differs  what one of the two writes, the other does not read
+ *   refused                       no pin of memory that was mapped throughout
+ *   pin_lost                      the pages are unmapped, others are made and stamped: the pin must
+ *                                 read what it did
  *
  * Counters, beside those of race_trials(): pins; small (rounds without a huge page to begin with);
  * vm.thp_split_page, vm.thp_split_page_failed, vm.thp_split_pmd: what the kernel did of it.

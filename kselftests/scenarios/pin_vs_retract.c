@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * pin_vs_retract - pins of GUP-fast against the page table that collapse of shared memory retracts
+ *
+ * Property (P1, P4 of PROTOCOL.md): when the pages of a file have become one huge page, the table
+ * of PTEs that maps them is taken out and freed at once, without a delay by RCU. So before that the
+ * kernel waits until no walker is in it (tlb_remove_table_sync_one()). Without:
+ *
+ *   A: pin the target: reads the PMD, goes to the table behind it
+ *   B: MADV_COLLAPSE: clears the PMD, flushes the TLB, frees the table
+ *   B: the page is given to the next who wants one: the huge PMD's own spare table, a pipe's data
+ *   A: reads a PTE in a freed page, or in one of somebody else's
+ *
+ * And as with anonymous memory (pin_vs_collapse): small pages that are held are not replaced.
+ *
+ * A's walk is stretched at a random instruction, every few hundred rounds at another: the way from
+ * one PTE to the next, and from the PMD to the first, is what matters here, and not the grab.
+ *
+ * Mode: steered. Subtests: `remap` collapses a table over a page that is huge already, the shortest
+ * way to the retraction; `copy` has the huge page made of small ones by each collapse.
+ *
+ * Oracles: KASAN on the console; and, by lib/agree.h, bad_stamp, foreign_stamp, pin_differs,
+ * address_differs; refused: no pin of memory that was mapped throughout.
+ *
+ * Counters, beside those of race_trials(): pins; retracts (collapses that worked); pinned (collapse
+ * gave up, EAGAIN: a page was held).
+ *
+ * Fixed by: commit 2ba99c5e0881 ("mm/khugepaged: fix GUP-fast interaction by sending IPI", v6.1).
+ * Control: M04. Kconfig: pin_vs_retract.config.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "agree.h"
+#include "check.h"
+#include "huge.h"
+#include "scenario.h"
+#include "stamp.h"
+#include "stretch.h"
+
+#define MAPPING_TARGET	1
+#define PAGES		16u	/* pinned by one walk: a table is left between pages only */
+#define NEXT_PLACE	512u	/* rounds at one place of the walk, then at another */
+#define RETRACTS	10u	/* least, for a race to count */
+
+enum {
+	OP_COPY	= 1u << 0,	/* or remap */
+};
+
+struct world {
+	unsigned int flags;
+	size_t page;
+	size_t huge;
+	int fd;				/* of the file that is mapped */
+	uint8_t *target;
+	uint8_t *elsewhere;		/* pinned while windows are measured: see race_sampling() */
+	struct agree agree;
+	int pipe[2];
+	uint8_t data[4096];
+	unsigned int rounds;
+	int got;			/* by A's pin call */
+	int err;			/* of B's collapse */
+
+	uint64_t pins, retracts, pinned;
+};
+
+/* Punch all out of the file; what is touched then comes as small pages. */
+static void make_small(struct world *w)
+{
+	if (fallocate(w->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, w->huge))
+		broken("fallocate(PUNCH_HOLE, 0, %zu) of the memfd: %s", w->huge, strerror(errno));
+	agree_stamp(&w->agree);
+}
+
+/*
+ * A table of PTEs over a huge page: while the mapping is in two parts, faults can only give small
+ * ones. Then the parts are one again.
+ */
+static void make_table(struct world *w)
+{
+	check_madvise(w->target, w->huge, MADV_DONTNEED, "the target");
+	if (mprotect(w->target, w->page, PROT_READ))
+		broken("mprotect(PROT_READ) of the target's first page: %s", strerror(errno));
+	agree_stamp(&w->agree);
+	if (mprotect(w->target, w->page, PROT_READ | PROT_WRITE))
+		broken("mprotect(PROT_WRITE) of the target's first page: %s", strerror(errno));
+}
+
+static void prepare(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	if (w->rounds++ % NEXT_PLACE == 0)
+		stretch_walk(race);
+	if (w->flags & OP_COPY)
+		make_small(w);
+	else
+		make_table(w);
+}
+
+static void pin(struct race *race, void *arg)
+{
+	struct world *w = arg;
+	uint8_t *addr = race_sampling(race) ? w->elsewhere : w->agree.addr;
+
+	w->got = race->vehicle.ops->pin(&race->vehicle, addr, w->agree.pages, 1);
+}
+
+static void collapse(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	(void)race;
+	w->err = madvise(w->target, w->huge, MADV_COLLAPSE) ? errno : 0;
+	/* A pipe's page is of the kind that a page table is. */
+	if (write(w->pipe[1], w->data, sizeof(w->data)) != (ssize_t)sizeof(w->data))
+		broken("write of a page to a pipe: %s", strerror(errno));
+}
+
+static void judge(struct race *race, void *arg)
+{
+	struct world *w = arg;
+	struct vehicle *v = &race->vehicle;
+
+	w->retracts += !w->err;
+	w->pinned += w->err == EAGAIN;
+	if (race_sampling(race)) {
+		v->ops->unpin(v);
+		return;
+	}
+	if (w->got != (int)w->agree.pages)
+		race_hit(race, "refused", "expected %u pins of pages mapped throughout, observed %d (%s)",
+			 w->agree.pages, w->got, w->got < 0 ? strerror(-w->got) : "the rest missing");
+	if (w->got <= 0)
+		return;
+	w->pins += w->got;
+	if (!(v->ops->is & VEHICLE_READ_DROPS))
+		agree_content(&w->agree, AGREE_ALWAYS);
+	agree_pin_to_address(&w->agree);
+	agree_address_to_pins(&w->agree, AGREE_ALWAYS);
+	v->ops->unpin(v);
+}
+
+static void settle(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	(void)race;
+	if (read(w->pipe[0], w->data, sizeof(w->data)) != (ssize_t)sizeof(w->data))
+		broken("read of a page from a pipe: %s", strerror(errno));
+}
+
+static void world_init(struct race *race, struct world *w)
+{
+	w->page = getpagesize();
+	w->huge = huge_size(race);
+	w->agree = (struct agree){
+		.race = race,
+		.page = w->page,
+		.pages = PAGES,
+		.mapping = MAPPING_TARGET,
+		.when = "beside a retraction",
+	};
+	if (race->vehicle.capacity < PAGES)
+		race_skip(race, "%s holds %u pins, not %u", race->vehicle.name,
+			  race->vehicle.capacity, PAGES);
+	if (pipe2(w->pipe, O_CLOEXEC))
+		broken("pipe2: %s", strerror(errno));
+	memset(w->data, 0xff, sizeof(w->data));
+	w->fd = memfd_create("guprace target", MFD_CLOEXEC);
+	if (w->fd < 0 || ftruncate(w->fd, w->huge))
+		broken("memfd of %zu bytes: %s", w->huge, strerror(errno));
+	w->target = huge_reserve(w->huge, w->huge, "the target");
+	w->agree.addr = w->target + PAGES * w->page;
+	w->elsewhere = check_mmap(NULL, PAGES * w->page, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, "elsewhere");
+	huge_map(w->target, w->huge, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, "the target");
+}
+
+/* Collapse once, with nobody else there, and see that the deed is done. */
+static void try_collapse(struct race *race, struct world *w)
+{
+	make_small(w);
+	if (madvise(w->target, w->huge, MADV_COLLAPSE))
+		race_skip(race, "MADV_COLLAPSE does not collapse shared memory: %s (BASE_FULL?)",
+			  strerror(errno));
+	if (!huge_mapped(w->target))
+		race_skip(race, "MADV_COLLAPSE of shared memory maps no huge page (smaps)");
+	if (w->flags & OP_COPY)
+		return;
+	make_table(w);
+	if (huge_mapped(w->target))
+		race_skip(race, "a fault in half of the range maps the whole huge page");
+	if (madvise(w->target, w->huge, MADV_COLLAPSE) || !huge_mapped(w->target))
+		race_skip(race, "MADV_COLLAPSE does not retract a table: %s", strerror(errno));
+}
+
+static void race_retract(struct race *race)
+{
+	static const struct trial trial = {
+		.prepare = prepare,
+		.a = pin,
+		.b = collapse,
+		.judge = judge,
+		.settle = settle,
+	};
+	struct world w = { .flags = race->subtest->arg };
+
+	world_init(race, &w);
+	try_collapse(race, &w);
+	race_trials(race, &trial, &w);
+	stretch_walk_end();
+
+	huge_release(w.target, w.huge, "the target");
+	check_munmap(w.elsewhere, PAGES * w.page, "elsewhere");
+	close(w.fd);
+	close(w.pipe[0]);
+	close(w.pipe[1]);
+	race_count(race, "pins", w.pins);
+	race_count(race, "retracts", w.retracts);
+	race_count(race, "pinned", w.pinned);
+}
+
+static const struct floor floors[] = {
+	{ "trials", 40 },
+	{ "pins", 100 },
+	{ "retracts", RETRACTS },
+	{ }
+};
+
+static const struct subtest subtests[] = {
+	{ "probe.remap", &vehicle_probe, race_retract, floors, 0 },
+	{ "vmsplice.remap", &vehicle_vmsplice, race_retract, floors, 0 },
+	{ "probe.copy", &vehicle_probe, race_retract, floors, OP_COPY },
+	{ }
+};
+
+static const char * const vmstat[] = { "thp_collapse_alloc", "thp_file_mapped", NULL };
+
+const struct scenario scenario = {
+	.name = "pin_vs_retract",
+	.summary = "pins of GUP-fast against page tables that a collapse retracts (P1, P4)",
+	.subtests = subtests,
+	.vmstat = vmstat,
+};

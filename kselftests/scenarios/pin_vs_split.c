@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * pin_vs_split - pins of GUP-fast against the split of a huge page
+ *
+ * Property (P3, P5 of PROTOCOL.md): a split takes the one count of a huge page apart into the
+ * counts of its small pages. So it freezes that count to zero first, which fails while anybody
+ * holds a reference, and GUP-fast takes none from zero; and since the page that was grabbed may
+ * meanwhile be one of its own, GUP-fast looks up its folio again after the grab. Without that:
+ *
+ *   A: pin a page of the target: reads the PMD (or PTE), finds the folio: the huge page's head
+ *   B: split: PTEs become migration entries, the count is frozen, the pages are made single
+ *   B: the counts are set again, of the head too; the PTEs map single pages
+ *   A: takes a reference of the head: no longer zero, so that succeeds
+ *   A: returns, holding the head's count up and the pinned page's not
+ *   B: unmaps the target: the pinned page is freed, and recycled, under the pin
+ *
+ * Mode: steered; a split is about as long as the zeroing of the huge page before it.
+ *
+ * B splits by debugfs (split_huge_pages, for one page of this process), by MADV_PAGEOUT of one
+ * page, and, of the PMD only, by munmap of the last quarter.
+ *
+ * Oracles, after both windows (lib/agree.h for the first three):
+ *   bad_stamp, foreign_stamp      the pin does not read what was stamped at the address
+ *   pin_differs, address_differs  what one of the two writes, the other does not read
+ *   refused                       no pin of memory that was mapped throughout
+ *   pin_lost                      the pages are unmapped, others are made and stamped: the pin must
+ *                                 read what it did
+ *
+ * Counters, beside those of race_trials(): pins; small (rounds without a huge page to begin with);
+ * vm.thp_split_page, vm.thp_split_page_failed, vm.thp_split_pmd: what the kernel did of it.
+ *
+ * No fix to name: the second look-up and why are in try_get_folio() of mm/gup.c. Kconfig:
+ * pin_vs_split.config.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "agree.h"
+#include "check.h"
+#include "huge.h"
+#include "scenario.h"
+#include "stamp.h"
+
+#define MAPPING_TARGET	1
+#define MAPPING_OTHER	2
+
+#define SPLIT_FILE	"/sys/kernel/debug/split_huge_pages"
+#define FIRST		64u	/* page that is pinned; nothing here is the head */
+#define PAGES		4u	/* pinned by one walk */
+#define OTHERS		64u	/* pages made where the target's were */
+#define SPLITS		10u	/* least, for a race to count */
+
+enum split {
+	BY_DEBUGFS,
+	BY_PAGEOUT,
+	BY_MUNMAP,
+};
+
+struct world {
+	enum split how;
+	size_t page;
+	size_t huge;
+	uint8_t *target;
+	uint8_t *others;
+	uint8_t *elsewhere;		/* pinned while windows are measured: see race_sampling() */
+	int fd;				/* of SPLIT_FILE */
+	char command[64];
+	struct agree agree;
+	int got;			/* by A's pin call */
+
+	uint64_t pins, small;
+};
+
+/* Anew: where a page table is left, faults give small pages. */
+static void map_target(const struct world *w)
+{
+	huge_map(w->target, w->huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		 "the target");
+	name_mapping(w->target, w->huge, "guprace target");
+	check_madvise(w->target, w->huge, MADV_HUGEPAGE, "the target");
+}
+
+static void prepare(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	(void)race;
+	map_target(w);
+	agree_stamp(&w->agree);
+	w->small += !huge_present(w->target + w->huge - w->page);
+}
+
+static void pin(struct race *race, void *arg)
+{
+	struct world *w = arg;
+	uint8_t *addr = race_sampling(race) ? w->elsewhere : w->agree.addr;
+
+	w->got = race->vehicle.ops->pin(&race->vehicle, addr, w->agree.pages, 1);
+}
+
+static void split(struct race *race, void *arg)
+{
+	struct world *w = arg;
+	size_t quarter = w->huge / 4;
+
+	(void)race;
+	switch (w->how) {
+	case BY_DEBUGFS:
+		if (write(w->fd, w->command, strlen(w->command)) < 0)
+			broken("write of '%s' to " SPLIT_FILE ": %s", w->command, strerror(errno));
+		break;
+	case BY_PAGEOUT:
+		check_madvise(w->target, w->page, MADV_PAGEOUT, "the first page");
+		break;
+	case BY_MUNMAP:
+		check_munmap(w->target + w->huge - quarter, quarter, "the last quarter");
+		break;
+	}
+}
+
+/* From here on the pins alone keep the pages. */
+static void unmap_and_make_others(struct world *w)
+{
+	check_madvise(w->target, w->huge / 2, MADV_DONTNEED, "the target");
+	for (unsigned int i = 0; i < OTHERS; i++)
+		stamp_page(w->others + i * w->page,
+			   stamp_of(MAPPING_OTHER, i, w->agree.generation));
+}
+
+/* What was written last at the address, or by the pin, is still there when the address is gone. */
+static void judge_holds(struct race *race, struct world *w)
+{
+	struct vehicle *v = &race->vehicle;
+	struct stamp stamps[VEHICLE_PINS_MAX];
+	unsigned int held = v->held;
+
+	unmap_and_make_others(w);
+	v->ops->read(v, stamps);
+	for (unsigned int i = 0; i < held; i++) {
+		struct stamp want = stamp_of(MAPPING_TARGET, i, w->agree.generation);
+
+		if (memcmp(&stamps[i], &want, sizeof(want)))
+			race_hit(race, "pin_lost", "pin %u: expected mapping %d index %u generation %llu"
+				 " as before the unmap, observed words %llu %llu %llu", i, MAPPING_TARGET,
+				 i, (unsigned long long)want.generation,
+				 (unsigned long long)stamps[i].mapping,
+				 (unsigned long long)stamps[i].index,
+				 (unsigned long long)stamps[i].generation);
+	}
+	check_madvise(w->others, OTHERS * w->page, MADV_DONTNEED, "the others");
+}
+
+static void judge(struct race *race, void *arg)
+{
+	struct world *w = arg;
+	struct vehicle *v = &race->vehicle;
+
+	if (race_sampling(race)) {
+		v->ops->unpin(v);
+		return;
+	}
+	if (w->got != (int)w->agree.pages)
+		race_hit(race, "refused", "expected %u pins of pages mapped throughout, observed %d (%s)",
+			 w->agree.pages, w->got, w->got < 0 ? strerror(-w->got) : "the rest missing");
+	if (w->got <= 0)
+		return;
+	w->pins += w->got;
+	if (v->ops->is & VEHICLE_READ_DROPS) {
+		agree_stamp(&w->agree);	/* it reads once only: when all is done */
+	} else {
+		agree_content(&w->agree, AGREE_ALWAYS);
+		agree_pin_to_address(&w->agree);
+		agree_address_to_pins(&w->agree, AGREE_ALWAYS);
+	}
+	judge_holds(race, w);
+	v->ops->unpin(v);
+}
+
+static void open_split_file(struct race *race, struct world *w)
+{
+	unsigned long at = (unsigned long)w->target;
+
+	w->fd = open(SPLIT_FILE, O_WRONLY | O_CLOEXEC);
+	if (w->fd < 0)
+		race_skip(race, "no " SPLIT_FILE ": %s", strerror(errno));
+	snprintf(w->command, sizeof(w->command), "%d,0x%lx,0x%lx", getpid(), at, at + w->page);
+}
+
+static void race_split(struct race *race)
+{
+	static const struct trial trial = {
+		.prepare = prepare,
+		.a = pin,
+		.b = split,
+		.judge = judge,
+	};
+	struct world w = {
+		.how = race->subtest->arg,
+		.page = getpagesize(),
+		.huge = huge_size(race),
+		.fd = -1,
+		.agree = {
+			.race = race,
+			.page = getpagesize(),
+			.pages = PAGES,
+			.mapping = MAPPING_TARGET,
+			.when = "beside a split",
+		},
+	};
+
+	w.target = huge_reserve(w.huge, w.huge, "the target");
+	w.agree.addr = w.target + FIRST * w.page;
+	if (w.how == BY_DEBUGFS)
+		open_split_file(race, &w);
+	w.others = huge_reserve(OTHERS * w.page, w.page, "the others");
+	huge_map(w.others, OTHERS * w.page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		 "the others");
+	w.elsewhere = check_mmap(NULL, PAGES * w.page, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, "elsewhere");
+	map_target(&w);
+	prepare(race, &w);
+	if (w.small)
+		race_skip(race, "a first touch gives no huge page (transparent_hugepage/enabled?)");
+
+	race_trials(race, &trial, &w);
+
+	check_munmap(w.elsewhere, PAGES * w.page, "elsewhere");
+	huge_release(w.others, OTHERS * w.page, "the others");
+	huge_release(w.target, w.huge, "the target");
+	if (w.fd >= 0)
+		close(w.fd);
+	race_count(race, "pins", w.pins);
+	race_count(race, "small", w.small);
+}
+
+static const struct floor floors_page[] = {
+	{ "trials", 40 },
+	{ "pins", 100 },
+	{ "vm.thp_split_page", SPLITS },
+	{ }
+};
+
+static const struct floor floors_pmd[] = {
+	{ "trials", 40 },
+	{ "pins", 100 },
+	{ "vm.thp_split_pmd", SPLITS },
+	{ }
+};
+
+static const struct subtest subtests[] = {
+	{ "probe.debugfs", &vehicle_probe, race_split, floors_page, BY_DEBUGFS },
+	{ "vmsplice.debugfs", &vehicle_vmsplice, race_split, floors_page, BY_DEBUGFS },
+	{ "probe.pageout", &vehicle_probe, race_split, floors_page, BY_PAGEOUT },
+	{ "probe.munmap", &vehicle_probe, race_split, floors_pmd, BY_MUNMAP },
+	{ }
+};
+
+static const char * const vmstat[] = {
+	"thp_fault_alloc", "thp_split_page", "thp_split_page_failed", "thp_split_pmd", NULL
+};
+
+const struct scenario scenario = {
+	.name = "pin_vs_split",
+	.summary = "pins of GUP-fast against the split of a huge page (P3, P5)",
+	.subtests = subtests,
+	.vmstat = vmstat,
+};

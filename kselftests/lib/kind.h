@@ -20,6 +20,7 @@
 #define ZERO		(1u << 4)	/* no stamp before the first write */
 #define FILE_BACKED	(1u << 5)	/* for long as the slow path says; io_uring as it likes */
 #define NO_FORCE	(1u << 6)	/* not tried with FOLL_FORCE */
+#define NO_MOVE		(1u << 7)	/* no long-term pins of what is in a movable zone */
 
 struct kind {
 	const char *what;

@@ -24,14 +24,15 @@
 
 struct memory {
 	int64_t accounted_kb;
-	int64_t orphans;	/* -1: this user is not told, or this kernel does not tell */
+	int64_t orphans;	/* -1: not looked for, or this user or kernel does not tell */
 };
 
 /* Kilobytes that are accounted for: two files, quick. */
 int64_t memory_accounted(void);
 
-/* All of it. Slow: looks at each page of the machine. */
-void memory_read(struct memory *memory);
+/* In bulk alone, or by the page as well. That is slow: it looks at each page of the machine. */
+enum memory_detail { MEMORY_BULK, MEMORY_PAGES };
+void memory_read(struct memory *memory, enum memory_detail detail);
 
 /*
  * When all is quiet again: hit `lost_memory` if what is accounted for stays more than the noise

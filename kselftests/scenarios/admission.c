@@ -56,7 +56,7 @@
 
 #define VEHICLES_MAX	10
 #define TRIES		10	/* of the walk alone, where it has to succeed */
-#define POOL		4	/* hugetlb pages: two for each of parent and child */
+#define POOL		8	/* hugetlb pages: one place has two of them */
 
 enum due { PIN_DUE, REFUSAL_DUE, EITHER };
 
@@ -274,6 +274,8 @@ static void attempt(struct attempt *a)
 	}
 	if (is(a, VEHICLE_LONGTERM))
 		pagemap_read(a->place.addr, &before, 1);
+	if (a->kind->is & NO_MOVE && before & PAGEMAP_PRESENT && place_movable(before & PAGEMAP_PFN))
+		return;
 	got = pin_place(a);
 	if (got < 1 && !answered(got))
 		return;

@@ -48,7 +48,7 @@
 #include "scenario.h"
 #include "stretch.h"
 
-#define ARENA_HUGE	2u	/* huge pages */
+#define ARENA_HUGE	2u	/* huge pages of anonymous memory, then as many of a file */
 #define PAGES_MAX	16u	/* pinned by one walk, or changed at once */
 #define WALKS_MAX	4u
 #define VEHICLES_MAX	16u
@@ -68,8 +68,9 @@ struct world {
 	size_t page;
 	size_t huge;
 	uint8_t *arena;
-	size_t size;
-	int fd;				/* of the file behind the arena, or -1: anonymous */
+	uint8_t *file;			/* its second half: of a memfd */
+	size_t size;			/* of each half */
+	int fd;
 	struct vehicle vehicle[VEHICLES_MAX];
 	unsigned int vehicles;
 
@@ -77,7 +78,7 @@ struct world {
 	_Alignas(64) uint64_t changes;			/* B's */
 };
 
-/* Some pages of the arena. */
+/* Some pages of the arena, all of one half. */
 struct range {
 	uint8_t *addr;
 	size_t size;
@@ -87,8 +88,9 @@ static struct range any_range(const struct world *w, struct rng *rng)
 {
 	unsigned int pages = 1 + rng_below(rng, PAGES_MAX);
 	uint64_t first = rng_below(rng, w->size / w->page - pages + 1);
+	uint8_t *half = rng_below(rng, 4) ? w->arena : w->file;
 
-	return (struct range){ w->arena + first * w->page, pages * w->page };
+	return (struct range){ half + first * w->page, pages * w->page };
 }
 
 static void pin_or_drop(struct world *w, struct rng *rng)
@@ -134,9 +136,13 @@ static void advise(struct range r, int advice)
 
 static void map_anew(struct world *w, struct range r)
 {
-	huge_map(r.addr, r.size, PROT_READ | PROT_WRITE,
-		 w->fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, w->fd,
-		 "a part of the arena");
+	const int prot = PROT_READ | PROT_WRITE;
+
+	if (r.addr < w->file)
+		huge_map(r.addr, r.size, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, "a part");
+	else if (mmap(r.addr, r.size, prot, MAP_SHARED | MAP_FIXED, w->fd, r.addr - w->file) ==
+		 MAP_FAILED)
+		broken("mmap of %zu bytes of the file: %s", r.size, strerror(errno));
 }
 
 static void protect(struct range r, int prot)
@@ -185,11 +191,11 @@ static void huge_pages(struct world *w, struct rng *rng)
 
 static void punch(struct world *w, struct range r)
 {
-	if (w->fd < 0)
+	if (r.addr < w->file)
 		advise(r, MADV_FREE);
 	else
 		(void)fallocate(w->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-				r.addr - w->arena, r.size);
+				r.addr - w->file, r.size);
 }
 
 static void change(struct world *w, struct rng *rng)
@@ -289,23 +295,22 @@ static void race_everything(struct race *race)
 	w.huge = huge_size(race);
 	huge_setting("enabled", "madvise");
 	w.size = ARENA_HUGE * w.huge;
-	memory_read(&before);
-	if (race->subtest->arg) {
-		w.fd = memfd_create("guprace arena", MFD_CLOEXEC);
-		if (w.fd < 0 || ftruncate(w.fd, w.size))
-			broken("memfd of %zu bytes: %s", w.size, strerror(errno));
-	}
-	w.arena = huge_reserve(w.size, w.huge, "the arena");
+	memory_read(&before, MEMORY_PAGES);
+	w.fd = memfd_create("guprace arena", MFD_CLOEXEC);
+	if (w.fd < 0 || ftruncate(w.fd, w.size))
+		broken("memfd of %zu bytes: %s", w.size, strerror(errno));
+	w.arena = huge_reserve(2 * w.size, w.huge, "the arena");
+	w.file = w.arena + w.size;
 	map_anew(&w, (struct range){ w.arena, w.size });
+	map_anew(&w, (struct range){ w.file, w.size });
 	open_vehicles(&w);
 
 	race_begin(race);
 	race_actors(race, pinner, changer, &w);
 
 	close_vehicles(&w);
-	huge_release(w.arena, w.size, "the arena");
-	if (w.fd >= 0)
-		close(w.fd);
+	huge_release(w.arena, 2 * w.size, "the arena");
+	close(w.fd);
 	memory_judge(race, &before);
 	if (tainted() != taint)
 		race_hit(race, "taint", "expected %#" PRIx64 " as before, observed %#" PRIx64,
@@ -332,8 +337,7 @@ static const char * const vmstat[] = {
 };
 
 static const struct subtest subtests[] = {
-	{ "all.anonymous", NULL, race_everything, floors, 0 },
-	{ "all.memfd", NULL, race_everything, floors, 1 },
+	{ "all.together", NULL, race_everything, floors, 0 },
 	{ }
 };
 

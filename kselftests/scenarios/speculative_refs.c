@@ -35,7 +35,6 @@
  *   address_differs, foreign_stamp, bad_stamp  B's page holds something else than B wrote
  *   lost_memory  memory that is neither free nor in any account (lib/memory.h); held: 2^n - 1 of
  *                each 2^n pages, tens of megabytes within a second
- *   orphans      pages of B's that are still on an LRU list though nobody has them any more
  *   and the console: bad page state, a count below 0, DEBUG_VM
  *
  * Counters: trials (touches that got a reference; held: blocks freed under one), tries, rounds of
@@ -108,7 +107,7 @@ static void race_held(struct race *race)
 	struct memory before;
 
 	open_world(&w, race);
-	memory_read(&before);
+	memory_read(&before, MEMORY_BULK);
 	race_begin(race);
 	while (race_in_time(race) &&
 	       before.accounted_kb - memory_accounted() < 2 * MEMORY_NOISE_KB) {
@@ -304,7 +303,7 @@ static void race_touched(struct race *race)
 	if (step == COMPACT_STEP && access("/proc/sys/vm/compact_memory", W_OK))
 		race_skip(race, "compact_memory: %s", strerror(errno));
 	open_world(&w, race);
-	memory_read(&before);
+	memory_read(&before, MEMORY_BULK);
 	if (step != BLOCKS_STEP) {
 		w.huge = huge_size(race);
 		huge_setting("enabled", "madvise");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * pin_vs_munmap - pins of GUP-fast against munmap, refill elsewhere and a new mapping
+ * pin_vs_munmap - pins of GUP-fast against unmapping, refill elsewhere and a new mapping
  *
  * Property (P3, P4 of PROTOCOL.md): a pin gives the page that was mapped at the address at some
  * instant of the call. munmap clears the PTE before it drops the page; GUP-fast reads the PTE,
@@ -14,26 +14,25 @@
  *   B: maps the target again, with another page and the stamp of generation g + 1
  *   A: reads a foreign stamp through the pin
  *
+ * The page can leave the address in other ways, and another can be there before A looks again:
+ *   munmap       nothing is there until the next generation is mapped
+ *   dontneed     madvise(MADV_DONTNEED): the next touch brings another page
+ *   mmap_over    mmap(MAP_FIXED) over the target: the same, with locks held for writing
+ *   mremap_in    mremap(MREMAP_FIXED) of a mapping that is stamped already
+ *   mremap_away  mremap elsewhere: the page keeps its references; only then munmap there
+ *
  * On arm64 (broadcast TLBI) nothing in munmap waits for A. On x86 without paravirtual flush or
  * INVLPGB the flush is an IPI, held back until A's walk with interrupts off is over: silent there.
  *
- * Mode: B follows A. A pins as fast as it can, several walks over the target in one system call,
- * whenever the target is mapped. B waits until A has begun the pin of this generation, then for a
- * random part of the time that a quiet pin call takes, and unmaps. Neither waits for the other's
- * end. The window between A's two steps is stretched where kprobes allow (lib/stretch.c).
+ * Mode: free-running, B follows A. A pins as fast as it can, several walks over the target in one
+ * system call, whenever the target is mapped. B waits until A has begun the pin of this generation,
+ * then for a random part of the time that a quiet pin call takes, and changes the mapping. Neither
+ * waits for the other's end. A's window is stretched by kprobes (lib/stretch.c). On M01, munmap
+ * gave 7 to 35 hits a second this way, 3 to 17 by race_trials() (6.1 arm64/plain, loaded host).
+ * Where the next touch brings another page, A pins by the fast walk alone. A page that A brought
+ * would stay in a list of A's CPU (folio_add_lru()) with a reference, and not be freed in time.
  *
- * Oracle, linearizability. B publishes, in this order, round by round:
- *
- *   mapping = g, mmap, stamp the pages, stamped = g, unmapping = g, munmap, unmapped = g
- *
- * A pin call that saw `unmapped` = u before and `mapping` = m after may give any generation of
- * (u, m] of the target; a page not stamped yet only if m > `stamped` before. All else is a hit:
- *   foreign_stamp     the page belongs to another mapping, or elsewhere in this one
- *   wrong_generation  the page left the address before the call, or came to it after
- *   bad_stamp         no stamp though every mapping of that window was stamped before the call
- *   refused           -EFAULT though the target was mapped throughout
- * A page without a stamp may also be the zero page of a read-only FOLL_GET from before B's first
- * write: legal, and within the rule, since the stamp is that first write.
+ * Oracle: linearizability (lib/linear.h): foreign_stamp, wrong_generation, bad_stamp, refused.
  *
  * Counters:
  *   trials       valid trials: pin calls that an unmap of the target overlapped, that is, at whose
@@ -41,19 +40,16 @@
  *   preempted    such calls that took more than 20 times the median of the first 64 of them
  *   calls        pin system calls
  *   pins         pages pinned, each read and judged
- *   refusals     calls that found the target unmapped (-EFAULT)
- *   unmaps       munmap calls on the target
+ *   refusals     calls that took no pin
+ *   unmaps       operations on the target
  *   quiet_ticks  median of a pin call that nothing disturbs
- *   race_ms      time raced
  *   backoffs     references that GUP-fast took and gave back (lib/backoff.c)
- *   first_hit_ms from the start of the subtest's race
  *
  * Fixed by: the second read came with the generic GUP-fast, commit 2667f50e8b81 ("mm: introduce a
  * general RCU get_user_pages_fast()", v3.19); no CVE. Control: M01. Kconfig: pin_vs_munmap.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -61,43 +57,44 @@
 
 #include "check.h"
 #include "clock.h"
+#include "linear.h"
 #include "scenario.h"
 #include "stamp.h"
 
-#define MAPPING_TARGET	1
 #define MAPPING_REFILL	2
 #define MAPPING_KEEPER	3
 
 #define ARENA_SIZE	(4ul << 20)	/* holds an aligned 2 MiB: one page table */
 #define TABLE_SIZE	(2ul << 20)
 #define REFILL_PAGES	4096ul		/* then given back, by one call with one TLB flush */
-#ifndef TARGET_PAGES
 /* Measured (docs/performance.md): more pages make an unmap longer, fewer the walk mostly entry. */
 #define TARGET_PAGES	4u		/* pinned by one walk; divides REFILL_PAGES */
-#endif
 #define WALKS		4u		/* in one system call, if the vehicle holds so many pins */
 #define SAMPLE		64u		/* calls that the median is taken of */
 #define PREEMPTED	20u		/* times the median */
 
-/* What B has done; see the oracle above. */
-struct progress {
-	uint64_t mapping;
-	uint64_t stamped;
-	uint64_t unmapping;
-	uint64_t unmapped;
+struct world;
+
+struct operation {
+	void (*prepare)(struct world *w);	/* of what comes to the target; may be NULL */
+	int (*change)(struct world *w);		/* takes the target's pages away; 0 or -1 */
+	bool hole;				/* and nothing is mapped then */
+	bool stamped;				/* what came is stamped already */
 };
 
 struct world {
 	struct race *race;
+	const struct operation *operation;
 	size_t page;
 	unsigned int pages;		/* of the target, pinned by one walk */
 	size_t size;			/* the same in bytes */
 	uint8_t *target;
+	uint8_t *aside;			/* where mremap takes from or moves to, in the same table */
 	uint8_t *refill;
 	unsigned int walks;		/* in one pin call */
 	uint64_t quiet;			/* ticks of a pin call that nothing disturbs */
 
-	_Alignas(64) struct progress progress;
+	_Alignas(64) struct linear progress;
 	_Alignas(64) uint64_t entered;	/* generation whose pin A has begun */
 	uint64_t median;		/* ticks of a trial; 0 while unknown */
 
@@ -105,28 +102,9 @@ struct world {
 	_Alignas(64) uint64_t calls, pins, trials, preempted, refusals;
 	uint64_t sample[SAMPLE];
 
-	_Alignas(64) uint64_t unmaps;	/* B's counter */
+	/* B's. */
+	_Alignas(64) uint64_t generation, unmaps;
 };
-
-static void publish(uint64_t *word, uint64_t value)
-{
-	__atomic_store_n(word, value, __ATOMIC_SEQ_CST);
-}
-
-static uint64_t observe(const uint64_t *word)
-{
-	return __atomic_load_n(word, __ATOMIC_SEQ_CST);
-}
-
-static struct progress observe_progress(const struct world *w)
-{
-	return (struct progress){
-		.mapping = observe(&w->progress.mapping),
-		.stamped = observe(&w->progress.stamped),
-		.unmapping = observe(&w->progress.unmapping),
-		.unmapped = observe(&w->progress.unmapped),
-	};
-}
 
 static int compare_ticks(const void *a, const void *b)
 {
@@ -146,55 +124,20 @@ static void count_trial(struct world *w, uint64_t ticks)
 	w->trials++;
 	if (w->trials == SAMPLE) {
 		qsort(w->sample, SAMPLE, sizeof(w->sample[0]), compare_ticks);
-		publish(&w->median, w->sample[SAMPLE / 2]);
+		linear_publish(&w->median, w->sample[SAMPLE / 2]);
 	}
-}
-
-static void judge(struct world *w, unsigned int index, const struct stamp *s,
-		  const struct progress *before, const struct progress *after)
-{
-	if (!stamp_valid(s)) {
-		if (after->mapping == before->stamped)
-			race_hit(w->race, "bad_stamp",
-				 "expected generation %" PRIu64 " stamped, observed words %#" PRIx64
-				 " %#" PRIx64 " %#" PRIx64 " %#" PRIx64, before->stamped, s->mapping,
-				 s->index, s->generation, s->check);
-	} else if (s->mapping != MAPPING_TARGET || s->index != index) {
-		race_hit(w->race, "foreign_stamp",
-			 "expected mapping %d index %u generation in (%" PRIu64 ", %" PRIu64
-			 "], observed mapping %" PRIu64 " index %" PRIu64 " generation %" PRIu64,
-			 MAPPING_TARGET, index, before->unmapped, after->mapping, s->mapping, s->index,
-			 s->generation);
-	} else if (s->generation <= before->unmapped || s->generation > after->mapping) {
-		race_hit(w->race, "wrong_generation",
-			 "expected mapping %d generation in (%" PRIu64 ", %" PRIu64
-			 "], observed generation %" PRIu64, MAPPING_TARGET, before->unmapped,
-			 after->mapping, s->generation);
-	}
-}
-
-static void judge_refusal(struct world *w, int err, const struct progress *before,
-			  const struct progress *after)
-{
-	if (err != -EFAULT)
-		broken("%s pin of the target: %s", w->race->vehicle.name, strerror(-err));
-	w->refusals++;
-	if (before->stamped > before->unmapped && after->unmapping < before->stamped)
-		race_hit(w->race, "refused",
-			 "expected a pin of generation %" PRIu64 ", mapped throughout, observed %s",
-			 before->stamped, strerror(-err));
 }
 
 /*
  * Pins of an unmapped page would only take mmap_lock from B. The clock is read rarely: under QEMU a
  * read of arm64's counter takes a lock that B's vCPU needs.
  */
-static bool await_target(struct world *w, struct progress *before)
+static bool await_target(struct world *w, struct linear *before)
 {
 	for (unsigned int spins = 0; ; spins++) {
 		if (spins % 1024 == 0 && !race_in_time(w->race))
 			return false;
-		*before = observe_progress(w);
+		*before = linear_now(&w->progress);
 		if (before->stamped > before->unmapping)
 			return true;
 		cpu_relax();
@@ -206,69 +149,137 @@ static void *pinner(void *arg)
 	struct world *w = arg;
 	struct vehicle *v = &w->race->vehicle;
 	struct stamp stamps[VEHICLE_PINS_MAX];
-	struct progress before, after;
+	struct linear before, after;
 
 	while (await_target(w, &before)) {
 		uint64_t ticks = now_ticks();
 		int got;
 
-		publish(&w->entered, before.stamped);
+		linear_publish(&w->entered, before.stamped);
 		got = v->ops->pin(v, w->target, w->pages, w->walks);
-		after = observe_progress(w);
+		after = linear_now(&w->progress);
 		ticks = now_ticks() - ticks;
 
 		w->calls++;
 		if (after.unmapping > before.unmapped)
 			count_trial(w, ticks);
 		if (got <= 0) {
-			judge_refusal(w, got, &before, &after);
+			w->refusals++;
+			linear_judge_refusal(w->race, got, w->operation->hole, &before, &after);
 			continue;
 		}
 		w->pins += got;
 		v->ops->read(v, stamps);
 		for (int i = 0; i < got; i++)
-			judge(w, i % w->pages, &stamps[i], &before, &after);
+			linear_judge(w->race, i % w->pages, &stamps[i], &before, &after);
 		v->ops->unpin(v);
 	}
 	return NULL;
 }
 
-static void map_target(struct world *w, uint64_t generation)
+static void map_at(struct world *w, uint8_t *addr, const char *what)
 {
-	publish(&w->progress.mapping, generation);
-	check_mmap(w->target, w->size, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_POPULATE, "the target");
+	check_mmap(addr, w->size, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_POPULATE, what);
+}
+
+static void stamp_at(struct world *w, uint8_t *addr, uint64_t generation)
+{
 	for (unsigned int i = 0; i < w->pages; i++)
-		stamp_page(w->target + i * w->page, stamp_of(MAPPING_TARGET, i, generation));
-	publish(&w->progress.stamped, generation);
+		stamp_page(addr + i * w->page, stamp_of(LINEAR_TARGET, i, generation));
+}
+
+static void map_source(struct world *w)
+{
+	map_at(w, w->aside, "the source of mremap");
+	stamp_at(w, w->aside, w->generation + 1);
+}
+
+static int do_munmap(struct world *w)
+{
+	return munmap(w->target, w->size);
+}
+
+static int do_dontneed(struct world *w)
+{
+	return madvise(w->target, w->size, MADV_DONTNEED);
+}
+
+static int do_mmap_over(struct world *w)
+{
+	return mmap(w->target, w->size, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED ? -1 : 0;
+}
+
+static int move(struct world *w, uint8_t *from, uint8_t *to)
+{
+	return mremap(from, w->size, w->size, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED ?
+	       -1 : 0;
+}
+
+static int do_mremap_in(struct world *w)
+{
+	return move(w, w->aside, w->target);
+}
+
+static int do_mremap_away(struct world *w)
+{
+	return move(w, w->target, w->aside) || munmap(w->aside, w->size) ? -1 : 0;
+}
+
+static const struct operation operations[] = {
+	{ NULL, do_munmap, true, false },
+	{ NULL, do_dontneed, false, false },
+	{ NULL, do_mmap_over, false, false },
+	{ map_source, do_mremap_in, false, true },
+	{ NULL, do_mremap_away, true, false },
+};
+
+/* The first generation, and each that comes after a hole, has to be mapped. */
+static void bring_target(struct world *w)
+{
+	const struct operation *op = w->operation;
+
+	if (op->hole || w->generation == 1) {
+		linear_publish(&w->progress.mapping, w->generation);
+		map_at(w, w->target, "the target");
+	}
+	if (!op->stamped || w->generation == 1)
+		stamp_at(w, w->target, w->generation);
+	linear_publish(&w->progress.stamped, w->generation);
+	if (op->prepare)
+		op->prepare(w);
 }
 
 /* Wait for A to be in its call, and then for some part of the time that a call takes. */
-static void await_pin(struct world *w, uint64_t generation, struct rng *rng)
+static void await_pin(struct world *w, struct rng *rng)
 {
 	uint64_t delay = rng_below(rng, w->quiet), begin;
 
-	while (observe(&w->entered) < generation && race_running(w->race))
+	while (linear_observe(&w->entered) < w->generation && race_running(w->race))
 		cpu_relax();
 	begin = now_ticks();
 	while (now_ticks() - begin < delay)
 		cpu_relax();
 }
 
-static void unmap_target(struct world *w, uint64_t generation)
+static void take_target(struct world *w)
 {
-	publish(&w->progress.unmapping, generation);
-	check_munmap(w->target, w->size, "the target");
-	publish(&w->progress.unmapped, generation);
+	if (!w->operation->hole)
+		linear_publish(&w->progress.mapping, w->generation + 1);
+	linear_publish(&w->progress.unmapping, w->generation);
+	if (w->operation->change(w))
+		broken("%s of %zu bytes: %s", w->race->subtest->name, w->size, strerror(errno));
+	linear_publish(&w->progress.unmapped, w->generation);
 	w->unmaps++;
 }
 
-static void refill(struct world *w, uint64_t generation)
+static void refill(struct world *w)
 {
-	uint64_t first = generation * w->pages % REFILL_PAGES;
+	uint64_t first = w->generation * w->pages % REFILL_PAGES;
 
 	for (uint64_t i = first; i < first + w->pages; i++)
-		stamp_page(w->refill + i * w->page, stamp_of(MAPPING_REFILL, i, generation));
+		stamp_page(w->refill + i * w->page, stamp_of(MAPPING_REFILL, i, w->generation));
 	if (first + w->pages == REFILL_PAGES)
 		check_madvise(w->refill, REFILL_PAGES * w->page, MADV_DONTNEED, "the refill");
 }
@@ -278,12 +289,14 @@ static void *unmapper(void *arg)
 	struct world *w = arg;
 	struct rng rng = rng_seeded(w->race->seed, 0);
 
-	for (uint64_t generation = 1; race_running(w->race); generation++) {
-		map_target(w, generation);
-		await_pin(w, generation, &rng);
-		unmap_target(w, generation);
-		refill(w, generation);
+	for (w->generation = 1; race_running(w->race); w->generation++) {
+		bring_target(w);
+		await_pin(w, &rng);
+		take_target(w);
+		refill(w);
 	}
+	if (!w->operation->hole)
+		check_munmap(w->target, w->size, "the target");
 	return NULL;
 }
 
@@ -325,10 +338,11 @@ static uint8_t *make_arena(const struct world *w)
 	return table;
 }
 
-static void race_munmap(struct race *race)
+static void run(struct race *race)
 {
 	struct world w = {
 		.race = race,
+		.operation = &operations[race->subtest->arg],
 		.page = getpagesize(),
 		.pages = race->vehicle.capacity < TARGET_PAGES ? 1 : TARGET_PAGES,
 	};
@@ -339,6 +353,7 @@ static void race_munmap(struct race *race)
 	if (w.walks > WALKS)
 		w.walks = WALKS;
 	w.target = keeper + TABLE_SIZE / 2;
+	w.aside = keeper + TABLE_SIZE / 4;
 	w.refill = check_mmap(NULL, REFILL_PAGES * w.page, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS, "the refill");
 	check_madvise(w.refill, REFILL_PAGES * w.page, MADV_NOHUGEPAGE, "the refill");
@@ -361,20 +376,25 @@ static void race_munmap(struct race *race)
 }
 
 static const struct floor floors[] = {
-	{ "unmaps", 100 },
+	{ "unmaps", 50 },
 	{ "pins", 100 },
 	{ "trials", 20 },
 	{ }
 };
 
 static const struct subtest subtests[] = {
-	{ "probe.munmap", &vehicle_probe, race_munmap, floors, 0 },
-	{ "vmsplice.munmap", &vehicle_vmsplice, race_munmap, floors, 0 },
+	{ "probe.munmap", &vehicle_probe, run, floors, 0 },
+	{ "vmsplice.munmap", &vehicle_vmsplice, run, floors, 0 },
+	{ "direct.munmap", &vehicle_direct, run, floors, 0 },
+	{ "fast.dontneed", &vehicle_fast, run, floors, 1 },
+	{ "fast_ro.mmap_over", &vehicle_fast_ro, run, floors, 2 },
+	{ "vmsplice.mremap_in", &vehicle_vmsplice, run, floors, 3 },
+	{ "probe.mremap_away", &vehicle_probe, run, floors, 4 },
 	{ }
 };
 
 const struct scenario scenario = {
 	.name = "pin_vs_munmap",
-	.summary = "pins of GUP-fast against munmap, refill elsewhere and a new mapping (P3, P4)",
+	.summary = "pins of GUP-fast against unmapping, refill elsewhere, a new mapping (P3, P4)",
 	.subtests = subtests,
 };

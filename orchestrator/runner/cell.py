@@ -45,14 +45,8 @@ log = logging.getLogger("guprace.cell")
 
 DEFAULT_VCPUS = 2
 EVIDENCE_FILES = (
-    "console.log",
-    "dmesg.log",
-    "sync.ktap",
-    "race.ktap",
-    "evidence.json",
-    "splats.json",
-    "build.log",
-    "qemu.log",
+    *("console.log", "dmesg.log", "sync.ktap", "race.ktap"),
+    *("evidence.json", "splats.json", "build.log", "qemu.log"),
 )
 
 GetKernel = Callable[[Callable[[str], None]], Kernel]
@@ -150,17 +144,7 @@ class CellRun:
             found = scan(console, self.marks)
             splats, dropped = self._placed(found.splats), found.dropped
             records.save(self.directory / "splats.json", splats)
-        names = (
-            "console.log",
-            "dmesg.log",
-            "sync.ktap",
-            "race.ktap",
-            "evidence.json",
-            "splats.json",
-            "build.log",
-            "qemu.log",
-        )
-        files = tuple(name for name in names if (self.directory / name).is_file())
+        files = tuple(name for name in EVIDENCE_FILES if (self.directory / name).is_file())
         return replace(facts, splats=splats, dropped=dropped, kcsan=self.kcsan, files=files)
 
     def _placed(self, splats: tuple[Splat, ...]) -> tuple[Splat, ...]:

@@ -66,9 +66,9 @@
 #include "swap.h"
 
 #define MAPPING_TARGET	1
-#define HUGE_PAGES	16u		/* of it: all of a huge page go the same way */
+#define HUGE_PAGES	8u		/* of it: all of a huge page go the same way */
 #ifndef SMALL_PAGES
-#define SMALL_PAGES	32u		/* passed one by one */
+#define SMALL_PAGES	8u		/* passed one by one */
 #endif
 #define REPEATS		6u		/* of what needs no race, each */
 

@@ -55,7 +55,7 @@
 
 #define KSM		"/sys/kernel/mm/ksm/"
 #define MAPPING_TARGET	1
-#define PAGES		16u		/* of the target, and of each keeper */
+#define PAGES		8u		/* of the target, and of each keeper */
 #define REPEATS		6u		/* of what needs no race */
 #define SETTLE_NS	(20 * NSEC_PER_SEC)	/* for the keepers to be merged */
 

@@ -48,7 +48,7 @@
 #include "stamp.h"
 
 #define MAPPING_TARGET	1
-#define PAGES		16u		/* of the target */
+#define PAGES		8u		/* of the target */
 #define REPEATS		6u		/* of what needs no race, with each operation */
 #define COMPACT_PATH	"/proc/sys/vm/compact_memory"
 

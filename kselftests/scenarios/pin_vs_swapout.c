@@ -47,7 +47,7 @@
 #include "swap.h"
 
 #define MAPPING_TARGET	1
-#define PAGES		16u
+#define PAGES		8u
 #define REPEATS		8u		/* of what needs no race */
 
 #ifndef MADV_PAGEOUT

@@ -52,7 +52,7 @@
 #include "stamp.h"
 
 #define MAPPING_TARGET	1
-#define PAGES		16u
+#define PAGES		8u
 #define REPEATS		8u		/* of what needs no race */
 
 /* Of linux/userfaultfd.h since v6.8; defined here for older headers. */

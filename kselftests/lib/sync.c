@@ -60,7 +60,7 @@ unsigned int sync_coverage(const struct sync_result *r)
 	unsigned int filled = 0;
 
 	for (unsigned int i = 0; i < SYNC_BINS; i++)
-		filled += r->bins[i] > 0;
+		filled += r->visited[i] > 0;
 	return 100 * filled / SYNC_BINS;
 }
 
@@ -205,18 +205,36 @@ static bool was_preempted(const struct sync *s, uint64_t gap)
 	       gap > SYNC_PREEMPTED * (usual + 1);
 }
 
-static void count_valid(struct sync *s, int64_t achieved, uint64_t gap)
+/* A window that took longer than its median meets the other beyond the range: no bin is for that. */
+static void count_bin(const struct sync *s, uint64_t *bins, int64_t achieved)
 {
 	int64_t from_low = achieved + (int64_t)range_below(s);
 	uint64_t length = range_length(s);
 
-	s->result.trials++;
-	s->result.on_time += gap <= length / SYNC_BINS;
-	/* A window that took longer than its median overlaps beyond the range: no bin is for that. */
 	if (from_low >= 0 && (uint64_t)from_low < length)
-		s->result.bins[(uint64_t)from_low * SYNC_BINS / length]++;
+		bins[(uint64_t)from_low * SYNC_BINS / length]++;
+}
+
+static void count_valid(struct sync *s, int64_t achieved, uint64_t gap)
+{
+	s->result.trials++;
+	s->result.on_time += gap <= range_length(s) / SYNC_BINS;
+	count_bin(s, s->result.bins, achieved);
 	if (s->near_miss)
 		s->near[s->result.near_misses++ % SYNC_NEAR] = achieved;
+}
+
+static void count_trial(struct sync *s, int64_t achieved, uint64_t gap)
+{
+	if (was_preempted(s, gap)) {
+		s->result.preempted++;
+		return;
+	}
+	count_bin(s, s->result.visited, achieved);
+	if (s->a.begin < s->b.end && s->b.begin < s->a.end)
+		count_valid(s, achieved, gap);
+	else
+		s->result.apart++;
 }
 
 static void account(struct sync *s)
@@ -241,12 +259,7 @@ static void account(struct sync *s)
 			end_sample(s);
 		return;
 	}
-	if (was_preempted(s, gap))
-		s->result.preempted++;
-	else if (s->a.begin < s->b.end && s->b.begin < s->a.end)
-		count_valid(s, achieved, gap);
-	else
-		s->result.apart++;
+	count_trial(s, achieved, gap);
 }
 
 void sync_b_end(struct sync *s)

@@ -59,6 +59,7 @@ struct sync_result {
 	uint64_t focused;	/* trials placed beside a near miss */
 	uint64_t near_misses;
 	uint64_t bins[SYNC_BINS];	/* valid trials by achieved offset */
+	uint64_t visited[SYNC_BINS];	/* those, and trials whose windows did not meet */
 	struct sync_median a, b, gap;
 };
 
@@ -102,7 +103,11 @@ void sync_b_begin(struct sync *s);
 void sync_b_end(struct sync *s);
 void sync_b_stop(struct sync *s);
 
-/* Bins with at least one valid trial, in percent; 0 before the sweep. */
+/*
+ * Bins visited, in percent; 0 before the sweep. An offset at which the windows were seen not to meet
+ * is one that was looked at: the range is that of windows that hinder each other, and alone they
+ * are shorter.
+ */
 unsigned int sync_coverage(const struct sync_result *r);
 
 /* Sorts the values. */

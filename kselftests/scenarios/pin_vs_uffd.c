@@ -40,6 +40,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/userfaultfd.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -54,6 +55,7 @@
 #define MAPPING_TARGET	1
 #define PAGES		8u
 #define REPEATS		8u		/* of what needs no race */
+#define POLL_MS		20
 
 /* Of linux/userfaultfd.h since v6.8; defined here for older headers. */
 #define FEATURE_MOVE	(1ull << 16)
@@ -309,17 +311,39 @@ static void hold_move(struct race *race)
 	race_count(race, "trials", w.trials);
 }
 
+/*
+ * A pin that came upon the protection sleeps until it is woken. The removal wakes it, but one that
+ * goes to sleep just after that stays asleep: the PTE is still not writable, which is all that
+ * userfaultfd_must_wait() looks at. So whoever reported a fault is woken to try again.
+ */
+static void wake_sleepers(void *arg)
+{
+	struct world *w = arg;
+	struct pollfd poll_fd = { .fd = w->fd, .events = POLLIN };
+	struct uffdio_range range = { .len = w->agree.page };
+	struct uffd_msg msg;
+
+	if (poll(&poll_fd, 1, POLL_MS) <= 0 || read(w->fd, &msg, sizeof(msg)) != sizeof(msg))
+		return;
+	range.start = msg.arg.pagefault.address & ~(uint64_t)(w->agree.page - 1);
+	if (ioctl(w->fd, UFFDIO_WAKE, &range))
+		broken("ioctl(UFFDIO_WAKE): %s", strerror(errno));
+}
+
 static void race_protect(struct race *race)
 {
 	static const struct trial trial = {
 		.prepare = prepare, .a = take_pins, .b = protect_all, .judge = judge_protected,
 	};
 	struct world w = make_world(race, "pinned while its page was write-protected");
+	struct responder *waker;
 
 	w.fd = open_uffd(race, UFFD_FEATURE_PAGEFAULT_FLAG_WP, "write-protection");
 	w.agree.addr = map_pages(&w, "guprace source");
 	enroll(&w, w.agree.addr, UFFDIO_REGISTER_MODE_WP);
+	waker = responder_start(race, wake_sleepers, &w);
 	race_trials(race, &trial, &w);
+	responder_stop(waker);
 	end_world(&w);
 }
 

@@ -176,8 +176,7 @@ def _below_floor(race: RaceResult) -> list[str]:
 
 def _idle_subtests(race: RaceResult) -> list[str]:
     ran = [s.name for s in race.subtests if s.ending is not Ending.SKIP]
-    idle = [name for name in ran if race.counters.get(f"{name}.trials") == 0]
-    return ran if race.total("trials") == 0 else idle
+    return [name for name in ran if not race.counters.get(f"{name}.trials")]
 
 
 def _clean(facts: Facts) -> Verdict | None:

@@ -195,6 +195,7 @@ def test_all_skipped_is_skip_with_the_requirement() -> None:
     [
         ({}, "no valid trial"),
         (CLEAN.counters | {"probe.munmap.trials": 0}, "no valid trial in probe.munmap"),
+        ({k: n for k, n in CLEAN.counters.items() if k != "probe.munmap.trials"}, "no valid trial in probe.munmap"),
         (CLEAN.counters | {"probe.munmap.unmaps": 99}, "probe.munmap.unmaps is 99, not 100 or more"),
         (
             {k: n for k, n in CLEAN.counters.items() if k != "probe.munmap.unmaps"},

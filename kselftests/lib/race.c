@@ -79,8 +79,20 @@ void race_add(struct race *race, const char *name, uint64_t value)
 	find_counter(race, name)->value += value;
 }
 
+uint64_t race_counted(const struct race *race, const char *name)
+{
+	for (unsigned int i = 0; i < race->counters; i++) {
+		if (!strcmp(race->counter[i].name, name))
+			return race->counter[i].value;
+	}
+	return 0;
+}
+
 void race_floor(struct race *race, const char *counter, uint64_t least)
 {
+	if (race->floors == RACE_FLOORS_MAX)
+		broken("more than %d floors in %s", RACE_FLOORS_MAX, race->subtest->name);
+	race->floor[race->floors++] = (struct floor){ counter, least };
 	ktap_floor(race->subtest->name, counter, least);
 }
 

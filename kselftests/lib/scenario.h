@@ -18,6 +18,7 @@
 #define RACE_HITS_MAX		20
 #endif
 #define RACE_COUNTERS_MAX	48
+#define RACE_FLOORS_MAX		16
 
 struct counter {
 	const char *name;
@@ -50,6 +51,8 @@ struct race {
 	jmp_buf skip;
 	struct counter counter[RACE_COUNTERS_MAX];
 	unsigned int counters;
+	struct floor floor[RACE_FLOORS_MAX];
+	unsigned int floors;
 };
 
 struct subtest {
@@ -89,11 +92,12 @@ void race_hit(struct race *race, const char *oracle, const char *fmt, ...)
 void race_skip(struct race *race, const char *fmt, ...)
 	__attribute__((noreturn, format(printf, 2, 3)));
 
-/* Set a counter of the subtest, or add to it. */
+/* Set a counter of the subtest, add to it, read it (0: never set). */
 void race_count(struct race *race, const char *name, uint64_t value);
 void race_add(struct race *race, const char *name, uint64_t value);
+uint64_t race_counted(const struct race *race, const char *name);
 
-/* Print a floor of the subtest: for those that shared code adds to the subtest's own. */
+/* Print a floor of the subtest, and keep it: for those that shared code adds to the subtest's own. */
 void race_floor(struct race *race, const char *counter, uint64_t least);
 
 /* Free-running: one function on each of the race's two vCPUs, until both return. */

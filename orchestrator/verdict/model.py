@@ -41,8 +41,8 @@ class Fault(StrEnum):
 class Verdict:
     """The judgement of one cell (verdict.json, written last).
 
-    `bound` is the 95 % upper bound on hits per valid trial (3/n, the rule of three), None when the race is not
-    clean or had no valid trial; `evidence` are file names relative to the cell's directory; `last_lines` the end
+    `bound` is the 95 % upper bound on hits per valid trial (3/n, the rule of three) of the subtest with the fewest,
+    None when the race is not clean or had no valid trial; `trials` are those of all subtests; `evidence` are file names relative to the cell's directory; `last_lines` the end
     of the console where the guest was lost.
     """
 

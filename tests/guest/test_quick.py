@@ -51,9 +51,11 @@ def test_a_clean_verdict_carries_its_claim(cells: dict[str, CellResult]) -> None
         if result.record.cell.expect is Expectation.CLEAN:
             assert result.verdict is not None
             assert result.verdict.trials > 0
-            assert result.verdict.bound == pytest.approx(3 / result.verdict.trials)
             assert result.evidence is not None
-            assert result.evidence.race.total("unmaps") > 0
+            race = result.evidence.race
+            fewest = min(n for key, n in race.counters.items() if key.endswith(".trials"))
+            assert result.verdict.bound == pytest.approx(3 / fewest)
+            assert race.total("unmaps") > 0
 
 
 def test_the_kernels_own_defence_fired_on_arm64(cells: dict[str, CellResult]) -> None:

@@ -56,9 +56,15 @@ def test_a_clean_race_passes_with_its_bound() -> None:
     verdict = judge(facts())
     assert verdict.outcome is Outcome.PASS
     assert verdict.trials == 400
-    assert verdict.bound == pytest.approx(3 / 400)
+    assert verdict.bound == pytest.approx(3 / 150)
     assert verdict.race_seconds == 10.5
     assert "400 trials" in verdict.reason
+    assert "weakest of 2 subtests, probe.munmap with 150" in verdict.reason
+
+
+def test_cheap_trials_of_one_subtest_do_not_strengthen_the_bound_of_another() -> None:
+    cheap = replace(CLEAN, counters=CLEAN.counters | {"vmsplice.munmap.trials": 5_000_000})
+    assert judge(facts(cheap)).bound == judge(facts()).bound
 
 
 def test_a_hit_fails_with_its_words_and_its_time() -> None:

@@ -12,24 +12,32 @@
 #define POOL_PAGES	8u	/* of hugetlb: parent's, child's, and copies underway */
 
 /* MADV_NOHUGEPAGE fails where there are no huge pages: that is what it is for. */
-static void map_small(struct backing *b, unsigned int pages, const char *name)
+static void map_small(struct backing *b, unsigned int pages)
 {
 	b->size = (size_t)pages * getpagesize();
 	b->addr = check_mmap(NULL, b->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			     name);
+			     b->name);
 	madvise(b->addr, b->size, MADV_NOHUGEPAGE);
 }
 
-static void map_thp(struct backing *b, struct race *race, const char *name)
+/*
+ * Mapped anew, and not just emptied: MADV_DONTNEED leaves the page table of a PMD that was split,
+ * and where one is, a touch gives small pages.
+ */
+static bool make_thp(struct backing *b)
+{
+	huge_map(b->addr, b->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, b->name);
+	name_mapping(b->addr, b->size, b->name);
+	check_madvise(b->addr, b->size, MADV_HUGEPAGE, b->name);
+	b->addr[0] = 1;
+	return huge_present(b->addr + b->size - getpagesize());
+}
+
+static void map_thp(struct backing *b, struct race *race)
 {
 	b->size = huge_size(race);
-	b->addr = huge_reserve(b->size, b->size, name);
-	huge_map(b->addr, b->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, name);
-	if (madvise(b->addr, b->size, MADV_HUGEPAGE))
-		race_skip(race, "no transparent huge pages: madvise(MADV_HUGEPAGE): %s",
-			  strerror(errno));
-	b->addr[0] = 1;
-	if (!huge_mapped(b->addr))
+	b->addr = huge_reserve(b->size, b->size, b->name);
+	if (!make_thp(b) || !huge_mapped(b->addr))
 		race_skip(race, "no transparent huge page is to be had");
 }
 
@@ -49,13 +57,13 @@ static void map_hugetlb(struct backing *b, struct race *race)
 void backing_map(struct backing *b, struct race *race, enum backing_kind kind, unsigned int small,
 		 const char *name)
 {
-	*b = (struct backing){ .kind = kind };
+	*b = (struct backing){ .kind = kind, .name = name };
 	switch (kind) {
 	case SMALL:
-		map_small(b, small, name);
+		map_small(b, small);
 		break;
 	case THP:
-		map_thp(b, race, name);
+		map_thp(b, race);
 		break;
 	case HUGETLB:
 		map_hugetlb(b, race);
@@ -64,12 +72,9 @@ void backing_map(struct backing *b, struct race *race, enum backing_kind kind, u
 	name_mapping(b->addr, b->size, name);
 }
 
-void backing_renew(struct backing *b)
+bool backing_renew(struct backing *b)
 {
-	if (b->kind != THP)
-		return;
-	check_madvise(b->addr, b->size, MADV_DONTNEED, "a huge page");
-	b->addr[0] = 1;
+	return b->kind != THP || make_thp(b);
 }
 
 void backing_unmap(struct backing *b)

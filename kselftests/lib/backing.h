@@ -16,6 +16,7 @@ enum backing_kind {
 
 struct backing {
 	enum backing_kind kind;
+	const char *name;		/* of the mapping */
 	uint8_t *addr;
 	size_t size;			/* bytes; of a huge page all of it */
 };
@@ -24,8 +25,11 @@ struct backing {
 void backing_map(struct backing *b, struct race *race, enum backing_kind kind, unsigned int small,
 		 const char *name);
 
-/* A huge page that was split becomes one again, without its content; no other kind needs that. */
-void backing_renew(struct backing *b);
+/*
+ * A transparent huge page is made anew, without its content; no other kind needs that. False where
+ * that gave a small page only, and whatever is raced now is not what was meant.
+ */
+bool backing_renew(struct backing *b);
 
 void backing_unmap(struct backing *b);
 

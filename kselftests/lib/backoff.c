@@ -39,16 +39,16 @@ static struct {
 
 void backoff_arm(void)
 {
-	char symbols[CLONES_MAX][SYMBOL_LEN];
-	unsigned int found = kprobe_symbols(FUNCTION, symbols, CLONES_MAX);
+	struct function clones[CLONES_MAX];
+	unsigned int found = kallsyms_functions(FUNCTION, clones, CLONES_MAX);
 
 	if (!found)
 		ktap_diag("backoffs not counted: this kernel has no function " FUNCTION);
 	for (unsigned int i = 0; i < found; i++) {
-		int index = kprobe_add(symbols[i], 0);
+		int index = kprobe_add(&clones[i], 0);
 
 		if (index != (int)i) {
-			ktap_diag("backoffs not counted: kprobe event on %s: %s", symbols[i],
+			ktap_diag("backoffs not counted: kprobe event on %s: %s", clones[i].name,
 				  strerror(-index));
 			return;
 		}

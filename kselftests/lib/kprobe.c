@@ -87,9 +87,18 @@ bool kprobe_init(char *why, size_t size)
 	return true;
 }
 
-int kprobe_add_slow(const char *symbol, unsigned int offset, unsigned int reads)
+/* By its address if we know it: a name makes the kernel look through all of them, several times. */
+static void print_place(char *text, size_t size, const struct function *fn, unsigned int offset)
 {
-	char args[READS_MAX * sizeof(SLOW_ARG)] = "";
+	if (fn->addr)
+		snprintf(text, size, "%#" PRIx64, fn->addr + offset);
+	else
+		snprintf(text, size, "%s+%u", fn->name, offset);
+}
+
+int kprobe_add_slow(const struct function *fn, unsigned int offset, unsigned int reads)
+{
+	char args[READS_MAX * sizeof(SLOW_ARG)] = "", place[SYMBOL_LEN + 16];
 	int err, i = 0;
 
 	if (!kprobes.instance[0])
@@ -100,8 +109,9 @@ int kprobe_add_slow(const char *symbol, unsigned int offset, unsigned int reads)
 		return -ENOSPC;
 	for (unsigned int n = 0; n < reads && n < READS_MAX; n++)
 		strcat(args, SLOW_ARG);
-	err = write_tracefs("kprobe_events", "p:guprace/%s_%d %s+%u%s\n", kprobes.prefix, i, symbol,
-			    offset, args);
+	print_place(place, sizeof(place), fn, offset);
+	err = write_tracefs("kprobe_events", "p:guprace/%s_%d %s%s\n", kprobes.prefix, i, place,
+			    args);
 	if (err)
 		return err;
 	kprobes.used[i] = true;
@@ -113,9 +123,9 @@ int kprobe_add_slow(const char *symbol, unsigned int offset, unsigned int reads)
 	return i;
 }
 
-int kprobe_add(const char *symbol, unsigned int offset)
+int kprobe_add(const struct function *fn, unsigned int offset)
 {
-	return kprobe_add_slow(symbol, offset, 0);
+	return kprobe_add_slow(fn, offset, 0);
 }
 
 void kprobe_remove(int index)
@@ -191,64 +201,4 @@ uint64_t kprobe_hits(int first, unsigned int count)
 	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
 		sum += hits_of_line(line, first, count);
 	return sum;
-}
-
-/* The function itself or a clone of the compiler's, not the half it never expects to run. */
-static bool is_function(const char *symbol, const char *name)
-{
-	size_t len = strlen(name);
-
-	return !strncmp(symbol, name, len) && (!symbol[len] || symbol[len] == '.') &&
-	       !strstr(symbol, ".cold");
-}
-
-unsigned int kprobe_symbols(const char *name, char symbols[][SYMBOL_LEN], unsigned int max)
-{
-	char text[512], type, symbol[SYMBOL_LEN];
-	unsigned int found = 0;
-	FILE *f = fopen("/proc/kallsyms", "re");
-
-	if (!f)
-		return 0;
-	while (found < max && fgets(text, sizeof(text), f)) {
-		if (sscanf(text, "%*x %c %63s", &type, symbol) != 2)
-			continue;
-		if ((type == 't' || type == 'T') && is_function(symbol, name))
-			memcpy(symbols[found++], symbol, SYMBOL_LEN);
-	}
-	fclose(f);
-	return found;
-}
-
-/* The address of a function, and of what comes next to it. */
-static void find_bounds(FILE *kallsyms, const char *symbol, uint64_t *at, uint64_t *next)
-{
-	char text[512], type, name[SYMBOL_LEN];
-	uint64_t addr;
-
-	*next = UINT64_MAX;
-	while (fgets(text, sizeof(text), kallsyms)) {
-		if (sscanf(text, "%" SCNx64 " %c %63s", &addr, &type, name) != 3)
-			continue;
-		if (!*at && !strcmp(name, symbol))
-			*at = addr;
-		else if (*at && addr > *at && addr < *next)
-			*next = addr;
-	}
-}
-
-unsigned int kprobe_symbol_size(const char *symbol)
-{
-	FILE *kallsyms = fopen("/proc/kallsyms", "re");
-	uint64_t at = 0, next;
-
-	if (!kallsyms)
-		return 0;
-	/* Twice: what comes next need not be listed behind it. */
-	for (int pass = 0; pass < 2; pass++) {
-		rewind(kallsyms);
-		find_bounds(kallsyms, symbol, &at, &next);
-	}
-	fclose(kallsyms);
-	return at && next != UINT64_MAX ? next - at : 0;
 }

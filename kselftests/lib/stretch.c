@@ -85,13 +85,13 @@ static bool each_pin_hits(struct vehicle *v, void *page)
 	return kprobe_hits(stretch.first, 1) - hits >= pins;
 }
 
-static bool arm(const char *symbol)
+static bool arm(const struct function *fn)
 {
 	unsigned int offset;
 
 	stretch.probes = 0;
 	for (offset = 0; offset <= OFFSET_MAX && stretch.probes < PROBES; offset += OFFSET_STEP) {
-		int index = kprobe_add(symbol, offset);
+		int index = kprobe_add(fn, offset);
 
 		if (index < 0)
 			continue;
@@ -110,9 +110,9 @@ static void disarm(void)
 static void arm_grabber(struct vehicle *v, void *page)
 {
 	for (size_t i = 0; i < sizeof(grabbers) / sizeof(grabbers[0]); i++) {
-		char symbol[1][SYMBOL_LEN];
+		struct function fn;
 
-		if (!kprobe_symbols(grabbers[i], symbol, 1) || !arm(symbol[0]))
+		if (!kallsyms_functions(grabbers[i], &fn, 1) || !arm(&fn))
 			continue;
 		if (each_pin_hits(v, page)) {
 			stretch.grabber = grabbers[i];
@@ -155,8 +155,8 @@ static const char * const walkers[] = {
 };
 
 static struct {
-	char symbol[SYMBOL_LEN];	/* of the walker; empty: not looked for yet */
-	unsigned int size;		/* bytes; 0: none found */
+	bool sought;
+	struct function fn;		/* the walker; size 0: none found */
 	unsigned int good;		/* offset that a walk came by; 0: none yet */
 	int probe;			/* -1: not armed */
 	struct rng rng;
@@ -164,15 +164,14 @@ static struct {
 
 static void find_walker(void)
 {
-	char symbols[1][SYMBOL_LEN];
+	size_t count = sizeof(walkers) / sizeof(walkers[0]);
 
-	for (size_t i = 0; i < sizeof(walkers) / sizeof(walkers[0]) && !walk.size; i++) {
-		if (!kprobe_symbols(walkers[i], symbols, 1))
-			continue;
-		memcpy(walk.symbol, symbols[0], SYMBOL_LEN);
-		walk.size = kprobe_symbol_size(walk.symbol);
+	walk.sought = true;
+	for (size_t i = 0; i < count && !walk.fn.size; i++) {
+		if (!kallsyms_functions(walkers[i], &walk.fn, 1))
+			walk.fn.size = 0;
 	}
-	if (!walk.size)
+	if (!walk.fn.size)
 		ktap_diag("walk not stretched: no function found that walks");
 }
 
@@ -188,7 +187,7 @@ static unsigned int random_place(void)
 	if (walk.good && rng_below(&walk.rng, 4))
 		place = from + rng_below(&walk.rng, 2 * WALK_NEAR);
 	else
-		place = rng_below(&walk.rng, walk.size);
+		place = rng_below(&walk.rng, walk.fn.size);
 	return place / WALK_STEP * WALK_STEP;
 }
 
@@ -196,8 +195,8 @@ static unsigned int random_place(void)
 static bool arm_walk(unsigned int *offset)
 {
 	*offset = random_place();
-	for (unsigned int i = 0; i < WALK_TRIES && *offset < walk.size; i++, *offset += WALK_STEP) {
-		walk.probe = kprobe_add_slow(walk.symbol, *offset, WALK_READS);
+	for (unsigned int i = 0; i < WALK_TRIES && *offset < walk.fn.size; i++, *offset += WALK_STEP) {
+		walk.probe = kprobe_add_slow(&walk.fn, *offset, WALK_READS);
 		if (walk.probe >= 0)
 			return true;
 	}
@@ -235,7 +234,7 @@ static bool arm_somewhere(struct vehicle *v, void *area, unsigned int pages)
 		if (hits) {
 			walk.good = offset;
 			ktap_diag("walk stretched at %s+%#x, %" PRIu64 " times in a walk of %u pages",
-				  walk.symbol, offset, hits, pages);
+				  walk.fn.name, offset, hits, pages);
 			return true;
 		}
 		stretch_walk_end();
@@ -251,16 +250,16 @@ void stretch_walk(struct race *race)
 
 	if (!stretch.grabber)
 		return;
-	if (!walk.symbol[0]) {
+	if (!walk.sought) {
 		find_walker();
 		walk.rng = rng_seeded(race->seed, 2);
 	}
 	stretch_walk_end();
-	if (!walk.size)
+	if (!walk.fn.size)
 		return;
 	area = check_mmap(NULL, CALIBRATION * getpagesize(), PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, "the calibration pages");
 	if (!arm_somewhere(v, area, pages))
-		ktap_diag("walk not stretched: no place of %s found that is come by", walk.symbol);
+		ktap_diag("walk not stretched: no place of %s found that is come by", walk.fn.name);
 	check_munmap(area, CALIBRATION * getpagesize(), "the calibration pages");
 }

@@ -37,7 +37,7 @@
  * disallow FOLL_LONGTERM GUP-nonfast writing to file-backed mappings", v6.5): there the slow path
  * is asked, and the fast one must say the same.
  *
- * Counters: trials (pins tried and judged), pins, refusals, absent (kinds that this kernel or this
+ * Counters: checks (pins tried and judged), pins, refusals, absent (kinds that this kernel or this
  * user does not have), moved (long-term pins whose page had to leave a movable zone).
  *
  * Fixed by: a7f226604170 (R/O pins of shared anonymous pages, v5.19), CVE-2024-35872 (memfd_secret
@@ -279,7 +279,7 @@ static void attempt(struct attempt *a)
 	got = pin_place(a);
 	if (got < 1 && !answered(got))
 		return;
-	race_add(a->race, "trials", 1);
+	race_add(a->race, "checks", 1);
 	if (got < 1 && a->due == PIN_DUE) {
 		snprintf(text, sizeof(text), "%d (%s)", got, strerror(-got));
 		hit(a, "refused", text);
@@ -367,7 +367,7 @@ static const struct floor floors[] = {
 	{ "tables", 1 },
 	{ "pins", 2 },
 	{ "refusals", 2 },
-	{ "trials", 4 },
+	{ "checks", 4 },
 	{ }
 };
 

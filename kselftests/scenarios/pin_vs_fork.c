@@ -38,8 +38,9 @@
  * needs no race is also done with pages that were swapped out before the fork, and moved after it.
  *
  * Counters:
- *   trials            checks done, or valid trials of the steered ones (lib/trial.c)
+ *   checks, trials    families judged where no race is needed; valid trials (lib/trial.c)
  *   judged, pins      families judged; pages pinned
+ *   huge              in the subtests called thp: forks that began with a huge page
  *
  * Fixed by: 57efa1fe5957 ("mm/gup: prevent gup_fast from racing with COW during fork", v5.11),
  * fb3d824d1a46 ("mm/rmap: split page_dup_rmap() into page_dup_file_rmap() and
@@ -78,7 +79,7 @@ struct world {
 	struct agree agree;
 	struct family family;
 	int got;			/* A's pins */
-	uint64_t pins;
+	uint64_t pins, huge;
 };
 
 static void take_pins(struct race *race, void *arg)
@@ -102,7 +103,7 @@ static void prepare_fork(struct race *race, void *arg)
 
 	(void)race;
 	/* A huge page that was pinned at a fork is split, one that was shared copied in parts. */
-	backing_renew(&w->target);
+	w->huge += backing_renew(&w->target);
 	agree_stamp(&w->agree);
 	family_prepare(&w->family);
 }
@@ -184,6 +185,8 @@ static void with_target(struct race *race, void (*fn)(struct world *w))
 	backing_unmap(&w.target);
 	race_count(race, "judged", w.family.judged);
 	race_count(race, "pins", w.pins);
+	if (kind == THP)
+		race_count(race, "huge", w.huge);
 }
 
 static void race_fork_world(struct world *w)
@@ -236,7 +239,7 @@ static void hold_world(struct world *w)
 		hold_once(w, true, "pinned before the fork");
 		hold_once(w, false, "pinned after the fork");
 	}
-	race_count(w->race, "trials", w->family.judged);
+	race_count(w->race, "checks", w->family.judged);
 }
 
 /* No race. */
@@ -265,7 +268,7 @@ static void swapped_world(struct world *w)
 		settle_fork(w->race, w);
 	}
 	swap_end();
-	race_count(w->race, "trials", w->family.judged);
+	race_count(w->race, "checks", w->family.judged);
 }
 
 static void swapped(struct race *race)
@@ -307,7 +310,7 @@ static void moved_world(struct world *w)
 		take_pins(w->race, w);
 		settle_fork(w->race, w);
 	}
-	race_count(w->race, "trials", w->family.judged);
+	race_count(w->race, "checks", w->family.judged);
 }
 
 static void moved(struct race *race)
@@ -328,7 +331,7 @@ static void spy_world(struct world *w)
 		family_judge_childs_pins(&w->family);
 		family_dismiss(&w->family);
 	}
-	race_count(w->race, "trials", w->family.judged);
+	race_count(w->race, "checks", w->family.judged);
 }
 
 static void spy(struct race *race)
@@ -337,23 +340,35 @@ static void spy(struct race *race)
 }
 
 static const struct floor held[] = {
-	{ "trials", 2 * REPEATS },
+	{ "checks", 2 * REPEATS },
+	{ }
+};
+
+static const struct floor held_thp[] = {
+	{ "checks", 2 * REPEATS },
+	{ "huge", 2 * REPEATS },
 	{ }
 };
 
 static const struct floor spied[] = {
-	{ "trials", REPEATS },
+	{ "checks", REPEATS },
+	{ }
+};
+
+static const struct floor spied_thp[] = {
+	{ "checks", REPEATS },
+	{ "huge", REPEATS },
 	{ }
 };
 
 static const struct floor swapped_floors[] = {
-	{ "trials", REPEATS },
+	{ "checks", REPEATS },
 	{ "swapped", REPEATS / 2 },
 	{ }
 };
 
 static const struct floor moved_floors[] = {
-	{ "trials", REPEATS },
+	{ "checks", REPEATS },
 	{ "moved", REPEATS / 2 },
 	{ }
 };
@@ -364,20 +379,27 @@ static const struct floor raced[] = {
 	{ }
 };
 
+static const struct floor raced_thp[] = {
+	{ "trials", 20 },
+	{ "pins", 100 },
+	{ "huge", 100 },
+	{ }
+};
+
 static const struct subtest subtests[] = {
 	{ "probe.held", &vehicle_probe, hold, held, SMALL },
-	{ "probe.held_thp", &vehicle_probe, hold, held, THP },
+	{ "probe.held_thp", &vehicle_probe, hold, held_thp, THP },
 	{ "probe.held_hugetlb", &vehicle_probe, hold, held, HUGETLB },
 	{ "probe_ro.held", &vehicle_probe_ro, hold, held, SMALL },
-	{ "probe_ro.held_thp", &vehicle_probe_ro, hold, held, THP },
+	{ "probe_ro.held_thp", &vehicle_probe_ro, hold, held_thp, THP },
 	{ "probe_ro.held_hugetlb", &vehicle_probe_ro, hold, held, HUGETLB },
 	{ "probe_ro.swapped", &vehicle_probe_ro, swapped, swapped_floors, SMALL },
 	{ "probe_ro.moved", &vehicle_probe_ro, moved, moved_floors, SMALL },
 	{ "vmsplice.child", &vehicle_vmsplice, spy, spied, SMALL },
-	{ "vmsplice.child_thp", &vehicle_vmsplice, spy, spied, THP },
+	{ "vmsplice.child_thp", &vehicle_vmsplice, spy, spied_thp, THP },
 	{ "probe.fork", &vehicle_probe, race_fork, raced, SMALL },
 	{ "probe_ro.cow", &vehicle_probe_ro, race_cow, raced, SMALL },
-	{ "probe_ro.fork_thp", &vehicle_probe_ro, race_fork, raced, THP },
+	{ "probe_ro.fork_thp", &vehicle_probe_ro, race_fork, raced_thp, THP },
 	{ }
 };
 

@@ -27,7 +27,7 @@
  * FOLL_PINs race.
  *
  * Counters:
- *   trials         checks of held pins done, or valid trials of the steered ones (lib/trial.c)
+ *   checks         of held pins, where no race is needed; the others count trials (lib/trial.c)
  *   pins           pages pinned
  *   merged, kept   pages of the target found merged, or not, after both windows
  *
@@ -68,7 +68,7 @@ struct world {
 	int full_scans;
 	unsigned int pinned;
 	int got;
-	uint64_t trials, pins, merged, kept;
+	uint64_t checks, pins, merged, kept;
 };
 
 /* ksmd is to stand still until a scan is asked for, and then to make a whole pass at one go. */
@@ -288,9 +288,9 @@ static void hold_world(struct world *w)
 		take_pins(w->race, w);
 		scan(w->race, w);
 		judge(w->race, w);
-		w->trials++;
+		w->checks++;
 	}
-	race_count(w->race, "trials", w->trials);
+	race_count(w->race, "checks", w->checks);
 }
 
 static void hold(struct race *race)
@@ -299,7 +299,7 @@ static void hold(struct race *race)
 }
 
 static const struct floor held[] = {
-	{ "trials", REPEATS },
+	{ "checks", REPEATS },
 	{ "kept", REPEATS },
 	{ "merged", REPEATS },
 	{ }

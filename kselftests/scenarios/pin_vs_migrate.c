@@ -14,6 +14,14 @@
  *      ... else, or if B ignores references: A holds the old page, the process sees the new one
  *   A: writes by address: not seen through the pin
  *
+ * And a huge page on its way, whose mapping is split meanwhile: the PMD holds a migration entry then,
+ * which is no page, and may never look like one to a walker (P2):
+ *
+ *   B: move_pages: replaces the PMD of a huge page by a migration entry, copies
+ *   A: madvise(MADV_DONTNEED) of its last page: splits the entry into 512
+ *      ... had the split taken the entry for a mapping, it would show as one until it is done
+ *   A: pin: reads the PMD
+ *
  * Mode: steered; held pins need no race. A pins many pages by one walk while B's call moves the
  * same pages, to the other NUMA node and with the next trial back: as many chances as pages that
  * the two pass together.
@@ -23,13 +31,15 @@
  * for.
  *
  * Counters:
- *   trials        checks of held pins done, or valid trials of the steered ones (lib/trial.c)
+ *   checks        of held pins, where no race is needed; the others count trials (lib/trial.c)
  *   pins, kept    pages pinned; pages that a move left where they were, because of a pin or not
+ *   huge          rounds of split_moving that began with a huge page
  *   moved         pages that did move: the pages beside the pinned ones, or those pinned later
  *
  * Fixed by: 6c287605fd56 ("mm: remember exclusively mapped anonymous pages with PG_anon_exclusive",
  * v5.19) and 088b8aa537c2 ("mm: fix PageAnonExclusive clearing racing with concurrent RCU
- * GUP-fast", v6.1) have the rule "clear the PTE, then look"; no CVE. Controls: M15, M23. Kconfig:
+ * GUP-fast", v6.1) have the rule "clear the PTE, then look"; 3a5a8d343e1c ("mm: fix race between
+ * __split_huge_pmd_locked() and GUP-fast", v6.10); no CVE. Controls: M15, M23, M28. Kconfig:
  * pin_vs_migrate.config.
  */
 #define _GNU_SOURCE
@@ -66,7 +76,7 @@ struct world {
 	int status[PAGES];		/* of the last move_pages */
 	long moved_by;			/* its result */
 	uint64_t frame[PAGES];
-	uint64_t trials, pins, moved, kept;
+	uint64_t checks, pins, moved, kept, huge;
 };
 
 typedef void operation(struct world *w);
@@ -231,6 +241,58 @@ static void race_move_pages(struct race *race)
 	with_target(race, race_move_pages_world);
 }
 
+/* The node that the first page of the target is on. */
+static int node_of_target(struct world *w)
+{
+	int status = -ENODEV;
+
+	if (move_pages(1, w->address, NULL, &status) || status < 0)
+		broken("move_pages, asked where the target is: status %d", status);
+	return status;
+}
+
+static void prepare_huge(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	w->huge += backing_renew(&w->target);
+	w->node = node_of_target(w);
+	prepare(race, arg);
+}
+
+/*
+ * The last page is none of those that are stamped and pinned. What is split already is moved page
+ * by page, which takes much longer: not the window to sweep, either.
+ */
+static void split_and_take_pins(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	if (!race_sampling(race))
+		check_madvise(w->target.addr + w->target.size - w->agree.page, w->agree.page,
+			      MADV_DONTNEED, "the last page");
+	take_pins(race, arg);
+}
+
+static void race_split_moving_world(struct world *w)
+{
+	static const struct trial trial = {
+		.prepare = prepare_huge, .a = split_and_take_pins, .b = b_move_pages, .judge = judge,
+	};
+
+	w->agree.when = "pinned while its huge page was moved and split";
+	backing_map(&w->decoy, w->race, SMALL, w->agree.pages, "guprace decoy");
+	memset(w->decoy.addr, 1, w->decoy.size);
+	race_trials(w->race, &trial, w);
+	backing_unmap(&w->decoy);
+	race_count(w->race, "huge", w->huge);
+}
+
+static void race_split_moving(struct race *race)
+{
+	with_target(race, race_split_moving_world);
+}
+
 static void hold_against(struct world *w, operation *op, const char *when)
 {
 	w->agree.when = when;
@@ -239,7 +301,7 @@ static void hold_against(struct world *w, operation *op, const char *when)
 		take_pins(w->race, w);
 		op(w);
 		check_pins(w);
-		w->trials++;
+		w->checks++;
 	}
 }
 
@@ -251,7 +313,7 @@ static void hold_world(struct world *w)
 	hold_against(w, do_move_pages, "pinned before move_pages");
 	hold_against(w, do_mbind, "pinned before mbind");
 	hold_against(w, do_compact, "pinned before compaction");
-	race_count(w->race, "trials", w->trials);
+	race_count(w->race, "checks", w->checks);
 }
 
 static void hold(struct race *race)
@@ -260,14 +322,14 @@ static void hold(struct race *race)
 }
 
 static const struct floor held[] = {
-	{ "trials", 3 * REPEATS },
+	{ "checks", 3 * REPEATS },
 	{ "kept", 3 * REPEATS },
 	{ "moved", REPEATS },
 	{ }
 };
 
 static const struct floor held_thp[] = {
-	{ "trials", 3 * REPEATS },
+	{ "checks", 3 * REPEATS },
 	{ "kept", 3 * REPEATS },
 	{ }
 };
@@ -280,6 +342,22 @@ static const struct floor raced[] = {
 	{ }
 };
 
+static const struct floor raced_thp[] = {
+	{ "trials", 20 },
+	{ "pins", 100 },
+	{ "vm.thp_migration_success", 20 },
+	{ }
+};
+
+static const struct floor split_moving[] = {
+	{ "trials", 20 },
+	{ "pins", 100 },
+	{ "huge", 20 },
+	{ "vm.thp_split_pmd", 20 },
+	{ "vm.thp_migration_success", 20 },
+	{ }
+};
+
 static const struct subtest subtests[] = {
 	{ "probe.held", &vehicle_probe, hold, held, SMALL },
 	{ "probe_ro.held", &vehicle_probe_ro, hold, held, SMALL },
@@ -288,12 +366,13 @@ static const struct subtest subtests[] = {
 	{ "probe_get.held_thp", &vehicle_probe_get, hold, held_thp, THP },
 	{ "probe.move_pages", &vehicle_probe, race_move_pages, raced, SMALL },
 	{ "probe_get.move_pages", &vehicle_probe_get, race_move_pages, raced, SMALL },
-	{ "probe_ro.move_thp", &vehicle_probe_ro, race_move_pages, raced, THP },
+	{ "probe_ro.move_thp", &vehicle_probe_ro, race_move_pages, raced_thp, THP },
+	{ "probe.split_moving", &vehicle_probe, race_split_moving, split_moving, THP },
 	{ }
 };
 
 static const char * const vmstat[] = {
-	"pgmigrate_success", "pgmigrate_fail", "thp_migration_success",
+	"pgmigrate_success", "pgmigrate_fail", "thp_migration_success", "thp_split_pmd",
 	"compact_migrate_scanned", NULL
 };
 

@@ -25,7 +25,7 @@
  * pages that are not exclusive by itself (sanity_check_pinned_pages).
  *
  * Counters:
- *   trials         checks of held pins done, or valid trials of the steered ones (lib/trial.c)
+ *   checks         of held pins, where no race is needed; the others count trials (lib/trial.c)
  *   pins           pages pinned
  *   swapped        pages found swapped out after both windows
  *   kept           pages found present then: pinned, or faulted in by the pin
@@ -61,7 +61,7 @@ struct world {
 	unsigned int pinned;		/* pages of the target that A pins, the first ones */
 	int got;
 	int err;			/* of B's madvise */
-	uint64_t trials, pins, swapped, kept;
+	uint64_t checks, pins, swapped, kept;
 };
 
 static void prepare(struct race *race, void *arg)
@@ -188,7 +188,7 @@ static void hold_world(struct world *w)
 		take_pins(w->race, w);
 		page_out(w->race, w);
 		judge(w->race, w);
-		w->trials++;
+		w->checks++;
 	}
 	/* And after it: the pin faults in what it needs. */
 	w->agree.when = "pinned after the swap-out";
@@ -197,9 +197,9 @@ static void hold_world(struct world *w)
 		page_out(w->race, w);
 		take_pins(w->race, w);
 		judge(w->race, w);
-		w->trials++;
+		w->checks++;
 	}
-	race_count(w->race, "trials", w->trials);
+	race_count(w->race, "checks", w->checks);
 }
 
 static void hold(struct race *race)
@@ -208,7 +208,7 @@ static void hold(struct race *race)
 }
 
 static const struct floor held[] = {
-	{ "trials", 2 * REPEATS },
+	{ "checks", 2 * REPEATS },
 	{ "swapped", REPEATS },
 	{ "kept", REPEATS },
 	{ }

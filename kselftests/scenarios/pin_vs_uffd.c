@@ -28,7 +28,7 @@
  * ever: legal.
  *
  * Counters:
- *   trials          checks of held pins done, or valid trials of the steered ones (lib/trial.c)
+ *   checks          of held pins, where no race is needed; the others count trials (lib/trial.c)
  *   pins            pages pinned
  *   moved, refused  pages moved; pages left because of a pin (or of a lock)
  *
@@ -78,7 +78,7 @@ struct world {
 	unsigned int pinned;
 	int got;
 	int err;			/* of B, unexpected */
-	uint64_t trials, pins, moved, refused;
+	uint64_t checks, pins, moved, refused;
 };
 
 static void take_pins(struct race *race, void *arg)
@@ -305,10 +305,10 @@ static void hold_move(struct race *race)
 		take_pins(race, &w);
 		move_all(race, &w);
 		judge_moved(race, &w);
-		w.trials++;
+		w.checks++;
 	}
 	end_mover(&w);
-	race_count(race, "trials", w.trials);
+	race_count(race, "checks", w.checks);
 }
 
 /*
@@ -348,7 +348,7 @@ static void race_protect(struct race *race)
 }
 
 static const struct floor held[] = {
-	{ "trials", REPEATS },
+	{ "checks", REPEATS },
 	{ "moved", REPEATS },
 	{ "refused", REPEATS },
 	{ }

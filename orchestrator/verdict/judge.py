@@ -13,8 +13,8 @@ A verdict starts as LOST. The rules are tried in this order, and the first that 
 5. The result cannot be trusted: BROKEN. Incomplete KTAP or a bail out, a kernel whose configuration is not the
    one built, KCSAN off or idle in a KCSAN kernel, a blind console, dropped messages, a taint nothing explains.
 6. All subtests were skipped: SKIP.
-7. The race did not happen: VACUOUS. No valid trial in a subtest that ran, or a counter below the floor that the
-   selftest set for it.
+7. The race did not happen: VACUOUS. No valid trial in a subtest that ran (nor, where no race is needed, a check), or
+   a counter below the floor that the selftest set for it.
 8. What is left is clean: PASS with its bound; for a control, MISSED.
 """
 
@@ -174,26 +174,35 @@ def _below_floor(race: RaceResult) -> list[str]:
     return [f"{key} is {counts[key]}, not {least} or more" for key, least in due.items() if counts[key] < least]
 
 
-def _trials_by_subtest(race: RaceResult) -> dict[str, int]:
-    """Valid trials of each subtest that ran. A trial of one is no trial of another: the least of them bounds."""
+def _ran(race: RaceResult, counter: str) -> dict[str, int]:
+    """Return `counter` of each subtest that ran and has it."""
     ran = [s.name for s in race.subtests if s.ending is not Ending.SKIP]
-    return {name: race.counters.get(f"{name}.trials", 0) for name in ran}
+    return {name: race.counters[key] for name in ran if (key := f"{name}.{counter}") in race.counters}
 
 
 def _idle_subtests(race: RaceResult) -> list[str]:
-    return [name for name, trials in _trials_by_subtest(race).items() if not trials]
+    done = _ran(race, "trials") | _ran(race, "checks")
+    return [s.name for s in race.subtests if s.ending is not Ending.SKIP and not done.get(s.name)]
 
 
 def _clean(facts: Facts) -> Verdict | None:
     race = facts.said
-    counted = _trials_by_subtest(race) if race else {}
-    weakest = min(counted, key=counted.__getitem__, default="")
-    bound = rule_of_three(counted.get(weakest, 0))
-    if bound is None:
+    if not race:
         return None
-    claim = f"0 hits in {sum(counted.values())} trials, at most {bound:.1e} per trial (95 %)"
-    if len(counted) > 1:
-        claim += f" of the weakest of {len(counted)} subtests, {weakest} with {counted[weakest]}"
+    trials, checks = _ran(race, "trials"), _ran(race, "checks")
+    if not trials and not checks:
+        return None
+    # A trial of one subtest is no trial of another: the one with the fewest bounds what all of them say.
+    weakest = min(trials, key=trials.__getitem__, default="")
+    bound = rule_of_three(trials.get(weakest, 0))
+    claims = []
+    if bound is not None:
+        claims.append(f"{sum(trials.values())} trials, at most {bound:.1e} per trial (95 %)")
+        if len(trials) > 1:
+            claims[0] += f" of the weakest of {len(trials)} subtests, {weakest} with {trials[weakest]}"
+    if checks:
+        claims.append(f"{sum(checks.values())} checks that need no race")
+    claim = f"0 hits in {'; in '.join(claims)}"
     if facts.control:
         return Verdict(Outcome.MISSED, f"the broken kernel was not caught: {claim}", bound=bound)
     return Verdict(Outcome.PASS, claim + _shown_only(facts), bound=bound)

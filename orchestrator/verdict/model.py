@@ -41,9 +41,10 @@ class Fault(StrEnum):
 class Verdict:
     """The judgement of one cell (verdict.json, written last).
 
-    `bound` is the 95 % upper bound on hits per valid trial (3/n, the rule of three) of the subtest with the fewest,
-    None when the race is not clean or had no valid trial; `trials` are those of all subtests; `evidence` are file names relative to the cell's directory; `last_lines` the end
-    of the console where the guest was lost.
+    `trials` are the valid ones of all subtests; `bound` is the 95 % upper bound on hits per trial (3/n, the rule of
+    three) of the subtest with the fewest, None when the race is not clean or no subtest raced (checks that need no
+    race bound no rate); `evidence` are file names relative to the cell's directory; `last_lines` the end of the
+    console where the guest was lost.
     """
 
     outcome: Outcome

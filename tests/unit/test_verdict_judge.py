@@ -62,6 +62,21 @@ def test_a_clean_race_passes_with_its_bound() -> None:
     assert "weakest of 2 subtests, probe.munmap with 150" in verdict.reason
 
 
+def test_checks_that_need_no_race_pass_without_a_bound() -> None:
+    counters = {k: n for k, n in CLEAN.counters.items() if not k.endswith(".trials")}
+    checked = replace(CLEAN, counters=counters | {"probe.munmap.checks": 9, "vmsplice.munmap.checks": 3})
+    verdict = judge(facts(checked))
+    assert (verdict.outcome, verdict.trials, verdict.bound) == (Outcome.PASS, 0, None)
+    assert verdict.reason == "0 hits in 12 checks that need no race"
+    assert judge(control(checked)).outcome is Outcome.MISSED
+
+
+def test_a_few_checks_do_not_weaken_the_bound_of_a_race() -> None:
+    counters = {k: n for k, n in CLEAN.counters.items() if k != "probe.munmap.trials"}
+    mixed = replace(CLEAN, counters=counters | {"probe.munmap.checks": 9})
+    assert judge(facts(mixed)).bound == pytest.approx(3 / 250)
+
+
 def test_cheap_trials_of_one_subtest_do_not_strengthen_the_bound_of_another() -> None:
     cheap = replace(CLEAN, counters=CLEAN.counters | {"vmsplice.munmap.trials": 5_000_000})
     assert judge(facts(cheap)).bound == judge(facts()).bound

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * pin_vs_retract - pins of GUP-fast against the page table that collapse of shared memory retracts
+ * pin_vs_retract - pins of GUP-fast against the page table that collapse of a file's pages retracts
  *
  * Property (P1, P4 of PROTOCOL.md): when the pages of a file have become one huge page, the table
  * of PTEs that maps them is taken out and freed at once, without a delay by RCU. So before that the
@@ -17,7 +17,9 @@
  * one PTE to the next, and from the PMD to the first, is what matters here, and not the grab.
  *
  * Mode: steered. Subtests: `remap` collapses a table over a page that is huge already, the shortest
- * way to the retraction; `copy` has the huge page made of small ones by each collapse.
+ * way to the retraction; `copy` has the huge page made of small ones by each collapse; `file` is
+ * `remap` with a program's text in the place of shared memory: pages of an ext2 file that nobody
+ * may write to (READ_ONLY_THP_FOR_FS), so that their content is all there is to judge.
  *
  * Oracles: KASAN on the console; and, by lib/agree.h, bad_stamp, foreign_stamp, pin_differs,
  * address_differs; refused: no pin of memory that was mapped throughout.
@@ -31,6 +33,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -38,6 +41,7 @@
 #include "agree.h"
 #include "check.h"
 #include "huge.h"
+#include "ramdisk.h"
 #include "scenario.h"
 #include "stamp.h"
 #include "stretch.h"
@@ -49,6 +53,7 @@
 
 enum {
 	OP_COPY	= 1u << 0,	/* or remap */
+	OP_FILE	= 1u << 1,	/* of a file system, or memfd */
 };
 
 struct world {
@@ -56,6 +61,7 @@ struct world {
 	size_t page;
 	size_t huge;
 	int fd;				/* of the file that is mapped */
+	int prot;			/* of its mapping */
 	uint8_t *target;
 	uint8_t *elsewhere;		/* pinned while windows are measured: see race_sampling() */
 	struct agree agree;
@@ -67,6 +73,17 @@ struct world {
 
 	uint64_t pins, retracts, pinned;
 };
+
+/* What can be written is stamped anew, what can not is mapped by a look at it. */
+static void touch(struct world *w)
+{
+	if (!(w->flags & OP_FILE)) {
+		agree_stamp(&w->agree);
+		return;
+	}
+	for (unsigned int i = 0; i < w->agree.pages; i++)
+		(void)*(volatile uint8_t *)(w->agree.addr + i * w->page);
+}
 
 /* Punch all out of the file; what is touched then comes as small pages. */
 static void make_small(struct world *w)
@@ -85,9 +102,9 @@ static void make_table(struct world *w)
 	check_madvise(w->target, w->huge, MADV_DONTNEED, "the target");
 	if (mprotect(w->target, w->page, PROT_READ))
 		broken("mprotect(PROT_READ) of the target's first page: %s", strerror(errno));
-	agree_stamp(&w->agree);
-	if (mprotect(w->target, w->page, PROT_READ | PROT_WRITE))
-		broken("mprotect(PROT_WRITE) of the target's first page: %s", strerror(errno));
+	touch(w);
+	if (mprotect(w->target, w->page, w->prot))
+		broken("mprotect(%#x) of the target's first page: %s", w->prot, strerror(errno));
 }
 
 static void prepare(struct race *race, void *arg)
@@ -140,8 +157,12 @@ static void judge(struct race *race, void *arg)
 	w->pins += w->got;
 	if (!(v->ops->is & VEHICLE_READ_DROPS))
 		agree_content(&w->agree, AGREE_ALWAYS);
-	agree_pin_to_address(&w->agree);
-	agree_address_to_pins(&w->agree, AGREE_ALWAYS);
+	if (w->flags & OP_FILE) {
+		agree_address(&w->agree);
+	} else {
+		agree_pin_to_address(&w->agree);
+		agree_address_to_pins(&w->agree, AGREE_ALWAYS);
+	}
 	v->ops->unpin(v);
 }
 
@@ -152,6 +173,43 @@ static void settle(struct race *race, void *arg)
 	(void)race;
 	if (read(w->pipe[0], w->data, sizeof(w->data)) != (ssize_t)sizeof(w->data))
 		broken("read of a page from a pipe: %s", strerror(errno));
+}
+
+static void open_memfd(struct world *w)
+{
+	w->prot = PROT_READ | PROT_WRITE;
+	w->fd = memfd_create("guprace target", MFD_CLOEXEC);
+	if (w->fd < 0 || ftruncate(w->fd, w->huge))
+		broken("memfd of %zu bytes: %s", w->huge, strerror(errno));
+}
+
+/* As a program's text: on disk, nobody has it open for writing, and it may be executed. */
+static void open_text(struct race *race, struct world *w)
+{
+	uint8_t page[4096] = { };
+	char path[192];
+	int fd = ramdisk_open_ext2(path, sizeof(path));
+
+	if (fd < 0)
+		race_skip(race, "%s", path);
+	if (w->page != sizeof(page))
+		race_skip(race, "needs pages of %zu bytes", sizeof(page));
+	w->prot = PROT_READ | PROT_EXEC;
+	w->agree.generation = 1;
+	for (unsigned int i = 0; i < w->huge / w->page; i++) {
+		unsigned int index = i - PAGES;	/* of those before the first, a large number */
+
+		stamp_page(page, stamp_of(MAPPING_TARGET, index, w->agree.generation));
+		if (write(fd, page, sizeof(page)) != (ssize_t)sizeof(page))
+			broken("write of page %u to a file on the RAM disk: %s", i, strerror(errno));
+	}
+	if (fsync(fd))
+		broken("fsync of a file on the RAM disk: %s", strerror(errno));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	w->fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (w->fd < 0)
+		broken("open(%s) for reading: %s", path, strerror(errno));
+	close(fd);
 }
 
 static void world_init(struct race *race, struct world *w)
@@ -171,32 +229,51 @@ static void world_init(struct race *race, struct world *w)
 	if (pipe2(w->pipe, O_CLOEXEC))
 		broken("pipe2: %s", strerror(errno));
 	memset(w->data, 0xff, sizeof(w->data));
-	w->fd = memfd_create("guprace target", MFD_CLOEXEC);
-	if (w->fd < 0 || ftruncate(w->fd, w->huge))
-		broken("memfd of %zu bytes: %s", w->huge, strerror(errno));
+	if (w->flags & OP_FILE)
+		open_text(race, w);
+	else
+		open_memfd(w);
 	w->target = huge_reserve(w->huge, w->huge, "the target");
 	w->agree.addr = w->target + PAGES * w->page;
 	w->elsewhere = check_mmap(NULL, PAGES * w->page, PROT_READ | PROT_WRITE,
 				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, "elsewhere");
-	huge_map(w->target, w->huge, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, "the target");
+	huge_map(w->target, w->huge, w->prot, MAP_SHARED, w->fd, "the target");
 }
 
-/* Collapse once, with nobody else there, and see that the deed is done. */
-static void try_collapse(struct race *race, struct world *w)
+/* Collapse once, with nobody else there, and see that the deed is done; false with the reason. */
+static bool try_collapse(struct world *w, char *why, size_t size)
 {
-	make_small(w);
-	if (madvise(w->target, w->huge, MADV_COLLAPSE))
-		race_skip(race, "MADV_COLLAPSE does not collapse shared memory: %s (BASE_FULL?)",
-			  strerror(errno));
+	if (w->flags & OP_FILE)
+		touch(w);
+	else
+		make_small(w);
+	if (madvise(w->target, w->huge, MADV_COLLAPSE)) {
+		snprintf(why, size, "MADV_COLLAPSE does not collapse this kind of file: %s "
+			 "(BASE_FULL? READ_ONLY_THP_FOR_FS?)", strerror(errno));
+		return false;
+	}
+	snprintf(why, size, "MADV_COLLAPSE of this kind of file maps no huge page (smaps)");
 	if (!huge_mapped(w->target))
-		race_skip(race, "MADV_COLLAPSE of shared memory maps no huge page (smaps)");
+		return false;
 	if (w->flags & OP_COPY)
-		return;
+		return true;
 	make_table(w);
+	snprintf(why, size, "a fault in half of the range maps the whole huge page");
 	if (huge_mapped(w->target))
-		race_skip(race, "a fault in half of the range maps the whole huge page");
-	if (madvise(w->target, w->huge, MADV_COLLAPSE) || !huge_mapped(w->target))
-		race_skip(race, "MADV_COLLAPSE does not retract a table: %s", strerror(errno));
+		return false;
+	snprintf(why, size, "MADV_COLLAPSE does not retract a table");
+	return !madvise(w->target, w->huge, MADV_COLLAPSE) && huge_mapped(w->target);
+}
+
+static void world_exit(struct world *w)
+{
+	huge_release(w->target, w->huge, "the target");
+	check_munmap(w->elsewhere, PAGES * w->page, "elsewhere");
+	close(w->fd);
+	if (w->flags & OP_FILE)
+		ramdisk_close();
+	close(w->pipe[0]);
+	close(w->pipe[1]);
 }
 
 static void race_retract(struct race *race)
@@ -209,17 +286,17 @@ static void race_retract(struct race *race)
 		.settle = settle,
 	};
 	struct world w = { .flags = race->subtest->arg };
+	char why[160];
+	bool works;
 
 	world_init(race, &w);
-	try_collapse(race, &w);
-	race_trials(race, &trial, &w);
+	works = try_collapse(&w, why, sizeof(why));
+	if (works)
+		race_trials(race, &trial, &w);
 	stretch_walk_end();
-
-	huge_release(w.target, w.huge, "the target");
-	check_munmap(w.elsewhere, PAGES * w.page, "elsewhere");
-	close(w.fd);
-	close(w.pipe[0]);
-	close(w.pipe[1]);
+	world_exit(&w);
+	if (!works)
+		race_skip(race, "%s", why);
 	race_count(race, "pins", w.pins);
 	race_count(race, "retracts", w.retracts);
 	race_count(race, "pinned", w.pinned);
@@ -236,6 +313,7 @@ static const struct subtest subtests[] = {
 	{ "probe.remap", &vehicle_probe, race_retract, floors, 0 },
 	{ "vmsplice.remap", &vehicle_vmsplice, race_retract, floors, 0 },
 	{ "probe.copy", &vehicle_probe, race_retract, floors, OP_COPY },
+	{ "probe_ro.file", &vehicle_probe_ro, race_retract, floors, OP_FILE },
 	{ }
 };
 
@@ -243,7 +321,7 @@ static const char * const vmstat[] = { "thp_collapse_alloc", "thp_file_mapped", 
 
 const struct scenario scenario = {
 	.name = "pin_vs_retract",
-	.summary = "pins of GUP-fast against page tables that a collapse retracts (P1, P4)",
+	.summary = "pins of GUP-fast against page tables that a collapse of files retracts (P1, P4)",
 	.subtests = subtests,
 	.vmstat = vmstat,
 };

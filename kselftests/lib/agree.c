@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "agree.h"
 
@@ -105,4 +106,20 @@ void agree_address(struct agree *a)
 		if (!is(a, &s, i, a->generation))
 			report(a, "address_differs", "address", i, &s);
 	}
+}
+
+void agree_admitted(struct agree *a, int got)
+{
+	if (got != (int)a->pages)
+		race_hit(a->race, "refused", "expected %u pins of pages mapped throughout, observed %d (%s)",
+			 a->pages, got, got < 0 ? strerror(-got) : "the rest missing");
+}
+
+void agree_both_ways(struct agree *a)
+{
+	/* A vehicle that loses its pins by reading them is read once, when all is written. */
+	if (!(a->race->vehicle.ops->is & VEHICLE_READ_DROPS))
+		agree_content(a, AGREE_ALWAYS);
+	agree_pin_to_address(a);
+	agree_address_to_pins(a, AGREE_ALWAYS);
 }

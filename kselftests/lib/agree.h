@@ -48,4 +48,10 @@ void agree_pin_to_address(struct agree *a);
 /* What is at the addresses is what was written there last. */
 void agree_address(struct agree *a);
 
+/* Pages that were mapped throughout the call are all pinned: a hit, `refused`, if `got` is less. */
+void agree_admitted(struct agree *a, int got);
+
+/* All that holds between pins and address: as they are found, then what either of them writes. */
+void agree_both_ways(struct agree *a);
+
 #endif

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "check.h"
 #include "clock.h"
@@ -96,21 +97,44 @@ void race_floor(struct race *race, const char *counter, uint64_t least)
 	ktap_floor(race->subtest->name, counter, least);
 }
 
+#define JOIN_POLL_MS	100
+
 struct actor {
 	pthread_t thread;
 	pthread_barrier_t *start;
 	int cpu;
 	void *(*fn)(void *arg);
 	void *arg;
+	bool returned;
+	bool joined;
 };
 
 static void *actor_thread(void *arg)
 {
 	struct actor *actor = arg;
+	void *result;
 
 	check_pin_to_cpu(actor->cpu);
 	pthread_barrier_wait(actor->start);
-	return actor->fn(actor->arg);
+	result = actor->fn(actor->arg);
+	actor->returned = true;
+	return result;
+}
+
+/* An oops ends the thread that it hits, and that one alone: the other would wait for it for ever. */
+static void try_join(struct actor *actor, char name)
+{
+	struct timespec until;
+
+	if (actor->joined)
+		return;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += JOIN_POLL_MS * NSEC_PER_MSEC;
+	until.tv_sec += until.tv_nsec / NSEC_PER_SEC;
+	until.tv_nsec %= NSEC_PER_SEC;
+	actor->joined = !pthread_timedjoin_np(actor->thread, NULL, &until);
+	if (actor->joined && !actor->returned)
+		broken("the kernel ended actor %c in the middle of its work: see its log", name);
 }
 
 void race_actors(struct race *race, void *(*a)(void *), void *(*b)(void *), void *arg)
@@ -125,8 +149,10 @@ void race_actors(struct race *race, void *(*a)(void *), void *(*b)(void *), void
 		broken("pthread_barrier_init for 2 actors");
 	check_pthread_create(&actor[0].thread, actor_thread, &actor[0], "actor A");
 	check_pthread_create(&actor[1].thread, actor_thread, &actor[1], "actor B");
-	check_pthread_join(actor[0].thread, "actor A");
-	check_pthread_join(actor[1].thread, "actor B");
+	while (!actor[0].joined || !actor[1].joined) {
+		try_join(&actor[0], 'A');
+		try_join(&actor[1], 'B');
+	}
 	pthread_barrier_destroy(&start);
 }
 

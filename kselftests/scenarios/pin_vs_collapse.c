@@ -100,16 +100,11 @@ static void judge_pins(struct race *race, struct world *w)
 {
 	struct vehicle *v = &race->vehicle;
 
-	if (w->got != (int)w->agree.pages)
-		race_hit(race, "refused", "expected %u pins of pages mapped throughout, observed %d (%s)",
-			 w->agree.pages, w->got, w->got < 0 ? strerror(-w->got) : "the rest missing");
+	agree_admitted(&w->agree, w->got);
 	if (w->got <= 0)
 		return;
 	w->pins += w->got;
-	if (!(v->ops->is & VEHICLE_READ_DROPS))
-		agree_content(&w->agree, AGREE_ALWAYS);
-	agree_pin_to_address(&w->agree);
-	agree_address_to_pins(&w->agree, AGREE_ALWAYS);
+	agree_both_ways(&w->agree);
 	v->ops->unpin(v);
 }
 

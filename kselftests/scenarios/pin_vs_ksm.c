@@ -172,10 +172,7 @@ static void judge(struct race *race, void *arg)
 	w->merged += merged;
 	w->kept += w->agree.pages - merged;
 	agree_address(&w->agree);
-	if (!(v->ops->is & VEHICLE_READ_DROPS))
-		agree_content(&w->agree, AGREE_ALWAYS);
-	agree_address_to_pins(&w->agree, AGREE_ALWAYS);
-	agree_pin_to_address(&w->agree);
+	agree_both_ways(&w->agree);
 	v->ops->unpin(v);
 }
 

@@ -165,10 +165,7 @@ static void check_pins(struct world *w)
 	}
 	w->pins += w->got;
 	count_moved(w);
-	if (!(v->ops->is & VEHICLE_READ_DROPS))
-		agree_content(&w->agree, AGREE_ALWAYS);
-	agree_address_to_pins(&w->agree, AGREE_ALWAYS);
-	agree_pin_to_address(&w->agree);
+	agree_both_ways(&w->agree);
 	v->ops->unpin(v);
 }
 

@@ -142,9 +142,7 @@ static void judge(struct race *race, void *world)
 	w->pins += w->got;
 	if (race->subtest->arg == ARG_HUGE)
 		w->huge += looks_huge(w);
-	agree_content(&w->agree, AGREE_ALWAYS);
-	agree_address_to_pins(&w->agree, AGREE_ALWAYS);
-	agree_pin_to_address(&w->agree);
+	agree_both_ways(&w->agree);
 	race->vehicle.ops->unpin(&race->vehicle);
 }
 

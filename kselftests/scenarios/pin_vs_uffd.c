@@ -195,10 +195,7 @@ static void judge_protected(struct race *race, void *arg)
 		broken("ioctl(UFFDIO_WRITEPROTECT) of %zu bytes: %s", w->size, strerror(w->err));
 	need_pins(w);
 	agree_address(&w->agree);
-	if (!(v->ops->is & VEHICLE_READ_DROPS))
-		agree_content(&w->agree, AGREE_ALWAYS);
-	agree_address_to_pins(&w->agree, AGREE_ALWAYS);
-	agree_pin_to_address(&w->agree);
+	agree_both_ways(&w->agree);
 	v->ops->unpin(v);
 }
 

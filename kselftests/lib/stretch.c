@@ -20,7 +20,6 @@
 #include "clock.h"
 #include "kprobe.h"
 #include "ktap.h"
-#include "rng.h"
 #include "stretch.h"
 
 #define PROBES		3	/* at as many places of the function */
@@ -33,16 +32,6 @@
 #endif
 #define CALIBRATION	8	/* pins */
 
-#if defined(__aarch64__)
-#define WALK_STEP	4u	/* an instruction */
-#else
-#define WALK_STEP	1u
-#endif
-#define WALK_TRIES	16u	/* steps from a random place to where an instruction begins */
-#define WALK_PLACES	24u	/* until one is come by */
-#define WALK_NEAR	128u	/* bytes around a place that was */
-#define WALK_READS	4u	/* of each hit */
-
 /* The innermost first: where it is not inlined, it is where the walk grabs. */
 static const char * const grabbers[] = {
 	"try_get_folio",		/* reference only; often inlined */
@@ -52,6 +41,7 @@ static const char * const grabbers[] = {
 
 static struct {
 	const char *grabber;		/* armed by an earlier subtest, or by this one */
+	struct function fn;
 	int first;			/* of its probes */
 	unsigned int probes;
 } stretch;
@@ -110,9 +100,7 @@ static void disarm(void)
 static void arm_grabber(struct vehicle *v, void *page)
 {
 	for (size_t i = 0; i < sizeof(grabbers) / sizeof(grabbers[0]); i++) {
-		struct function fn;
-
-		if (!kallsyms_functions(grabbers[i], &fn, 1) || !arm(&fn))
+		if (!kallsyms_functions(grabbers[i], &stretch.fn, 1) || !arm(&stretch.fn))
 			continue;
 		if (each_pin_hits(v, page)) {
 			stretch.grabber = grabbers[i];
@@ -148,118 +136,9 @@ void stretch_end(void)
 	stretch.grabber = NULL;
 }
 
-/* Where the loop over PTEs is: on its own, or part of a function further out. */
-static const char * const walkers[] = {
-	"gup_pte_range", "gup_fast_pte_range", "gup_pgd_range", "gup_fast_pgd_range",
-	"lockless_pages_from_mm", "gup_fast", "internal_get_user_pages_fast", "gup_fast_fallback",
-};
-
-static struct {
-	bool sought;
-	struct function fn;		/* the walker; size 0: none found */
-	unsigned int good;		/* offset that a walk came by; 0: none yet */
-	int probe;			/* -1: not armed */
-	struct rng rng;
-} walk = { .probe = -1 };
-
-static void find_walker(void)
+bool stretch_grabber(struct function *fn)
 {
-	size_t count = sizeof(walkers) / sizeof(walkers[0]);
-
-	walk.sought = true;
-	for (size_t i = 0; i < count && !walk.fn.size; i++) {
-		if (!kallsyms_functions(walkers[i], &walk.fn, 1))
-			walk.fn.size = 0;
-	}
-	if (!walk.fn.size)
-		ktap_diag("walk not stretched: no function found that walks");
-}
-
-/*
- * Most of the function is for cases that never come. A place that was come by has others around it:
- * three times out of four the next one is looked for there.
- */
-static unsigned int random_place(void)
-{
-	unsigned int from = walk.good > WALK_NEAR ? walk.good - WALK_NEAR : 0;
-	unsigned int place;
-
-	if (walk.good && rng_below(&walk.rng, 4))
-		place = from + rng_below(&walk.rng, 2 * WALK_NEAR);
-	else
-		place = rng_below(&walk.rng, walk.fn.size);
-	return place / WALK_STEP * WALK_STEP;
-}
-
-/* On x86 an instruction may begin at any byte: the kernel knows, and refuses all others. */
-static bool arm_walk(unsigned int *offset)
-{
-	*offset = random_place();
-	for (unsigned int i = 0; i < WALK_TRIES && *offset < walk.fn.size; i++, *offset += WALK_STEP) {
-		walk.probe = kprobe_add_slow(&walk.fn, *offset, WALK_READS);
-		if (walk.probe >= 0)
-			return true;
-	}
-	return false;
-}
-
-/* Hits of one walk over `pages` pages. */
-static uint64_t hits_of_walk(struct vehicle *v, void *area, unsigned int pages)
-{
-	uint64_t hits = kprobe_hits(walk.probe, 1);
-	int got = v->ops->pin(v, area, pages, 1);
-
-	if (got != (int)pages)
-		broken("%s took %d pins of %u on pages that nobody touches", v->name, got, pages);
-	v->ops->unpin(v);
-	return kprobe_hits(walk.probe, 1) - hits;
-}
-
-void stretch_walk_end(void)
-{
-	if (walk.probe >= 0)
-		kprobe_remove(walk.probe);
-	walk.probe = -1;
-}
-
-static bool arm_somewhere(struct vehicle *v, void *area, unsigned int pages)
-{
-	unsigned int offset;
-	uint64_t hits;
-
-	for (unsigned int i = 0; i < WALK_PLACES; i++) {
-		if (!arm_walk(&offset))
-			continue;
-		hits = hits_of_walk(v, area, pages);
-		if (hits) {
-			walk.good = offset;
-			ktap_diag("walk stretched at %s+%#x, %" PRIu64 " times in a walk of %u pages",
-				  walk.fn.name, offset, hits, pages);
-			return true;
-		}
-		stretch_walk_end();
-	}
-	return false;
-}
-
-void stretch_walk(struct race *race)
-{
-	struct vehicle *v = &race->vehicle;
-	unsigned int pages = v->capacity < CALIBRATION ? v->capacity : CALIBRATION;
-	uint8_t *area;
-
-	if (!stretch.grabber)
-		return;
-	if (!walk.sought) {
-		find_walker();
-		walk.rng = rng_seeded(race->seed, 2);
-	}
-	stretch_walk_end();
-	if (!walk.fn.size)
-		return;
-	area = check_mmap(NULL, CALIBRATION * getpagesize(), PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, "the calibration pages");
-	if (!arm_somewhere(v, area, pages))
-		ktap_diag("walk not stretched: no place of %s found that is come by", walk.fn.name);
-	check_munmap(area, CALIBRATION * getpagesize(), "the calibration pages");
+	if (stretch.grabber)
+		*fn = stretch.fn;
+	return stretch.grabber;
 }

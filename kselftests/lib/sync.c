@@ -49,10 +49,11 @@ struct sync_median sync_median_of(uint64_t *values, unsigned int count)
 	return m;
 }
 
-void sync_init(struct sync *s, uint64_t seed)
+void sync_init(struct sync *s, uint64_t seed, uint64_t sample_ns)
 {
 	memset(s, 0, sizeof(*s));
 	s->rng = rng_seeded(seed, 0);
+	s->patience_ns = now_ns() + sample_ns;
 }
 
 unsigned int sync_coverage(const struct sync_result *r)
@@ -91,9 +92,9 @@ void sync_a_release(struct sync *s)
 	publish(&s->a_done, s->go);
 }
 
-static bool sampled(const struct sync *s)
+bool sync_sampling(const struct sync *s)
 {
-	return s->result.rounds >= SYNC_WARMUP + SYNC_SAMPLE;
+	return !s->sample_over;
 }
 
 /* The range of offsets at which the windows overlap begins at -range_below(). */
@@ -149,7 +150,7 @@ static int64_t near_a_miss(struct sync *s)
 
 static int64_t choose_offset(struct sync *s)
 {
-	if (!sampled(s))
+	if (sync_sampling(s))
 		return 0;
 	if (s->swept >= SYNC_STRATA && s->result.near_misses && s->result.rounds % 2)
 		return near_a_miss(s);
@@ -171,9 +172,21 @@ void sync_b_begin(struct sync *s)
 
 static void end_sample(struct sync *s)
 {
-	s->result.a = sync_median_of(s->sample.a, SYNC_SAMPLE);
-	s->result.b = sync_median_of(s->sample.b, SYNC_SAMPLE);
-	s->result.gap = sync_median_of(s->sample.gap, SYNC_SAMPLE);
+	s->result.a = sync_median_of(s->sample.a, s->sampled);
+	s->result.b = sync_median_of(s->sample.b, s->sampled);
+	s->result.gap = sync_median_of(s->sample.gap, s->sampled);
+	s->sample_over = true;
+}
+
+static void add_to_sample(struct sync *s, uint64_t gap)
+{
+	s->sample.a[s->sampled] = s->a.end - s->a.begin;
+	s->sample.b[s->sampled] = s->b.end - s->b.begin;
+	s->sample.gap[s->sampled] = gap;
+	s->sampled++;
+	if (s->sampled == SYNC_SAMPLE ||
+	    (s->sampled >= SYNC_SAMPLE_MIN && now_ns() > s->patience_ns))
+		end_sample(s);
 }
 
 /*
@@ -250,16 +263,10 @@ static void account(struct sync *s)
 			end_warmup(s);
 		return;
 	}
-	round -= SYNC_WARMUP;
-	if (round < SYNC_SAMPLE) {
-		s->sample.a[round] = s->a.end - s->a.begin;
-		s->sample.b[round] = s->b.end - s->b.begin;
-		s->sample.gap[round] = gap;
-		if (round == SYNC_SAMPLE - 1)
-			end_sample(s);
-		return;
-	}
-	count_trial(s, achieved, gap);
+	if (sync_sampling(s))
+		add_to_sample(s, gap);
+	else
+		count_trial(s, achieved, gap);
 }
 
 void sync_b_end(struct sync *s)

@@ -8,7 +8,7 @@
  * and how the two leave the rendezvous does not matter. What was achieved is measured each time.
  *
  *   WARMUP  first touches; the time that a hand-over takes
- *   SAMPLE  offset 0: median and MAD of both windows' durations
+ *   SAMPLE  offset 0: median and MAD of both windows' durations; where trials are slow, of fewer
  *   SWEEP   offsets over the whole range in which the windows overlap, [-B's duration, A's]: in a
  *           random order one out of each of SYNC_STRATA strata, then again, from the race's seed
  *   FOCUS   once the range has been swept and a near miss was seen: every second trial is placed
@@ -26,7 +26,8 @@
 #include "rng.h"
 
 #define SYNC_WARMUP	16	/* trials */
-#define SYNC_SAMPLE	64	/* trials */
+#define SYNC_SAMPLE	64	/* trials, */
+#define SYNC_SAMPLE_MIN	16	/* or so many if they take too long */
 #define SYNC_STRATA	40
 #define SYNC_BINS	20	/* of the histogram of achieved offsets */
 #define SYNC_NEAR	32	/* near misses remembered */
@@ -79,6 +80,9 @@ struct sync {
 	/* B's own. */
 	_Alignas(64) struct rng rng;
 	uint64_t lead;			/* from the hand-over to the start */
+	uint64_t patience_ns;		/* when the sample is to be over */
+	unsigned int sampled;		/* trials in it */
+	bool sample_over;
 	struct sync_sample sample;
 	uint8_t order[SYNC_STRATA];	/* of the strata, in this round of the sweep */
 	unsigned int swept;		/* trials of the sweep so far */
@@ -86,7 +90,8 @@ struct sync {
 	struct sync_result result;
 };
 
-void sync_init(struct sync *s, uint64_t seed);
+/* `sample_ns`: the time that WARMUP and SAMPLE may take, if that gives the least of trials. */
+void sync_init(struct sync *s, uint64_t seed, uint64_t sample_ns);
 
 /*
  * A: wait for the trial and for its time; false when B has ended the race. Then the window, then
@@ -109,6 +114,9 @@ void sync_b_stop(struct sync *s);
  * are shorter.
  */
 unsigned int sync_coverage(const struct sync_result *r);
+
+/* Whether the windows are still being measured. */
+bool sync_sampling(const struct sync *s);
 
 /* Sorts the values. */
 struct sync_median sync_median_of(uint64_t *values, unsigned int count);

@@ -10,6 +10,7 @@
 #include "sync.h"
 
 #define COVERAGE_FLOOR	90	/* percent of the bins */
+#define SAMPLE_PART	8	/* of the time to race, at most */
 
 struct steered {
 	struct race *race;
@@ -32,7 +33,7 @@ void race_near_miss(struct race *race)
 bool race_sampling(struct race *race)
 {
 	(void)race;
-	return current && current->result.rounds < SYNC_WARMUP + SYNC_SAMPLE;
+	return current && sync_sampling(current);
 }
 
 /* Before the pins are dropped: an unpin would count as well. */
@@ -147,7 +148,7 @@ void race_trials(struct race *race, const struct trial *trial, void *world)
 		return;
 	}
 	race_floor(race, "coverage", COVERAGE_FLOOR);
-	sync_init(&st.sync, race->seed);
+	sync_init(&st.sync, race->seed, (race->deadline_ns - race->start_ns) / SAMPLE_PART);
 	if (race->count_backoffs)
 		st.backoffs = backoff_so_far(&race->vehicle);
 	current = &st.sync;

@@ -156,7 +156,7 @@ static void prepare(struct race *race, void *arg)
 	struct world *w = arg;
 
 	if (w->rounds++ % NEXT_PLACE == NEXT_PLACE - 1)
-		stretch_walk(race);
+		stretch_walk(race, STRETCH_SHORT);
 	give(w, ORDER_MAP);
 	w->map1 = map(MAP1_ADDR, TABLE_SIZE, w->file, MAP_FIXED_NOREPLACE);
 	touch(w->map1);

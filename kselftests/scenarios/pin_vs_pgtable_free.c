@@ -139,7 +139,7 @@ static void prepare(struct race *race, void *arg)
 	struct world *w = arg;
 
 	if (w->flags & OP_WALK && w->rounds++ % NEXT_PLACE == 0)
-		stretch_walk(race);
+		stretch_walk(race, STRETCH_SHORT);
 	if (!(w->flags & OP_DONTNEED))
 		map_target(w);
 	fill_target(w);

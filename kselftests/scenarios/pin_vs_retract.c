@@ -112,7 +112,7 @@ static void prepare(struct race *race, void *arg)
 	struct world *w = arg;
 
 	if (w->rounds++ % NEXT_PLACE == 0)
-		stretch_walk(race);
+		stretch_walk(race, STRETCH_SHORT);
 	if (w->flags & OP_COPY)
 		make_small(w);
 	else

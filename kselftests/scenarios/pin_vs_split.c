@@ -14,6 +14,11 @@
  *   A: returns, holding the head's count up and the pinned page's not
  *   B: unmaps the target: the pinned page is freed, and recycled, under the pin
  *
+ * The pages pinned are the last to lose their PTEs, so that little is between that and the freeze:
+ * some tens of microseconds, and a few hundred until the PTEs are back. A's walk, between its
+ * looks at PTE, folio and count, is stretched to as much, at a random instruction; now and then at
+ * another.
+ *
  * Mode: steered; a split is about as long as the zeroing of the huge page before it.
  *
  * B splits by debugfs (split_huge_pages, for one page of this process), by MADV_PAGEOUT of one
@@ -45,13 +50,14 @@
 #include "huge.h"
 #include "scenario.h"
 #include "stamp.h"
+#include "stretch.h"
 
 #define MAPPING_TARGET	1
 #define MAPPING_OTHER	2
 
 #define SPLIT_FILE	"/sys/kernel/debug/split_huge_pages"
-#define FIRST		64u	/* page that is pinned; nothing here is the head */
-#define PAGES		4u	/* pinned by one walk */
+#define PAGES		4u	/* pinned by one walk: the last ones, or the last that munmap leaves */
+#define NEXT_PLACE	64u	/* rounds at one place of the walk, then at another */
 #define OTHERS		64u	/* pages made where the target's were */
 #define SPLITS		10u	/* least, for a race to count */
 
@@ -71,6 +77,7 @@ struct world {
 	int fd;				/* of SPLIT_FILE */
 	char command[64];
 	struct agree agree;
+	unsigned int rounds;
 	int got;			/* by A's pin call */
 
 	uint64_t pins, small;
@@ -89,10 +96,12 @@ static void prepare(struct race *race, void *arg)
 {
 	struct world *w = arg;
 
-	(void)race;
+	/* Not while windows are measured: a pin of what is not split is not that long. */
+	if (w->rounds++ % NEXT_PLACE == NEXT_PLACE - 1)
+		stretch_walk(race, STRETCH_LONG);
 	map_target(w);
 	agree_stamp(&w->agree);
-	w->small += !huge_present(w->target + w->huge - w->page);
+	w->small += !huge_present(w->target);	/* nobody has touched the first page */
 }
 
 static void pin(struct race *race, void *arg)
@@ -126,7 +135,7 @@ static void split(struct race *race, void *arg)
 /* From here on the pins alone keep the pages. */
 static void unmap_and_make_others(struct world *w)
 {
-	check_madvise(w->target, w->huge / 2, MADV_DONTNEED, "the target");
+	check_madvise(w->agree.addr, PAGES * w->page, MADV_DONTNEED, "the pinned pages");
 	for (unsigned int i = 0; i < OTHERS; i++)
 		stamp_page(w->others + i * w->page,
 			   stamp_of(MAPPING_OTHER, i, w->agree.generation));
@@ -210,7 +219,7 @@ static void race_split(struct race *race)
 	};
 
 	w.target = huge_reserve(w.huge, w.huge, "the target");
-	w.agree.addr = w.target + FIRST * w.page;
+	w.agree.addr = w.target + (w.how == BY_MUNMAP ? 3 * w.huge / 4 : w.huge) - PAGES * w.page;
 	if (w.how == BY_DEBUGFS)
 		open_split_file(race, &w);
 	w.others = huge_reserve(OTHERS * w.page, w.page, "the others");
@@ -224,6 +233,7 @@ static void race_split(struct race *race)
 		race_skip(race, "a first touch gives no huge page (transparent_hugepage/enabled?)");
 
 	race_trials(race, &trial, &w);
+	stretch_walk_end();
 
 	check_munmap(w.elsewhere, PAGES * w.page, "elsewhere");
 	huge_release(w.others, OTHERS * w.page, "the others");

@@ -276,6 +276,7 @@ static void race_target(struct race *race, struct trial trial, unsigned int slot
 			.race = race,
 			.page = getpagesize(),
 			.pages = race->vehicle.capacity < PINNED ? race->vehicle.capacity : PINNED,
+			.when = "pinned while its range was closed, hinted or moved",
 		},
 	};
 

@@ -34,8 +34,8 @@
  * Counters, beside those of race_trials(): pins; small (rounds without a huge page to begin with);
  * vm.thp_split_page, vm.thp_split_page_failed, vm.thp_split_pmd: what the kernel did of it.
  *
- * No fix to name: the second look-up and why are in try_get_folio() of mm/gup.c. Kconfig:
- * pin_vs_split.config.
+ * No fix to name: the second look-up and why are in try_get_folio() of mm/gup.c. Control: M08.
+ * Kconfig: pin_vs_split.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -32,7 +32,7 @@
  *
  * Fixed by: 6c287605fd56 ("mm: remember exclusively mapped anonymous pages with
  * PG_anon_exclusive", v5.19) and 1493a1913e34 ("mm/swap: remember PG_anon_exclusive via a swp pte
- * bit", v5.19); no CVE. Control: M15. Kconfig: pin_vs_swapout.config.
+ * bit", v5.19); no CVE. Controls: M08, M15. Kconfig: pin_vs_swapout.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -44,11 +44,13 @@
 #include "check.h"
 #include "pagemap.h"
 #include "scenario.h"
+#include "stretch.h"
 #include "swap.h"
 
 #define MAPPING_TARGET	1
 #define PAGES		8u
 #define REPEATS		8u		/* of what needs no race */
+#define NEXT_PLACE	512u		/* rounds at one place of the walk, then at another */
 
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT	21
@@ -61,6 +63,7 @@ struct world {
 	unsigned int pinned;		/* pages of the target that A pins, the first ones */
 	int got;
 	int err;			/* of B's madvise */
+	unsigned int rounds;
 	uint64_t checks, pins, swapped, kept;
 };
 
@@ -70,6 +73,16 @@ static void prepare(struct race *race, void *arg)
 
 	(void)race;
 	agree_stamp(&w->agree);
+}
+
+/* Reclaim freezes the count only when the page is written: A's look and grab are as far apart. */
+static void prepare_race(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	if (w->rounds++ % NEXT_PLACE == NEXT_PLACE - 1)
+		stretch_walk(race, STRETCH_SHORT);
+	prepare(race, arg);
 }
 
 static void take_pins(struct race *race, void *arg)
@@ -160,7 +173,7 @@ static void with_target(struct race *race, void (*fn)(struct world *w))
 static void race_world(struct world *w)
 {
 	static const struct trial trial = {
-		.prepare = prepare, .a = take_pins, .b = page_out,
+		.prepare = prepare_race, .a = take_pins, .b = page_out,
 		/*
 		 * By B: what A faults in waits in a list of A's CPU, and MADV_PAGEOUT, which empties
 		 * its own CPU's only, passes it over. With the oracle run by A 12 pages of 37 000
@@ -171,6 +184,7 @@ static void race_world(struct world *w)
 
 	w->pinned /= 2;		/* pages found pinned are soon passed over: the others keep B busy */
 	race_trials(w->race, &trial, w);
+	stretch_walk_end();
 }
 
 static void race_pageout(struct race *race)

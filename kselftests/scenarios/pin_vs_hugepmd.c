@@ -16,6 +16,9 @@
  * On arm64 (broadcast TLBI) nothing in the unmap waits for A. On x86 with the native flush an IPI
  * does: munmap frees only when A's walk with interrupts off is over.
  *
+ * The grab has to wait until the huge page is somebody's again, some tens of microseconds: A's walk
+ * is stretched at a random instruction, every few hundred rounds at another.
+ *
  * Mode: steered. A round of B zeroes two huge pages, which takes a hundred times as long as a pin:
  * left to themselves the two would meet once in a hundred pins.
  *
@@ -32,7 +35,7 @@
  * zeroes (pins of fresh zero pages); small (rounds without a huge page, not judged).
  *
  * Fixed by: the second read came with the generic GUP-fast, commit 2667f50e8b81 ("mm: introduce a
- * general RCU get_user_pages_fast()", v3.19); no CVE. Kconfig: pin_vs_hugepmd.config.
+ * general RCU get_user_pages_fast()", v3.19); no CVE. Control: G01. Kconfig: pin_vs_hugepmd.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -45,6 +48,7 @@
 #include "huge.h"
 #include "scenario.h"
 #include "stamp.h"
+#include "stretch.h"
 
 #define MAPPING_TARGET	1
 #define MAPPING_REFILL	2
@@ -52,6 +56,7 @@
 #define PAGES		8u	/* pinned by one walk, and so by one grab */
 #define WALKS		8u	/* in one system call, if the vehicle holds so many pins */
 #define HOLDS_ONE_IN	8u	/* trials: it costs as much as B's window */
+#define NEXT_PLACE	128u	/* rounds at one place of the walk, then at another */
 #define HUGETLB_PAGES	4u	/* target and refill, and as many that pins still hold */
 
 enum {
@@ -68,6 +73,7 @@ struct world {
 	uint8_t *target;
 	uint8_t *refill;
 	uint64_t generation;
+	unsigned int rounds;
 	bool judged;			/* the target is huge in this trial */
 	int got;			/* by A's pin call */
 
@@ -97,7 +103,8 @@ static void prepare(struct race *race, void *arg)
 {
 	struct world *w = arg;
 
-	(void)race;
+	if (w->rounds++ % NEXT_PLACE == NEXT_PLACE - 1)
+		stretch_walk(race, STRETCH_SHORT);
 	w->generation++;
 	check_madvise(w->refill, w->huge, MADV_DONTNEED, "the refill");
 	if (w->flags & OP_MUNMAP)
@@ -228,6 +235,7 @@ static void race_hugepmd(struct race *race)
 		race_skip(race, "a first touch gives no huge page (transparent_hugepage/enabled?)");
 
 	race_trials(race, &trial, &w);
+	stretch_walk_end();
 
 	huge_unmap(w.target, w.huge, "the target");
 	huge_unmap(w.refill, w.huge, "the refill");

@@ -22,8 +22,9 @@
  * has it stay there until grace periods of RCU are over (membarrier). With interrupts off A's walk
  * ends before; with interrupts on, A is still in it.
  *
- * A's window is stretched at the grab, and in the subtests called walk at a random instruction of
- * the whole walk, every few hundred rounds at another: what may be freed is read at many places.
+ * A's window is stretched at the grab, and in the subtests called walk, and in probe.preempted, at a
+ * random instruction of the whole walk, every few hundred rounds at another: what may be freed is
+ * read at many places.
  *
  * Mode: steered; the time from the PTE's end to the table's is some tens of microseconds.
  *
@@ -62,8 +63,8 @@
 #define TABLE_SIZE	(2ul << 20)	/* what a table of PTEs maps */
 #define PAGES		4u		/* pinned by one walk */
 #define WALKS		4u		/* in one system call, if the vehicle holds so many pins */
-#define PREEMPT_ONE_IN	8u		/* rounds */
-#define NEXT_PLACE	2048u		/* rounds at one place of the walk, then at another */
+#define PREEMPT_ONE_IN	2u		/* rounds */
+#define NEXT_PLACE	512u		/* rounds at one place of the walk, then at another */
 #define PROBE_TABLES	16u		/* tables looked at, to see whether an unmap frees them */
 
 enum {
@@ -341,7 +342,8 @@ static const struct subtest subtests[] = {
 	{ "probe.anon", &vehicle_probe, race_pgtable_free, floors, OP_ANON },
 	{ "probe.walk", &vehicle_probe, race_pgtable_free, floors, OP_WALK },
 	{ "vmsplice.walk", &vehicle_vmsplice, race_pgtable_free, floors, OP_WALK },
-	{ "probe.preempted", &vehicle_probe, race_pgtable_free, floors_preempt, OP_PREEMPT },
+	{ "probe.preempted", &vehicle_probe, race_pgtable_free, floors_preempt,
+	  OP_PREEMPT | OP_WALK },
 	{ "probe.dontneed", &vehicle_probe, race_pgtable_free, floors, OP_DONTNEED | OP_WALK },
 	{ }
 };

@@ -336,7 +336,7 @@ static const struct floor floors[] = {
 
 static const struct floor floors_preempt[] = {
 	{ "trials", 40 },
-	{ "pins", 100 },
+	{ "pins", 40 },
 	{ "preempted_walks", 10 },
 	{ }
 };

@@ -42,6 +42,7 @@ static const char * const grabbers[] = {
 static struct {
 	const char *grabber;		/* armed by an earlier subtest, or by this one */
 	struct function fn;
+	bool allowed;
 	int first;			/* of its probes */
 	unsigned int probes;
 } stretch;
@@ -116,6 +117,7 @@ void stretch_window(struct vehicle *v)
 	void *page = check_mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE,
 				MAP_PRIVATE | MAP_ANONYMOUS, "the calibration page");
 
+	stretch.allowed = true;
 	stamp_page(page, stamp_of(0, 0, 0));
 	ticks_of_pin(v, page);			/* warms up */
 	ktap_diag("%s: %" PRIu64 " ticks for a quiet pin", v->name, ticks_of_pin(v, page));
@@ -134,6 +136,11 @@ void stretch_end(void)
 	disarm();
 	ktap_diag("window no longer stretched in %s", stretch.grabber);
 	stretch.grabber = NULL;
+}
+
+bool stretch_allowed(void)
+{
+	return stretch.allowed;
 }
 
 bool stretch_grabber(struct function *fn)

@@ -18,8 +18,11 @@ void stretch_window(struct vehicle *v);
 /* Not for the rest of this subtest: for races in which it is B's window that is short. */
 void stretch_end(void);
 
-/* The function that grabs; false where none was found, or the window is not to be stretched. */
+/* The function that grabs, while its window is stretched; false where it is not. */
 bool stretch_grabber(struct function *fn);
+
+/* Whether anything may be stretched (not: --no-stretch, or no kprobes). */
+bool stretch_allowed(void);
 
 #define STRETCH_SHORT	4u	/* reads of a text of the kernel's, a few microseconds each */
 #define STRETCH_LONG	48u	/* as long as a split takes */
@@ -27,9 +30,23 @@ bool stretch_grabber(struct function *fn);
 /*
  * Stretch the walk of this race's vehicle at one more place, anywhere in it or in the grab: the
  * race's seed says where, and the next call says another. For races whose window is not right
- * before the grab. Nothing happens where the window is not stretched either.
+ * before the grab.
  */
 void stretch_walk(struct race *race, unsigned int reads);
-void stretch_walk_end(void);
+
+/*
+ * The same with somebody else's code: the first of these functions that is one here. `pass` goes
+ * through it once, with nobody else there: a place that it does not come by is none to stretch.
+ */
+struct stretch_code {
+	const char * const *names;	/* ends with NULL */
+	void (*pass)(struct race *race, void *arg);
+};
+
+void stretch_code(struct race *race, const struct stretch_code *code, void *arg,
+		  unsigned int reads);
+
+/* Neither is stretched any longer. */
+void stretch_code_end(void);
 
 #endif

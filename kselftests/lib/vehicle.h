@@ -69,6 +69,7 @@ extern const struct vehicle_ops vehicle_vmsplice;	/* FOLL_GET */
 /* The probe module's. FOLL_PIN by pin_user_pages_fast(), for writing unless `ro`; */
 extern const struct vehicle_ops vehicle_probe;
 extern const struct vehicle_ops vehicle_probe_ro;
+extern const struct vehicle_ops vehicle_probe_back;	/* page by page, the last one first */
 extern const struct vehicle_ops vehicle_probe_longterm;
 extern const struct vehicle_ops vehicle_probe_ro_longterm;
 extern const struct vehicle_ops vehicle_probe_force;

@@ -153,3 +153,69 @@ PROBE_VEHICLE(slow_force, "pin_user_pages(FOLL_WRITE | FOLL_FORCE)",
 	      PIN | VEHICLE_WRITES | VEHICLE_FORCE | VEHICLE_SLOW);
 PROBE_VEHICLE(slow_ro_force, "pin_user_pages(FOLL_FORCE)", GUPRACE_PIN_SLOW | GUPRACE_PIN_FORCE,
 	      PIN | VEHICLE_FORCE | VEHICLE_SLOW);
+
+/*
+ * Page by page, the last one first, a system call each. Who goes through the pages the other way,
+ * as fork does, is met by one of these calls wherever it is; those before it found their page as it
+ * was, and those after it wait until that is over.
+ */
+static int probe_pin_back(struct vehicle *v, void *addr, unsigned int pages, unsigned int times)
+{
+	unsigned int total = pages * times;
+	int got = 1;
+
+	for (unsigned int i = 0; i < total && got == 1; i++) {
+		uint8_t *page = (uint8_t *)addr + (total - 1 - i) % pages * v->page;
+		struct guprace_probe_pin pin = {
+			.addr = (unsigned long)page,
+			.nr_pages = 1,
+			.times = 1,
+			.flags = v->ops->arg,
+		};
+
+		got = ioctl(v->fd[0], GUPRACE_PROBE_PIN, &pin);
+		v->held += got == 1;
+	}
+	if (got == 1)
+		return total;
+	/* What is missing is at the begin: nothing is in front of the first that failed. */
+	got = got < 0 ? -errno : -EAGAIN;
+	probe_unpin(v);
+	return got;
+}
+
+static void probe_read_back(struct vehicle *v, struct stamp *stamps)
+{
+	probe_read(v, stamps);
+	for (unsigned int i = 0; i < v->held / 2; i++) {
+		struct stamp s = stamps[i];
+
+		stamps[i] = stamps[v->held - 1 - i];
+		stamps[v->held - 1 - i] = s;
+	}
+}
+
+static void probe_write_back(struct vehicle *v, unsigned int pin, const struct stamp *stamp)
+{
+	probe_write(v, v->held - 1 - pin, stamp);
+}
+
+static uint64_t probe_pfn_back(struct vehicle *v, unsigned int pin)
+{
+	return probe_pfn(v, v->held - 1 - pin);
+}
+
+const struct vehicle_ops vehicle_probe_back = {
+	.name = "probe_back",
+	.description = "pin_user_pages_fast(FOLL_WRITE) of one page after the other, from the last on, "
+		       "by the probe module",
+	.is = PIN | VEHICLE_WRITES,
+	.arg = GUPRACE_PIN_WRITE,
+	.open = probe_open,
+	.pin = probe_pin_back,
+	.read = probe_read_back,
+	.write = probe_write_back,
+	.pfn = probe_pfn_back,
+	.unpin = probe_unpin,
+	.close = probe_close,
+};

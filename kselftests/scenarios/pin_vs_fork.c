@@ -24,7 +24,9 @@
  * Mode: steered. A pins many pages by one walk and B's fork goes through the same page table, so a
  * trial is not one chance but as many as there are pages that the two pass at the same time. B's
  * window, between its look for pins and the write-protection, is shorter than A's: for small pages
- * A's is not stretched (lib/stretch.c), or B would go through them all while A looks at one.
+ * A's is not stretched (lib/stretch.c), or B would go through them all while A looks at one. In
+ * probe_back.fork B's is, at a random instruction of the copy of a PTE, now and then at another,
+ * and A pins page by page against the direction in which B goes.
  *
  * Oracles (lib/agree.h), after both windows, each a hit:
  *   pin_differs       written by address, not seen through the pin
@@ -46,7 +48,7 @@
  * fb3d824d1a46 ("mm/rmap: split page_dup_rmap() into page_dup_file_rmap() and
  * page_try_dup_anon_rmap()", v5.19), a7f226604170 ("mm/gup: trigger FAULT_FLAG_UNSHARE when
  * R/O-pinning a possibly shared anonymous page", v5.19); CVE-2020-29374 (vmsplice by a child).
- * Controls: M16, M19. Kconfig: pin_vs_fork.config.
+ * Controls: M16, M19, G03. Kconfig: pin_vs_fork.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -54,6 +56,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agree.h"
@@ -72,6 +75,7 @@
 #define SMALL_PAGES	8u		/* passed one by one */
 #endif
 #define REPEATS		6u		/* of what needs no race, each */
+#define NEXT_PLACE	32u		/* rounds at one place of fork, then at another */
 
 struct world {
 	struct race *race;
@@ -79,6 +83,7 @@ struct world {
 	struct agree agree;
 	struct family family;
 	int got;			/* A's pins */
+	unsigned int rounds;
 	uint64_t pins, huge;
 };
 
@@ -187,6 +192,48 @@ static void with_target(struct race *race, void (*fn)(struct world *w))
 	race_count(race, "pins", w.pins);
 	if (kind == THP)
 		race_count(race, "huge", w.huge);
+}
+
+static void fork_once(struct race *race, void *arg)
+{
+	pid_t child = fork();
+
+	(void)race;
+	(void)arg;
+	if (!child)
+		_exit(0);
+	if (child < 0 || waitpid(child, NULL, 0) != child)
+		broken("fork, to see where it goes: %s", strerror(errno));
+}
+
+static void prepare_slow_fork(struct race *race, void *arg)
+{
+	/* The innermost first: any of them may be part of the next. */
+	static const char * const names[] = {
+		"copy_present_pte", "copy_present_ptes", "copy_pte_range", "copy_page_range", NULL
+	};
+	static const struct stretch_code copy = { .names = names, .pass = fork_once };
+	struct world *w = arg;
+
+	if (w->rounds++ % NEXT_PLACE == 0)
+		stretch_code(race, &copy, NULL, STRETCH_SHORT);
+	prepare_fork(race, arg);
+}
+
+static void race_slow_fork_world(struct world *w)
+{
+	static const struct trial trial = {
+		.prepare = prepare_slow_fork, .a = take_pins, .b = do_fork, .settle = settle_fork,
+	};
+
+	stretch_end();
+	race_trials(w->race, &trial, w);
+	stretch_code_end();
+}
+
+static void race_slow_fork(struct race *race)
+{
+	with_target(race, race_slow_fork_world);
 }
 
 static void race_fork_world(struct world *w)
@@ -398,6 +445,7 @@ static const struct subtest subtests[] = {
 	{ "vmsplice.child", &vehicle_vmsplice, spy, spied, SMALL },
 	{ "vmsplice.child_thp", &vehicle_vmsplice, spy, spied_thp, THP },
 	{ "probe.fork", &vehicle_probe, race_fork, raced, SMALL },
+	{ "probe_back.fork", &vehicle_probe_back, race_slow_fork, raced, SMALL },
 	{ "probe_ro.cow", &vehicle_probe_ro, race_cow, raced, SMALL },
 	{ "probe_ro.fork_thp", &vehicle_probe_ro, race_fork, raced_thp, THP },
 	{ }

@@ -235,7 +235,7 @@ static void race_hugepmd(struct race *race)
 		race_skip(race, "a first touch gives no huge page (transparent_hugepage/enabled?)");
 
 	race_trials(race, &trial, &w);
-	stretch_walk_end();
+	stretch_code_end();
 
 	huge_unmap(w.target, w.huge, "the target");
 	huge_unmap(w.refill, w.huge, "the refill");

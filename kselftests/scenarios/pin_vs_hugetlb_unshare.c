@@ -282,7 +282,7 @@ static void race_unshare(struct race *race)
 	settle(race, &w);
 	if (w.shared)
 		race_trials(race, &trial, &w);
-	stretch_walk_end();
+	stretch_code_end();
 
 	if (w.flags & OP_PROCESS)
 		stop_child(&w);

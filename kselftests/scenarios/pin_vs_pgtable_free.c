@@ -321,7 +321,7 @@ static void race_pgtable_free(struct race *race)
 
 	world_init(race, &w);
 	race_trials(race, &trial, &w);
-	stretch_walk_end();
+	stretch_code_end();
 	world_exit(&w);
 	race_count(race, "pins", w.pins);
 	race_count(race, "refusals", w.refusals);

@@ -289,7 +289,7 @@ static void race_retract(struct race *race)
 	works = try_collapse(&w, why, sizeof(why));
 	if (works)
 		race_trials(race, &trial, &w);
-	stretch_walk_end();
+	stretch_code_end();
 	world_exit(&w);
 	if (!works)
 		race_skip(race, "%s", why);

@@ -233,7 +233,7 @@ static void race_split(struct race *race)
 		race_skip(race, "a first touch gives no huge page (transparent_hugepage/enabled?)");
 
 	race_trials(race, &trial, &w);
-	stretch_walk_end();
+	stretch_code_end();
 
 	check_munmap(w.elsewhere, PAGES * w.page, "elsewhere");
 	huge_release(w.others, OTHERS * w.page, "the others");

@@ -184,7 +184,7 @@ static void race_world(struct world *w)
 
 	w->pinned /= 2;		/* pages found pinned are soon passed over: the others keep B busy */
 	race_trials(w->race, &trial, w);
-	stretch_walk_end();
+	stretch_code_end();
 }
 
 static void race_pageout(struct race *race)

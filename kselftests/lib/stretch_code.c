@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A slow kprobe at a random instruction of the walk, or of other code. Which place matters depends
+ * on the race and on what is broken: a page table may be freed between any two reads of it, and a
+ * folio split between any two looks at it.
+ */
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "clock.h"
+#include "kprobe.h"
+#include "ktap.h"
+#include "rng.h"
+#include "stretch.h"
+
+#if defined(__aarch64__)
+#define STEP		4u	/* an instruction */
+#else
+#define STEP		1u	/* one may begin at any byte: the kernel knows, and refuses all others */
+#endif
+#define STEPS		16u	/* from a random place to where an instruction begins */
+#define NEAR		128u	/* bytes around a place that was come by */
+#define PAGES		8u	/* of the walk that tells whether a place is come by */
+#define SEARCH_NS	(NSEC_PER_SEC / 2)	/* then a place known is good enough, */
+#define SEARCH_MAX_NS	(5 * NSEC_PER_SEC)	/* or the walk stays as it is */
+
+struct spot {
+	struct function fn;
+	unsigned int good;	/* offset that somebody came by; 0: none yet */
+};
+
+static struct {
+	const void *sought;	/* the names that these were looked for by */
+	struct spot spot[2];
+	unsigned int spots;
+	int probe;		/* -1: not armed */
+	struct rng rng;
+} code = { .probe = -1 };
+
+static void add_spot(const struct function *fn)
+{
+	if (fn->size)
+		code.spot[code.spots++] = (struct spot){ .fn = *fn };
+}
+
+static void add_first(const char * const *names)
+{
+	struct function fn;
+
+	for (; *names; names++) {
+		if (kallsyms_functions(*names, &fn, 1) && fn.size) {
+			add_spot(&fn);
+			return;
+		}
+	}
+	ktap_diag("not stretched: no such function here as %s", names[-1]);
+}
+
+/*
+ * Most of a function is for cases that never come. A place that was come by has others around it:
+ * three times out of four the next one is looked for there.
+ */
+static unsigned int random_place(const struct spot *spot)
+{
+	unsigned int from = spot->good > NEAR ? spot->good - NEAR : 0;
+	unsigned int place;
+
+	if (spot->good && rng_below(&code.rng, 4))
+		place = from + rng_below(&code.rng, 2 * NEAR);
+	else
+		place = rng_below(&code.rng, spot->fn.size);
+	return place / STEP * STEP;
+}
+
+/* The offset at which there is a probe now, or 0: that is where the grab is stretched anyway. */
+static unsigned int arm_near(const struct spot *spot, unsigned int offset, unsigned int reads)
+{
+	for (unsigned int i = 0; i < STEPS && offset < spot->fn.size; i++, offset += STEP) {
+		if (!offset)
+			continue;
+		code.probe = kprobe_add_slow(&spot->fn, offset, reads);
+		if (code.probe >= 0)
+			return offset;
+	}
+	return 0;
+}
+
+static void disarm(void)
+{
+	if (code.probe >= 0)
+		kprobe_remove(code.probe);
+	code.probe = -1;
+}
+
+/* One way through the code that is to be stretched. */
+struct pass {
+	void (*fn)(struct race *race, void *arg);
+	struct race *race;
+	void *arg;
+};
+
+/* True when it was come by; where it was not, nothing is armed. */
+static bool try_place(struct spot *spot, unsigned int offset, unsigned int reads,
+		      const struct pass *pass)
+{
+	uint64_t hits, ticks;
+
+	offset = arm_near(spot, offset, reads);
+	if (!offset)
+		return false;
+	hits = kprobe_hits(code.probe, 1);
+	ticks = now_ticks();
+	pass->fn(pass->race, pass->arg);
+	ticks = now_ticks() - ticks;
+	hits = kprobe_hits(code.probe, 1) - hits;
+	if (!hits) {
+		disarm();
+		return false;
+	}
+	spot->good = offset;
+	ktap_diag("stretched at %s+%#x, %" PRIu64 " times in one pass of %" PRIu64 " ticks",
+		  spot->fn.name, offset, hits, ticks);
+	return true;
+}
+
+static bool arm_somewhere(unsigned int reads, const struct pass *pass)
+{
+	uint64_t begin = now_ns();
+
+	for (;;) {
+		struct spot *spot = &code.spot[rng_below(&code.rng, code.spots)];
+		uint64_t spent = now_ns() - begin;
+
+		if (try_place(spot, random_place(spot), reads, pass))
+			return true;
+		if (spent > SEARCH_NS && spot->good && try_place(spot, spot->good, reads, pass))
+			return true;
+		if (spent > SEARCH_MAX_NS)
+			return false;
+	}
+}
+
+/* False where nothing may be stretched; true with `fresh` where the spots are still to be added. */
+static bool begin(struct race *race, const void *names, bool *fresh)
+{
+	disarm();
+	if (!stretch_allowed())
+		return false;
+	*fresh = code.sought != names;
+	if (*fresh) {
+		code.sought = names;
+		code.spots = 0;
+		code.rng = rng_seeded(race->seed, 2);
+	}
+	return true;
+}
+
+static void arm(unsigned int reads, const struct pass *pass)
+{
+	if (code.spots && !arm_somewhere(reads, pass))
+		ktap_diag("not stretched: no place found that is come by");
+}
+
+/* Where the loop over PTEs is: on its own, or part of a function further out. */
+static const char * const walkers[] = {
+	"gup_pte_range", "gup_fast_pte_range", "gup_pgd_range", "gup_fast_pgd_range",
+	"lockless_pages_from_mm", "gup_fast", "internal_get_user_pages_fast", "gup_fast_fallback",
+	NULL
+};
+
+static void walk(struct race *race, void *area)
+{
+	struct vehicle *v = &race->vehicle;
+	unsigned int pages = v->capacity < PAGES ? v->capacity : PAGES;
+	int got = v->ops->pin(v, area, pages, 1);
+
+	if (got != (int)pages)
+		broken("%s took %d pins of %u on pages that nobody touches", v->name, got, pages);
+	v->ops->unpin(v);
+}
+
+void stretch_walk(struct race *race, unsigned int reads)
+{
+	struct pass pass = { .fn = walk, .race = race };
+	struct function grabber;
+	bool fresh;
+
+	if (!begin(race, walkers, &fresh))
+		return;
+	if (fresh) {
+		if (stretch_grabber(&grabber))
+			add_spot(&grabber);
+		add_first(walkers);
+	}
+	pass.arg = check_mmap(NULL, PAGES * getpagesize(), PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, "the calibration pages");
+	arm(reads, &pass);
+	check_munmap(pass.arg, PAGES * getpagesize(), "the calibration pages");
+}
+
+void stretch_code(struct race *race, const struct stretch_code *what, void *arg,
+		  unsigned int reads)
+{
+	struct pass pass = { .fn = what->pass, .race = race, .arg = arg };
+	bool fresh;
+
+	if (!begin(race, what->names, &fresh))
+		return;
+	if (fresh)
+		add_first(what->names);
+	arm(reads, &pass);
+}
+
+void stretch_code_end(void)
+{
+	disarm();
+}

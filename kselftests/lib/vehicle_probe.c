@@ -165,7 +165,7 @@ static int probe_pin_back(struct vehicle *v, void *addr, unsigned int pages, uns
 	int got = 1;
 
 	for (unsigned int i = 0; i < total && got == 1; i++) {
-		uint8_t *page = (uint8_t *)addr + (total - 1 - i) % pages * v->page;
+		uint8_t *page = (uint8_t *)addr + (total - 1 - i) % pages * getpagesize();
 		struct guprace_probe_pin pin = {
 			.addr = (unsigned long)page,
 			.nr_pages = 1,

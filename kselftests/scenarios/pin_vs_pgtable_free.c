@@ -334,9 +334,10 @@ static const struct floor floors[] = {
 	{ }
 };
 
+/* Grace periods take their time. */
 static const struct floor floors_preempt[] = {
-	{ "trials", 40 },
-	{ "pins", 40 },
+	{ "trials", 16 },
+	{ "pins", 16 },
 	{ "preempted_walks", 10 },
 	{ }
 };

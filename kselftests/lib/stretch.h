@@ -40,6 +40,7 @@ void stretch_walk(struct race *race, unsigned int reads);
  */
 struct stretch_code {
 	const char * const *names;	/* ends with NULL */
+	unsigned int least;		/* hits by one pass: what is less often come by is not meant */
 	void (*pass)(struct race *race, void *arg);
 };
 

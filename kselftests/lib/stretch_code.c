@@ -101,6 +101,7 @@ struct pass {
 	void (*fn)(struct race *race, void *arg);
 	struct race *race;
 	void *arg;
+	unsigned int least;
 };
 
 /* True when it was come by; where it was not, nothing is armed. */
@@ -117,7 +118,7 @@ static bool try_place(struct spot *spot, unsigned int offset, unsigned int reads
 	pass->fn(pass->race, pass->arg);
 	ticks = now_ticks() - ticks;
 	hits = kprobe_hits(code.probe, 1) - hits;
-	if (!hits) {
+	if (hits < pass->least) {
 		disarm();
 		return false;
 	}
@@ -185,7 +186,7 @@ static void walk(struct race *race, void *area)
 
 void stretch_walk(struct race *race, unsigned int reads)
 {
-	struct pass pass = { .fn = walk, .race = race };
+	struct pass pass = { .fn = walk, .race = race, .least = 1 };
 	struct function grabber;
 	bool fresh;
 
@@ -205,7 +206,7 @@ void stretch_walk(struct race *race, unsigned int reads)
 void stretch_code(struct race *race, const struct stretch_code *what, void *arg,
 		  unsigned int reads)
 {
-	struct pass pass = { .fn = what->pass, .race = race, .arg = arg };
+	struct pass pass = { .fn = what->pass, .race = race, .arg = arg, .least = what->least };
 	bool fresh;
 
 	if (!begin(race, what->names, &fresh))

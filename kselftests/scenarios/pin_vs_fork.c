@@ -63,6 +63,7 @@
 #include "backing.h"
 #include "check.h"
 #include "family.h"
+#include "ktap.h"
 #include "pagemap.h"
 #include "scenario.h"
 #include "stamp.h"
@@ -76,6 +77,8 @@
 #endif
 #define REPEATS		6u		/* of what needs no race, each */
 #define NEXT_PLACE	32u		/* rounds at one place of fork, then at another */
+#define PTES		20u		/* least that a fork copies: more than there are mappings */
+#define LOW_ADDR	(1ul << 21)	/* below all that a program has */
 
 struct world {
 	struct race *race;
@@ -212,12 +215,32 @@ static void prepare_slow_fork(struct race *race, void *arg)
 	static const char * const names[] = {
 		"copy_present_pte", "copy_present_ptes", "copy_pte_range", "copy_page_range", NULL
 	};
-	static const struct stretch_code copy = { .names = names, .pass = fork_once };
+	static const struct stretch_code copy = {
+		.names = names, .least = PTES, .pass = fork_once,
+	};
 	struct world *w = arg;
 
-	if (w->rounds++ % NEXT_PLACE == 0)
+	/* Each place makes a window of its own length: it is measured without. */
+	if (!race_sampling(race) && w->rounds++ % NEXT_PLACE == 0)
 		stretch_code(race, &copy, NULL, STRETCH_SHORT);
 	prepare_fork(race, arg);
+}
+
+/* fork copies from the lowest address on: the target comes first, before all that is stretched. */
+static void move_down(struct world *w)
+{
+	void *low = mmap((void *)LOW_ADDR, w->target.size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (low != (void *)LOW_ADDR) {
+		ktap_diag("the target stays where it is: mmap(%#lx): %s", LOW_ADDR, strerror(errno));
+		return;
+	}
+	check_munmap(w->target.addr, w->target.size, "the target");
+	w->target.addr = low;
+	w->agree.addr = low;
+	madvise(low, w->target.size, MADV_NOHUGEPAGE);	/* fails where there are no huge pages */
+	name_mapping(low, w->target.size, w->target.name);
 }
 
 static void race_slow_fork_world(struct world *w)
@@ -226,6 +249,7 @@ static void race_slow_fork_world(struct world *w)
 		.prepare = prepare_slow_fork, .a = take_pins, .b = do_fork, .settle = settle_fork,
 	};
 
+	move_down(w);
 	stretch_end();
 	race_trials(w->race, &trial, w);
 	stretch_code_end();

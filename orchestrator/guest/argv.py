@@ -106,6 +106,8 @@ def kernel_cmdline(spec: GuestSpec) -> tuple[str, ...]:
         f"console={machine.console}",
         "ignore_loglevel",
         "printk.devkmsg=on",
+        # A task that an oops ends takes its locks along: who waits for them, waits for ever.
+        "oops=panic",
         "panic=-1",
         # Addresses in reports are those of vmlinux, also on a prebuilt kernel.
         "nokaslr",

@@ -76,13 +76,6 @@ def grammars() -> tuple[Grammar, ...]:
     )
 
 
-@cache
-def needles() -> tuple[str, ...]:
-    """Return literals of which every header holds one; as few as will do, because each costs a pass over a block."""
-    every = dict.fromkeys(grammar.needle for grammar in grammars())
-    return tuple(one for one in every if not any(other != one and other in one for other in every))
-
-
 def header_of(text: str) -> tuple[Grammar, re.Match[str]] | None:
     """Return the form whose header `text` (a message without prefixes) begins with, and the match."""
     for grammar in grammars():

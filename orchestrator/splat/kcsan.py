@@ -22,14 +22,16 @@ _REPORTED = re.compile(r"\s*Reported by Kernel Concurrency Sanitizer on:")
 
 def fields(title: str, lines: Sequence[str], closed: bool) -> Kcsan:
     """Return the fields of a report's `lines`; `closed`: its lower bar was seen. What is not there is left out."""
-    starts = [(number, found) for number, line in enumerate(lines) if (found := _ACCESS.match(line))]
+    starts = [
+        (number, found) for number, line in enumerate(lines) if " to 0x" in line and (found := _ACCESS.match(line))
+    ]
     ends = [number for number, _ in starts[1:]] + [len(lines)]
     made = tuple(
-        _access(found, _paragraph(lines[start + 1 : end])) for (start, found), end in zip(starts, ends, strict=True)
+        _access(found, _paragraph(lines[start + 1 : end])) for (start, found), end in zip(starts, ends, strict=False)
     )
     unknown = any(found["unknown"] for _, found in starts)
-    value = next((found for line in lines if (found := _VALUE.match(line))), None)
-    bits = next((found for line in lines if (found := _BITS.match(line))), None)
+    value = next((found for line in lines if "changed: " in line and (found := _VALUE.match(line))), None)
+    bits = next((found for line in lines if "changed: " in line and (found := _BITS.match(line))), None)
     reported = any(_REPORTED.match(line) for line in lines)
     shown = all(access.stack for access in made)
     return Kcsan(
@@ -46,7 +48,7 @@ def fields(title: str, lines: Sequence[str], closed: bool) -> Kcsan:
 
 def _access(found: re.Match[str], below: Sequence[str]) -> KcsanAccess:
     how = (found["how"] or "").split(", ")
-    delayed = next((to["f"] for line in below if (to := _REORDERED_TO.match(line))), None)
+    delayed = next((to["f"] for line in below if "+->" in line and (to := _REORDERED_TO.match(line))), None)
     upto = next((number for number, line in enumerate(below) if line.strip() == "|"), len(below))
     return KcsanAccess(
         kind=found["kind"],

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _STAMP = r"\[ {0,9}\d{1,9}\.\d{1,9}\](?: ?[\[(] {0,9}(?P<caller>[TC]\d+)[\])])?"
 # Most lines begin with it; <4> with console_msg_format=syslog, or from dmesg -r.
@@ -19,8 +19,7 @@ _USER_FACILITY = 8
 _SPLIT_WITHIN = 400
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One line: the text behind the prefixes, who printed it (`T123`, `C1` or empty), whether it bore a time stamp.
 
     `user` is True when the level says that a process wrote it to /dev/kmsg (facility 1).

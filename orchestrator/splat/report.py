@@ -10,7 +10,7 @@ from orchestrator.splat import kcsan
 from orchestrator.splat.frames import functions, traced
 from orchestrator.splat.grammar import Blame, Grammar, pattern
 from orchestrator.splat.model import Form, Phase, Splat, SplatKind
-from orchestrator.splat.title import strangers, titles
+from orchestrator.splat.title import Name, strangers, titles
 
 MAX_LINES = 800
 # So many lines of its own without anything of a report end a report without bars.
@@ -20,6 +20,7 @@ _QUOTED = 3
 
 BAR = re.compile(r"={20,}\s*$")
 END = re.compile(r"---\[ end (?:trace|Kernel panic)|Rebooting in \d+ seconds|Kernel Offset:")
+_LAST_BEGINS = frozenset("=-RK")
 _PIECE = re.compile(
     r".*(?:\+0x[0-9a-f]+/0x|is trying to|lock|\[inline\])"
     r"|(?:CPU|PID|Hardware name|Call [Tt]race|Code|Modules linked|RIP|RSP|R[A-D]X|CR2|pc|lr|sp|x\d+|Stack|Comm)\b"
@@ -65,22 +66,21 @@ class Report:
         """Remember what the body must hold."""
         self.needs = pattern(self.grammar.needs) if self.grammar.needs else None
 
-    def add(self, number: int, text: str) -> None:
-        """Take the next line of this report."""
+    def add(self, number: int, text: str) -> bool:
+        """Take the next line of this report; say whether that was its last."""
         self.last = number
-        if len(self.lines) < MAX_LINES:
-            self.lines.append(text)
+        self.lines.append(text)
+        count = len(self.lines)
         if "+0x" in text:
-            self.useful = len(self.lines)
+            self.useful = count
         elif _PIECE.match(text):
-            self.useful = len(self.lines)
+            self.useful = count
             self.stackless = self.stackless and not text.startswith(("Call ", "Backtrace"))
-        if self.needs is not None and not self.needed and self.needs.search(text):
+        if not self.needed and self.needs is not None and self.needs.search(text):
             self.needed = True
-        if self.grammar.bars:
-            self.closed = self._is_bar(text) or END.match(text) is not None
-        else:
-            self.closed = text.startswith(("---[ end", "Rebooting", "Kernel Off")) and END.match(text) is not None
+        if text[:1] in _LAST_BEGINS:
+            self.closed = END.match(text) is not None or (self.grammar.bars and self._is_bar(text))
+        return self.closed or count >= MAX_LINES or (count - self.useful > SLACK and not self.grammar.bars)
 
     @property
     def awaits_stack(self) -> bool:
@@ -96,21 +96,22 @@ class Report:
         # KASAN of 4.x has SLUB's report within its own, between longer bars.
         return text[:1] == "=" and BAR.match(text) is not None and (not self.bar or len(text.rstrip()) == self.bar)
 
-    @property
-    def exhausted(self) -> bool:
-        """Say whether nothing of a report came for long."""
-        return (not self.grammar.bars and len(self.lines) - self.useful > SLACK) or len(self.lines) >= MAX_LINES
-
     def body(self) -> list[str]:
         """Return the lines, without what follows the last that looks like a report's."""
         return self.lines if self.closed or self.grammar.bars else self.lines[: self.useful]
 
-    def splat(self) -> Splat | None:
-        """Return the finished report, None for a mere quotation: a header without its body, but with other lines."""
-        if self.needs is not None and not self.needed and len(self.lines) > _QUOTED:
-            return None
+    def quotation(self) -> bool:
+        """Say whether it is no report: a header without its body, but with other lines."""
+        return self.needs is not None and not self.needed and len(self.lines) > _QUOTED
+
+    def name(self) -> Name:
+        """Return what the finished report is called, and whom it blames."""
+        return titles(self.grammar, self.header, self.body())
+
+    def splat(self, name: Name) -> Splat:
+        """Return the finished report."""
         grammar, body = self.grammar, self.body()
-        title, others, blame = titles(grammar, self.header, body)
+        title, others, blame = name
         fields = kcsan.fields(title, body, self.closed) if grammar.form is Form.KCSAN else None
         stacks = tuple(access.stack for access in fields.accesses) if fields else ()
         corrupted = self._corrupted(body, bool(blame))
@@ -120,7 +121,7 @@ class Report:
             title=title,
             start_line=self.start,
             end_line=self.last if self.closed else min(self.last, self.start + len(body)),
-            text="\n".join(line for line in body if not BAR.match(line)),
+            text="\n".join(line for line in body if line[:1] != "=" or not BAR.match(line)),
             functions=blame,
             stacks=stacks or tuple(filter(None, (functions(body),))),
             accesses=tuple(access.words for access in fields.accesses) if fields else (),
@@ -159,6 +160,8 @@ def _who(body: list[str]) -> tuple[int | None, str, int | None]:
     """Return CPU, task and pid, as far as the report says them."""
     cpu, task, pid = None, "", None
     for line in body[:60]:
+        if "PU" not in line and "task" not in line:
+            continue
         for who in (_CPU, _WARN_LATE, _WARN_CPU, _HUNG, _LOCKUP, _BY_TASK):
             if found := who.match(line):
                 groups = found.groupdict()

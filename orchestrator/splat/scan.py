@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
-from orchestrator.splat.grammar import Grammar, header_of, needles
+from orchestrator.splat.alarm import hits
+from orchestrator.splat.grammar import Grammar, header_of
 from orchestrator.splat.lines import CHUNK, LineReader
 from orchestrator.splat.message import Message, parse, second
 from orchestrator.splat.model import Form, Phase, Scan, Splat
@@ -21,16 +22,17 @@ MAX_OPEN = 32
 STAMPED = 12
 # So many lines of others' end any report; what comes within so many after it may be its consequence.
 PATIENCE = 3000
+# Every so many lines, reports that nothing was added to are looked for.
+_OFTEN = 64
+_STAMPS = frozenset({"[", "<"})
 
 _DROPPED = re.compile(r"\*\* (\d+) printk messages dropped \*\*|(\d+) (?:printk )?messages dropped")
-_REPLAYED = re.compile(r"\*\* replaying previous printk message \*\*")
 _BANNER = re.compile(r"Linux version \d+\.\d+|(?:Decompressing Linux\.\.\..{0,200} )?Booting the kernel\b")
 _MARK = re.compile(r"guprace: mark (begin|end) ([0-9a-f]{1,64})\s*$")
 _CONSEQUENCE = re.compile(
     r"Kernel panic - not syncing: (?:.{0,40}panic_on_\w+ set|Fatal (?:e|E)xception|hung_task: blocked tasks|"
     r"softlockup: hung tasks|RCU Stall|Hard LOCKUP|Oops|kernel: panic_on|Fatal hardware)"
 )
-_LOOK_AT = ("messages dropped", "Linux version ", "Booting the kernel")
 # What is shown only where nothing else is.
 _WEAK = frozenset({Form.INFO, Form.REMARK, Form.OTHER, Form.USERSPACE})
 
@@ -54,11 +56,11 @@ class Scanner:
 
     marks: Marks | None = None
     _reader: LineReader = field(default_factory=LineReader)
-    _look_at: tuple[str, ...] = ()
     _number: int = 0
     _phase: Phase = Phase.RACE
     _open: dict[str, Report] = field(default_factory=dict)
     _found: dict[str, Splat] = field(default_factory=dict)
+    _counts: dict[str, int] = field(default_factory=dict)
     _beyond: set[int] = field(default_factory=set)
     _seen: list[str] = field(default_factory=list)
     _previous: str = ""
@@ -72,10 +74,8 @@ class Scanner:
 
     def __post_init__(self) -> None:
         """Before the first mark everything is the boot's."""
-        self._look_at = (*needles(), *_LOOK_AT)
         if self.marks:
             self._phase = Phase.BOOT
-            self._look_at = (*self._look_at, "guprace: mark ")
 
     def feed(self, chunk: bytes) -> None:
         """Read some more of the console."""
@@ -86,7 +86,8 @@ class Scanner:
         self._take(self._reader.end())
         for caller in list(self._open):
             self._close(caller)
-        splats = sorted(self._found.values(), key=lambda splat: splat.start_line)
+        splats = [replace(splat, count=self._counts[title]) for title, splat in self._found.items()]
+        splats.sort(key=lambda splat: splat.start_line)
         return Scan(
             splats=tuple(splats),
             omitted=len(self._beyond),
@@ -99,44 +100,44 @@ class Scanner:
     def _take(self, block: str | None) -> None:
         if block is None:
             return
-        # Most of a console is of no interest: a block without any needle is only counted.
-        if not self._open and self._stamped >= STAMPED and not any(needle in block for needle in self._look_at):
+        alarming = hits(block, self.marks is not None)
+        # Most of a console is of no interest: a block without any alarm is only counted.
+        if not alarming and not self._open and not self._cut and self._stamped >= STAMPED:
             self._number += block.count("\n") + 1
             self._previous = block[block.rfind("\n") + 1 :]
             return
-        for line in block.split("\n"):
+        for number, line in enumerate(block.split("\n")):
             self._number += 1
-            if self._open or self._cut or any(needle in line for needle in self._look_at):
-                self._look(line)
-            elif self._stamped < STAMPED and line[:1] == "[":
+            if self._open or self._cut or number in alarming:
+                self._look(line, number in alarming)
+            elif self._stamped < STAMPED and line[:1] in _STAMPS:
                 self._stamped += parse(line).stamped
             self._previous = line
 
-    def _look(self, line: str) -> None:
+    def _look(self, line: str, alarming: bool) -> None:
         message = parse(line)
         self._stamped += message.stamped
-        text = message.text
         report = self._open.get(message.caller)
-        if "+0x" in text and ":" not in text:
-            # A stack frame: the most of any report, and never more than that.
-            if report:
-                self._continue(report, message)
-            self._expire()
-            return
-        if self._notice(message):
-            return
         header = None
-        if not message.user and not self._from_user(message) and any(needle in text for needle in self._look_at):
-            header = header_of(text)
-            if header is None and (later := second(text)) is not None and (header := header_of(later.text)):
+        if alarming:
+            if self._notice(message):
+                return
+            header = None if self._from_user(message) else header_of(message.text)
+            if header is None and (later := second(message.text)) and (header := header_of(later.text)):
                 message, report = later, self._open.get(later.caller)
-        if header is None:
+            if header is None:
+                header = self._joined(message)
+        elif self._cut:
             header = self._joined(message)
+        elif message.text.startswith("** replaying"):
+            self._forget_cut()
+            return
         if report and not (header and self._begins_another(report, header[0], message)):
             self._continue(report, message)
         elif header:
             self._begin(message, *header)
-        self._expire()
+        if self._number % _OFTEN == 0:
+            self._expire()
 
     def _joined(self, message: Message) -> tuple[Grammar, re.Match[str]] | None:
         """Join a header that a newline within (a task's name may hold one) cut in two."""
@@ -158,9 +159,6 @@ class Scanner:
             for report in self._open.values():
                 report.dropped = True
             return True
-        if text.startswith("** replaying") and _REPLAYED.match(text):
-            self._forget_cut()
-            return True
         if self.marks and (mark := _MARK.match(text)):
             self._mark(mark[1], mark[2])
             return True
@@ -176,18 +174,18 @@ class Scanner:
             self._close(caller)
         again = self._number - self._boot_line > STAMPED and self._stamped >= STAMPED
         if again and self._number - self._last_line > PATIENCE:
-            self._keep(
-                Splat(
-                    kind=Form.REBOOT.kind,
-                    title="unexpected kernel reboot",
-                    start_line=self._number,
-                    end_line=self._number,
-                    text=text,
-                    phase=self._phase,
-                    form=Form.REBOOT,
-                    boot=max(self._boots, 1),
-                )
+            title = "unexpected kernel reboot"
+            splat = Splat(
+                kind=Form.REBOOT.kind,
+                title=title,
+                start_line=self._number,
+                end_line=self._number,
+                text=text,
+                phase=self._phase,
+                form=Form.REBOOT,
+                boot=max(self._boots, 1),
             )
+            self._keep(title, lambda: splat)
         self._boots += text.startswith("Linux")
         self._boot_line = self._number
 
@@ -254,8 +252,7 @@ class Scanner:
     def _continue(self, report: Report, message: Message) -> None:
         if not message.stamped and (self._stamped >= STAMPED or (report.stamped and not report.piece(message.text))):
             return
-        report.add(self._number, message.text)
-        if report.closed or report.exhausted:
+        if report.add(self._number, message.text):
             self._close(message.caller)
 
     def _expire(self) -> None:
@@ -264,19 +261,19 @@ class Scanner:
 
     def _close(self, caller: str) -> None:
         report = self._open.pop(caller)
-        splat = report.splat()
-        if splat is not None:
-            self._keep(splat)
+        if not report.quotation():
+            name = report.name()
+            self._keep(name[0], lambda: report.splat(name))
 
-    def _keep(self, splat: Splat) -> None:
-        self._last, self._last_line = splat.title, self._number
-        known = self._found.get(splat.title)
-        if known:
-            self._found[splat.title] = replace(known, count=known.count + 1)
+    def _keep(self, title: str, splat: Callable[[], Splat]) -> None:
+        """Count a report of a known title, keep one of a new title, as long as there are not too many."""
+        self._last, self._last_line = title, self._number
+        if title in self._found:
+            self._counts[title] += 1
         elif len(self._found) < MAX_SPLATS:
-            self._found[splat.title] = splat
+            self._found[title], self._counts[title] = splat(), 1
         elif len(self._beyond) < 100 * MAX_SPLATS:
-            self._beyond.add(hash(splat.title))
+            self._beyond.add(hash(title))
 
 
 def scan(source: Path | IO[bytes], marks: Marks | None = None) -> Scan:

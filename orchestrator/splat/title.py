@@ -11,6 +11,9 @@ from orchestrator.splat.grammar import Blame, Grammar
 from orchestrator.splat.model import Form
 from orchestrator.splat.skip import plain
 
+# A report's title, the other titles under which people may know it, and the functions to blame.
+Name = tuple[str, tuple[str, ...], tuple[str, ...]]
+
 MAX_TITLE = 120
 NOBODY = "corrupted"
 
@@ -37,9 +40,7 @@ _RENAMED = (
 )
 
 
-def titles(
-    grammar: Grammar, header: re.Match[str], body: Sequence[str]
-) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+def titles(grammar: Grammar, header: re.Match[str], body: Sequence[str]) -> Name:
     """Return a report's title, the other titles under which people may know it, and the functions to blame."""
     groups = {name: text or "" for name, text in header.groupdict().items()}
     if pair := groups.get("pair"):
@@ -62,9 +63,7 @@ def titles(
     return _with(grammar, header, body, head, name)
 
 
-def _with(
-    grammar: Grammar, header: re.Match[str], body: Sequence[str], head: str, name: str
-) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+def _with(grammar: Grammar, header: re.Match[str], body: Sequence[str], head: str, name: str) -> Name:
     if grammar.blame in (Blame.LOCK, Blame.BACKTRACE) and (strangers(body) or not (name or traced(body))):
         return _cut(normal(header.string)), (), ()
     if not name:
@@ -102,7 +101,7 @@ def _spellings(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((shorter, name, canonical(shorter))))
 
 
-def _pair(head: str, pair: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+def _pair(head: str, pair: str) -> Name:
     names = tuple(_OFFSET.sub("", side).strip() for side in pair.split(" / "))
     bare = tuple(plain(re.sub(r" \[\w+\]$", "", name)) for name in names)
     other = f"{head} in {' / '.join(bare)}"

@@ -50,8 +50,8 @@ FORMS = (
     Grammar(
         Form.RCU_USAGE,
         "suspicious RCU usage",
-        _W + r"suspicious RCU usage",
-        "WARNING: suspicious RCU usage",
+        r"(?:(?P<word>WARNING: )|\[ (?P<older>INFO: ))suspicious RCU usage",
+        "{word}{older}suspicious RCU usage",
         Blame.BACKTRACE,
         "rcu",
         eats=_MORE,
@@ -133,12 +133,19 @@ FORMS = (
     ),
     Grammar(
         Form.SOFT_LOCKUP,
-        "hard LOCKUP",
-        r"(?:NMI |watchdog: |CPU\d+: )*(?:Watchdog|watchdog|CPU \d+|Watchdog CPU:\d+)? ?(?:detected )?hard LOCKUP",
+        "ard LOCKUP",
+        r"(?:NMI |watchdog: |CPU\d+: )*(?:Watchdog|watchdog|CPU \d+|Watchdog CPU:\d+)? ?(?:detected )?[Hh]ard LOCKUP",
         "BUG: hard lockup",
         Blame.STALL,
         eats=_STALL,
         alt="stall",
+    ),
+    Grammar(
+        Form.ATOMIC_SLEEP,
+        "workqueue leaked lock",
+        r"BUG: workqueue leaked lock or atomic: ",
+        "BUG: workqueue leaked lock or atomic",
+        Blame.LAST_FUNCTION,
     ),
     Grammar(
         Form.WORKQUEUE_LOCKUP,

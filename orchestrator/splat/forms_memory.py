@@ -21,7 +21,7 @@ FORMS = (
     Grammar(
         Form.KCSAN,
         "BUG: KCSAN:",
-        r"BUG: KCSAN: (?P<what>data-race|assert: race) in (?P<pair>\S.*?)\s*$",
+        r"BUG: KCSAN: (?P<what>data-race|assert: race|racing \w+) in (?P<pair>\S.*?)\s*$",
         "KCSAN: {what}",
         Blame.HEADER,
         bars=True,
@@ -113,10 +113,18 @@ FORMS = (
     Grammar(
         Form.BAD_PAGE,
         "BUG: Bad page",
-        r"BUG: Bad page (?P<what>state|map|cache) in process",
+        r"BUG: Bad page (?P<what>state) in process",
         "BUG: Bad page {what}",
         Blame.STACK,
         "page",
+        eats=("BUG: Bad page",),
+    ),
+    Grammar(
+        Form.BAD_PAGE,
+        "BUG: Bad page",
+        r"BUG: Bad page (?P<what>map|cache) in process",
+        "BUG: Bad page {what}",
+        Blame.NOBODY,
         eats=("BUG: Bad page",),
     ),
     Grammar(
@@ -136,7 +144,7 @@ FORMS = (
     Grammar(
         Form.BAD_PAGE,
         "BUG: non-zero",
-        r"BUG: non-zero (?P<what>\w+) on freeing mm(?P<rest>: -?\d+)?",
+        r"BUG: non-zero (?P<what>nr_\w+|\w+) on freeing mm(?P<rest>(?<=bytes on freeing mm): -?\d+)?",
         "BUG: non-zero {what} on freeing mm{rest}",
         Blame.NOBODY,
     ),

@@ -138,7 +138,7 @@ FORMS = (
     Grammar(
         Form.INFO,
         "INFO:",
-        r"INFO: (?P<what>(?:Allocated|Freed) in \w+(?P<off>\+0x\S+) .*)$",
+        r"INFO: (?P<what>(?:(?:Allocated|Freed) in \w+\+0x|(?:Slab|Object) 0x[0-9a-f]{16} ).*)$",
         "INFO: {what}",
         Blame.NOBODY,
     ),
@@ -149,6 +149,14 @@ FORMS = (
         r"[a-z][\w-]* \d[\w.:-]*: WARNING: (?P<what>[A-Za-z](?!.*deprecated)\w+ .{8,120}?)\s*$",
         "WARNING: {what}",
         Blame.NOBODY,
+    ),
+    Grammar(
+        Form.REMARK,
+        "WARNING:",
+        r"WARNING: (?P<what>[a-z](?!.*deprecated)[\w']+ .{8,120}?)\s*$",
+        "WARNING: {what}",
+        Blame.NOBODY,
+        stamped=True,
     ),
     Grammar(
         Form.USERSPACE,

@@ -27,13 +27,14 @@ _PC = re.compile(
 _PC_LINE = re.compile(r"(?:[RE]?IP: |pc : |PC is at |epc : |NIP \[)")
 _TRACE = re.compile(r"\s*(?:Call Trace|Call trace|Backtrace|backtrace|stack backtrace)\b.*:")
 _STACK_BACKTRACE = re.compile(r"\s*stack backtrace:")
+_LAST_FUNCTION = re.compile(rf"\s*last function: {_NAME}")
 _BECAME_SAFE = re.compile(r"\s*\.\.\. which became \S+-irq-safe at:")
 # Where everybody on the stack is innocent, the outermost is named.
 _OUTERMOST = frozenset({Blame.PC, Blame.HEADER_FIRST})
 _AFTERWARDS = re.compile(
     r"\s*(?:(?:Allocated|Freed) by task|Allocated:|Freed:|The buggy address|Uninit was|Memory state around|"
-    r"Last potentially|Showing all locks|Object at |kfence-#\d+|allocated by task|freed by task|Kernel panic - not syncing|"
-    r"---\[ end|Local variable|page last (?:allocated|free)|page_owner)"
+    r"Last potentially|Showing all locks|Object at |kfence-#\d+|allocated by task|freed by task|"
+    r"Kernel panic - not syncing|---\[ end|Local variable|page last (?:allocated|free)|page_owner)"
 )
 _AT = re.compile(rf".* at: *(?:\[<[0-9a-fx]+>\] *)?(?:\[<[0-9a-fx]+>\] *)?(?:{_NAME}(?:\+0x|\s|$))?")
 
@@ -69,6 +70,8 @@ def blamed(grammar: Grammar, header: re.Match[str], lines: Sequence[str]) -> str
         return ""
     if grammar.blame is Blame.STALL:
         return _representative(lines)
+    if grammar.blame is Blame.LAST_FUNCTION:
+        return next((plain(found["f"]) for line in lines if (found := _LAST_FUNCTION.match(line))), "")
     named = header.groupdict().get("f") or ""
     if grammar.blame is Blame.HEADER:
         return named

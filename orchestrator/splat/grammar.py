@@ -28,6 +28,7 @@ class Blame(StrEnum):
     LOCK = "lock"  # where the locks were taken (`at: f+0x1/0x2`), then the stack
     SAFE = "safe"  # the stack on which the lock became irq-safe
     STALL = "stall"  # the representative of a loop: a system call, handler, timer or work on the stack
+    LAST_FUNCTION = "last-function"  # what a work item ran
     NOBODY = "nobody"
 
 
@@ -38,7 +39,8 @@ class Grammar:
     `title` may use the header's groups and `{access}`; ` in {f}` is added when there is somebody to blame, unless it
     says `{f}` itself. `skip` names the further functions of skip.py that this form never blames. `bars` says that the
     report stands between two `=====` lines; `needs` is what some line of its body must match, lest a quotation count;
-    `eats` are needles of other headers that continue this report. `alt` is another title that syzbot accepts for it.
+    `eats` are needles of other headers that continue this report. `alt` begins another title that syzbot accepts for
+    it. `stamped`: only a line with a time stamp can be its header.
     """
 
     form: Form
@@ -51,6 +53,7 @@ class Grammar:
     needs: str = ""
     eats: tuple[str, ...] = ()
     alt: str = ""
+    stamped: bool = False
 
     def match(self, text: str) -> re.Match[str] | None:
         """Match the header of this form at the beginning of a message."""
@@ -76,10 +79,10 @@ def grammars() -> tuple[Grammar, ...]:
     )
 
 
-def header_of(text: str) -> tuple[Grammar, re.Match[str]] | None:
+def header_of(text: str, stamped: bool) -> tuple[Grammar, re.Match[str]] | None:
     """Return the form whose header `text` (a message without prefixes) begins with, and the match."""
     for grammar in grammars():
-        if grammar.needle in text:
+        if grammar.needle in text and (stamped or not grammar.stamped):
             found = pattern(grammar.header).match(text)
             if found:
                 return grammar, found

@@ -41,18 +41,17 @@ kthread_stop* insert_work queue_{delayed_,}work* try_to_grab_pending cancel_{del
 flush_{delayed_,}work* drain_workqueue destroy_workqueue del_timer* timer_{delete,shutdown}*
 timer_is_static_object try_to_del_timer*
 # copying, strings, lists, counts, bits, trees
-mem{cpy,set,move,cmp,chr,scan,dup}* memchr_inv clear_page*
-str{,n}{len,cpy,cmp,cat,chr,str,casecmp,dup}* str{lcpy,scpy,rchr,sep,pbrk}*
-sized_strscpy kstrdup* kmemdup* match_*string {raw_,}copy_{to,from,in,user,mc}* copyin copyout
-{get,put,clear}_user* rep_movs* copy_page_{to,from}_iter* simple_copy_to_iter instrument_* copy_overflow
-check_heap_object check_object_size list_{add,del,move,replace,splice,cut}* hlist_* llist_* refcount_* kref_*
-kobject_* klist_{put,del,next}* lockref_* arch_atomic* atomic*_* raw_atomic* read_once* write_once*
-arch_static_* test_bit find_{first,next}*bit* atomic_dec_and_* sn{,c}printf scnprintf vsnprintf vscnprintf
-sprintf vsprintf kasprintf* kvasprintf* string string_{nocheck,escape*} pointer number put_dec* widen_string
-device_node_string hex_*string kstrto* simple_strto* fortify_* rb_{insert,erase,next,prev,first}* rb_*_color
-xas_* xa_* timerqueue_{add,del} csum_partial* crc32* ida_* idr_{remove,alloc,find,get}* rhashtable_* rht_*
-jhash* virt_to_phys* phys_addr* indirect_thunk* x86_*thunk* fdget* cpu_relax rep_nop native_* local_*irq*
-arch_local_* preempt_count_*
+mem{cpy,set,move,cmp,chr,scan,dup}* memchr_inv clear_page* str{,n}{len,cpy,cmp,cat,chr,str,casecmp,dup}*
+str{lcpy,scpy,rchr,sep,pbrk}* sized_strscpy kstrdup* kmemdup* match_*string {raw_,}copy_{to,from,in,user,mc}*
+copyin copyout {get,put,clear}_user* rep_movs* copy_page_{to,from}_iter* simple_copy_to_iter instrument_*
+copy_overflow check_heap_object check_object_size list_{add,del,move,replace,splice,cut}* hlist_* llist_*
+refcount_* kref_* kobject_* klist_{put,del,next}* lockref_* arch_atomic* atomic*_* raw_atomic* read_once*
+write_once* arch_static_* test_bit find_{first,next}*bit* atomic_dec_and_* sn{,c}printf scnprintf vsnprintf
+vscnprintf sprintf vsprintf kasprintf* kvasprintf* string string_{nocheck,escape*} pointer number put_dec*
+widen_string device_node_string hex_*string kstrto* simple_strto* fortify_* xa_*
+rb_{insert,erase,next,prev,first,link,replace}* timerqueue_{add,del} csum_partial* crc32* ida_*
+idr_{remove,alloc,find,get}* rhashtable_* rht_* jhash* virt_to_phys* phys_addr* indirect_thunk* x86_*thunk*
+fdget* cpu_relax rep_nop native_* local_*irq* arch_local_* preempt_count_*
 # allocators
 {k,v,kv,}{m,z,}alloc* {k,kv}calloc* krealloc* {k,v,kv}free* kmem_cache_{alloc,free}* do_kmalloc* slab_*
 kzalloc*
@@ -60,9 +59,10 @@ kzalloc*
 device_{add,for_each_child,del,register,unregister,release_driver*,remove_{file,group}*,create_file}
 get_device_parent {get,put}_device sysfs_{remove,create}_* dev_{warn,err,info,notice,emerg,printk}*
 netdev_{warn,err,info,notice,emerg,printk}* dev_vprintk_emit dev_printk_emit dev_set_name dev_driver_string
-rollback_registered* unregister_netdevice_{many,queue}* usb_{kill,submit,poison,unlink}_urb
-{drop,inc,clear,set}_nlink fast_dput dput retain_dentry mark_buffer_* brelse bforget {un,}lock_{page,buffer}
-folio_{un,}lock folio_{put,end,wait,clear,set,test}* end_page_* put_page
+rollback_registered* unregister_netdevice_{many,queue}* usb_{kill,submit,poison,unlink}_urb i2c_del_adapter
+i2c_unregister_device unregister_client bitmap_* read_word_at_a_time page_address {drop,inc,clear,set}_nlink
+fast_dput dput retain_dentry mark_buffer_* brelse bforget {un,}lock_{page,buffer} folio_{un,}lock
+folio_{put,end,wait,clear,set,test}* end_page_* put_page
 """
 
 # A name that holds one of these is a wrapper of it.
@@ -71,16 +71,15 @@ copy_to_user copy_from_user memdup_user kmalloc kzalloc kcalloc kmem_cache_alloc
 kmemdup spin_lock spin_unlock mutex_lock mutex_unlock write_lock read_lock write_unlock read_unlock lockdep
 kasan kmsan kcsan kfence dump_stack refcount_ ref_tracker debug_object cancel_work cancel_delayed_work
 flush_work flush_delayed_work stack_trace sysfs_remove del_timer list_add_valid list_del_entry_valid usercopy
-virt_to_phys del_adapter percpu_counter atomic_dec atomic_inc atomic_sub atomic_add workqueue
-unregister_client
+virt_to_phys percpu_counter atomic_dec atomic_inc atomic_sub atomic_add workqueue
 """
 
 _SCHEDULE = """
 schedule* context_switch io_schedule* switch_to bit_wait* out_of_line_wait* wait_on_bit* wait_event*
 do_wait_*common do_wait_for_* rt_mutex* rt_*lock* rwbase_* call_rwsem_* futex_wait_queue* autoremove_*
-preempt_* percpu_down* percpu_rwsem* queue_event start_flush_work flush_* touch_work_* lock_on_* wait_on_*
-wait_*bit* lock_{page,buffer,folio,sock,metapage}* folio_{wait,lock}* kthread_{stop,park}* kthread_*
-usb_start_wait_urb rwlock_* dev_hold
+preempt_* percpu_down* percpu_rwsem* queue_event start_flush_work touch_work_* lock_on_* wait_on_* wait_*bit*
+lock_{page,buffer,folio,sock,metapage}* folio_{wait,lock}* kthread_{stop,park}* kthread_* usb_start_wait_urb
+rwlock_* dev_hold
 """
 _ALLOC = """
 kmem_cache_* slab_* slub_* new_slab* allocate_slab alloc_slab_page cache_{grow,alloc,free,flush}*
@@ -104,10 +103,7 @@ TABLES = {
         pages_put* put_pages_list release_pages destroy_large_folio tlb_* bulk_* prep_compound_* put_*page*
         unaccount_page_cache* filemap_unaccount* filemap_{alloc,get,add}_folio* pagecache_get_page""",
     "allocator": _ALLOC
-    + """
-        alloc_skb* skb_{clone,copy}* alloc_{inode,file,empty_file,workqueue,netdev,disk}* new_inode*
-        sk_prot_alloc sk_alloc bpf_map_area* netdev_alloc_skb kmem* pskb_* radix_tree_node_alloc
-        netlink_alloc* sock_alloc* d_alloc* debug_objects_mem_init mempool* idr_*""",
+    + "*alloc* *strdup* *strndup* *memdup* kmem* mempool* bpf_map_area* debug_objects_mem_init idr_get*",
     "list": "list_*",
     "usercopy": "usercopy_* check_* copy_*",
     "bug": "skb_{over,under}_panic skb_panic skb_{push,put,pull}*",
@@ -115,8 +111,8 @@ TABLES = {
     "lock": _SCHEDULE
     + """
         kfree* kmem_cache_free* slab_free* debug_check_no_locks* static_obj lock_* local_lock* rwsem* percpu_*
-        seqcount_* seq_lockdep* do_*seqcount* fs_reclaim* sync_*timer* timer_delete* complete* kmalloc*
-        sk_{destruct,free} sock_put rcu_* perf_trace_init cpus_read_lock* might_alloc""",
+        seqcount_* seq_lockdep* do_*seqcount* sync_*timer* timer_delete* complete* kmalloc* sk_{destruct,free}
+        sock_put perf_trace_init cpus_read_lock*""",
     "rcu": "rcu_* kmem_* slab_* kmalloc* dump_* list_*_rcu",
     "sleep": _SCHEDULE
     + _ALLOC
@@ -127,7 +123,7 @@ TABLES = {
     "wait": _SCHEDULE
     + """
         console_lock tty_ldisc_lock* tty_lock* wait_rcu_gp wait_*interruptible* rcu_*lock nfs_wait* bit_*
-        do_read_cache_* d_wait_lookup usb_hcd_flush* start_this_handle_wait""",
+        do_read_cache_*""",
     "odebug": _ALLOC
     + """
         debug_* lookup_object* *timer* work_* init_work hrtimer_* percpu_counter_* rcuhead_* call_rcu*

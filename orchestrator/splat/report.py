@@ -27,7 +27,8 @@ _PIECE = re.compile(
     r"|(?:Workqueue|Tainted|FS|Oops|Internal error|Backtrace|NMI backtrace|Sending NMI|task|page|flags|raw)\b"
     r"|(?:Read of|Write of)\b| *(?:</?(?:TASK|IRQ|NMI)>|\[<[0-9a-f]+>\]|#\d: | #\d+ |->|other info|stack backtrace)"
     r"|  ?(?:comm \"|hex dump|backtrace|Tainted|Not tainted|[0-9a-f]{2} [0-9a-f]{2} )|rcu: "
-    r"|R\d\d: |value changed|Uninit |(?:read|write|assert|race at)\b.* by |(?:INFO|Object|Bytes b4|Redzone|Padding)\b"
+    r"|R\d\d: |value changed|Uninit | +last function: |(?:read|write|assert|race at)\b.* by "
+    r"|(?:INFO|Object|Bytes b4|Redzone|Padding)\b"
 )
 _CPU = re.compile(
     r"CPU: (?P<cpu>\d+) (?:UID: \d+ )?PID: (?P<pid>\d+) Comm: (?P<task>.{1,40}?) (?:Not tainted|Tainted)"

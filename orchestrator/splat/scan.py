@@ -22,6 +22,8 @@ MAX_OPEN = 32
 STAMPED = 12
 # So many lines of others' end any report; what comes within so many after it may be its consequence.
 PATIENCE = 3000
+# So many stamped lines show that a kernel had run before the banner of the next.
+_ALIVE = 3
 # Every so many lines, reports that nothing was added to are looked for.
 _OFTEN = 64
 _STAMPS = frozenset({"[", "<"})
@@ -122,8 +124,8 @@ class Scanner:
         if alarming:
             if self._notice(message):
                 return
-            header = None if self._from_user(message) else header_of(message.text)
-            if header is None and (later := second(message.text)) and (header := header_of(later.text)):
+            header = None if self._from_user(message) else header_of(message.text, message.stamped)
+            if header is None and (later := second(message.text)) and (header := header_of(later.text, True)):
                 message, report = later, self._open.get(later.caller)
             if header is None:
                 header = self._joined(message)
@@ -143,7 +145,7 @@ class Scanner:
         """Join a header that a newline within (a task's name may hold one) cut in two."""
         before, self._cut = self._cut, ""
         if before:
-            return header_of(before + message.text)
+            return header_of(before + message.text, message.stamped)
         if message.text.startswith("INFO: task ") and "blocked" not in message.text:
             self._cut = message.text
         return None
@@ -172,7 +174,7 @@ class Scanner:
     def _boot(self, text: str) -> None:
         for caller in list(self._open):
             self._close(caller)
-        again = self._number - self._boot_line > STAMPED and self._stamped >= STAMPED
+        again = self._number - self._boot_line > STAMPED and self._stamped >= _ALIVE
         if again and self._number - self._last_line > PATIENCE:
             title = "unexpected kernel reboot"
             splat = Splat(

@@ -13,6 +13,9 @@ from orchestrator.splat.model import Form, Phase, Splat, SplatKind
 from orchestrator.splat.title import Name, strangers, titles
 
 MAX_LINES = 800
+# What is kept of a report: its lines' beginnings while it is read, then so much text. Bounds the memory of a flood.
+MAX_WIDTH = 1000
+MAX_TEXT = 64 * 1024
 # So many lines of its own without anything of a report end a report without bars.
 SLACK = 30
 # A quotation is found out after so many lines.
@@ -70,7 +73,7 @@ class Report:
     def add(self, number: int, text: str) -> bool:
         """Take the next line of this report; say whether that was its last."""
         self.last = number
-        self.lines.append(text)
+        self.lines.append(text[:MAX_WIDTH])
         count = len(self.lines)
         if "+0x" in text:
             self.useful = count
@@ -122,7 +125,7 @@ class Report:
             title=title,
             start_line=self.start,
             end_line=self.last if self.closed else min(self.last, self.start + len(body)),
-            text="\n".join(line for line in body if line[:1] != "=" or not BAR.match(line)),
+            text="\n".join(line for line in body if line[:1] != "=" or not BAR.match(line))[:MAX_TEXT],
             functions=blame,
             stacks=stacks or tuple(filter(None, (functions(body),))),
             accesses=tuple(access.words for access in fields.accesses) if fields else (),

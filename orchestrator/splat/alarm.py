@@ -25,6 +25,7 @@ WORDS = (
     "unregister_netdevice:",
     "VFS: Busy inodes",
     "trusty: panic",
+    "ut of memory: Kill",
     "messages dropped",
     "Linux version ",
     "Booting the kernel",

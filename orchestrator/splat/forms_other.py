@@ -142,6 +142,14 @@ FORMS = (
         "INFO: {what}",
         Blame.NOBODY,
     ),
+    # What the kernel does where memory is short: nobody's bug
+    Grammar(
+        Form.OOM,
+        "ut of memory: Kill",
+        r"(?:Memory cgroup o|O)ut of memory: Kill(?:ed)? process \d+ \((?P<what>.{1,40}?)\)",
+        "out of memory: killed {what}",
+        Blame.NOBODY,
+    ),
     # A driver's own words: shown, but no report of a bug in the kernel (standing.py: background)
     Grammar(
         Form.REMARK,

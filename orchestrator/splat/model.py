@@ -67,6 +67,7 @@ class Form(StrEnum):
     REBOOT = "reboot"
     INFO = "info"
     REMARK = "remark"
+    OOM = "oom"
     OTHER = "other"
     USERSPACE = "userspace"
 
@@ -110,6 +111,7 @@ _FAMILY = {
     Form.REBOOT: SplatKind.REBOOT,
     Form.INFO: SplatKind.BUG,
     Form.REMARK: SplatKind.INFO,
+    Form.OOM: SplatKind.INFO,
     Form.OTHER: SplatKind.BUG,
     Form.USERSPACE: SplatKind.INFO,
 }

@@ -9,12 +9,15 @@ from orchestrator.splat.model import Form, Kcsan, Scan, Splat
 
 # A remark is a warning in a driver's own words.
 _SHOWN_AS = {Form.REMARK: Form.WARNING}
+# Worth knowing for who reads the console, and no report of a bug.
+_ASIDE = frozenset({Form.OOM})
 
 
 def as_dict(found: Scan) -> dict[str, Any]:
     """Return what `guprace triage --json` prints."""
     return {
         "reports": reports(found),
+        "remarks": [report(splat) for splat in found.splats if splat.form in _ASIDE],
         "omitted": found.omitted,
         "dropped": found.dropped,
         "lines": found.lines,
@@ -41,7 +44,7 @@ def as_table(found: Scan) -> str:
 
 def reports(found: Scan) -> list[dict[str, Any]]:
     """Return the reports, in the order of the console."""
-    return [report(splat) for splat in found.splats]
+    return [report(splat) for splat in found.splats if splat.form not in _ASIDE]
 
 
 def report(splat: Splat) -> dict[str, Any]:

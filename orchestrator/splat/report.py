@@ -89,7 +89,7 @@ class Report:
     @property
     def awaits_stack(self) -> bool:
         """Say whether its stack is still to come, so that a panic is part of it: panic() prints the stack then."""
-        return self.stackless and self.grammar.form not in (Form.PANIC, Form.REMARK, Form.OTHER)
+        return self.stackless and self.grammar.form not in (Form.PANIC, Form.REMARK, Form.OOM, Form.OTHER)
 
     @staticmethod
     def piece(text: str) -> bool:

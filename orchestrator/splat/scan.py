@@ -36,7 +36,7 @@ _CONSEQUENCE = re.compile(
     r"softlockup: hung tasks|RCU Stall|Hard LOCKUP|Oops|kernel: panic_on|Fatal hardware)"
 )
 # What is shown only where nothing else is.
-_WEAK = frozenset({Form.INFO, Form.REMARK, Form.OTHER, Form.USERSPACE})
+_WEAK = frozenset({Form.INFO, Form.REMARK, Form.OOM, Form.OTHER, Form.USERSPACE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from orchestrator.splat.alarm import hits
 from orchestrator.splat.grammar import grammars
 from orchestrator.splat.model import Form, Splat, SplatKind
+from orchestrator.splat.present import as_dict
 from orchestrator.splat.scan import Scanner, scan
 from orchestrator.splat.skip import innocent
 
@@ -128,6 +129,11 @@ def test_a_report_of_the_second_boot_says_so() -> None:
         ("unexpected kernel reboot", 1),
         ("WARNING in culprit", 2),
     ]
+
+
+def test_an_oom_kill_is_a_remark_and_no_report() -> None:
+    said = as_dict(scan(io.BytesIO(console(FORMS[-1][2]).encode())))
+    assert (said["reports"], [remark["title"] for remark in said["remarks"]]) == ([], ["out of memory: killed racer"])
 
 
 def test_cpu_and_task_are_read() -> None:

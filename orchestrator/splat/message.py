@@ -46,6 +46,12 @@ def parse(line: str) -> Message:
     return Message(line.removeprefix(" ") if line[:2] != "  " else line[1:])
 
 
+def stamped(line: str) -> tuple[str, str] | None:
+    """Return caller and text of a line that begins with a time stamp, the most of a report, without further ado."""
+    found = _PLAIN.match(line)
+    return (found["caller"] or "", line[found.end() :]) if found else None
+
+
 def second(text: str) -> Message | None:
     """Return the message that begins within `text`, where the newline between two was lost; None: there is none."""
     found = _LATER.search(text, 0, _SPLIT_WITHIN)

@@ -12,7 +12,7 @@ from typing import IO
 from orchestrator.splat.alarm import hits
 from orchestrator.splat.grammar import Grammar, header_of
 from orchestrator.splat.lines import CHUNK, LineReader
-from orchestrator.splat.message import Message, parse, second
+from orchestrator.splat.message import Message, parse, second, stamped
 from orchestrator.splat.model import Form, Phase, Scan, Splat
 from orchestrator.splat.report import BAR, Report
 
@@ -110,11 +110,26 @@ class Scanner:
             return
         for number, line in enumerate(block.split("\n")):
             self._number += 1
-            if self._open or self._cut or number in alarming:
+            if number in alarming or self._cut:
                 self._look(line, number in alarming)
+            elif self._open:
+                self._body(line)
             elif self._stamped < STAMPED and line[:1] in _STAMPS:
                 self._stamped += parse(line).stamped
             self._previous = line
+
+    def _body(self, line: str) -> None:
+        """Take a line that begins no report while one is open."""
+        found = stamped(line)
+        if found is None:
+            self._look(line, alarming=False)
+            return
+        self._stamped += 1
+        report = self._open.get(found[0])
+        if report and report.add(self._number, found[1]):
+            self._close(found[0])
+        if self._number % _OFTEN == 0:
+            self._expire()
 
     def _look(self, line: str, alarming: bool) -> None:
         message = parse(line)

@@ -4,67 +4,170 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from orchestrator.splat.grammar import ACCESS, Blame, Grammar
-from orchestrator.splat.skip import innocent
+from orchestrator.splat.grammar import Blame, Grammar
+from orchestrator.splat.skip import anchor, innocent, machinery, passes_on, plain
 
 MAX_FRAMES = 64
 
-_ADDRESS = r"(?:\[?<[0-9a-fx]+>\]?\s*)"
+_NAME = r"(?P<f>[A-Za-z_][\w.$]*|<[\w:<>, &*$\[\]]+>(?:::[\w{}#:]+)*|\.[\w.]+)"
+_ADDRESS = r"(?:\(?\[?<[0-9a-fx]+>\]?\s*|\[[0-9a-f]{8,16}\]\s+){0,2}"
+_TAGS = r"(?:</?[A-Z_#]+>\s*)*"
 FRAME = re.compile(
-    rf"\s*(?:#\d+\s+)?{_ADDRESS}?\s*(?P<unsure>\? )?\(?(?P<f>[A-Za-z_][\w.$]*)\+0x[0-9a-f]+/0x[0-9a-f]+\)?(?:\s|$)"
+    rf"\s*(?:#\d+:?\s+)?{_TAGS}{_ADDRESS}(?P<unsure>\? )?\(?{_NAME}\+0x[0-9a-f]+/0x[0-9a-f]+\)?"
+    r"(?:\s(?!\(unreliable)|$)"
 )
-_INLINE = re.compile(r"\s*(?P<f>[A-Za-z_][\w.$]*) \S+:\d+ \[inline\]")
-_CLONE = re.compile(r"\.(?:isra|constprop|cold)(?:\.\d+)*")
+_FROM = re.compile(rf"\s*(?:\[<[0-9a-f]+>\]\s*)?(?P<unsure>\? )?\(?{_NAME}\)? from (?:\[<|\(|\w)")
+_INLINE = re.compile(rf"\s*(?P<unsure>\? )?{_NAME} \S+:\d+ \[inline\]")
 _PC = re.compile(
-    rf"(?:[RE]?IP: (?:[0-9a-f]{{4}}:)?(?:\s*{_ADDRESS}){{0,2}}|pc : |PC is at |epc : |NIP \[\w+\] |Krnl PSW.*\()"
-    r"\s*(?P<f>[A-Za-z_][\w.$]*)\+0x"
+    rf"(?:[RE]?IP: (?:[0-9a-f]{{4}}:)?(?:\s*{_ADDRESS})|pc : |PC is at |epc : |NIP \[\w+\] |Krnl PSW.*\()\s*{_NAME}"
+    r"(?:\+0x| \S+:\d+ \[inline\])"
 )
-_WARN_AT = re.compile(r"WARNING: (?:CPU: \d+ PID: \d+ )?at \S+ (?P<f>[A-Za-z_][\w.$]*)")
+_PC_LINE = re.compile(r"(?:[RE]?IP: |pc : |PC is at |epc : |NIP \[)")
+_TRACE = re.compile(r"\s*(?:Call Trace|Call trace|Backtrace|backtrace|stack backtrace)\b.*:")
+_STACK_BACKTRACE = re.compile(r"\s*stack backtrace:")
+_LAST_FUNCTION = re.compile(rf"\s*last function: {_NAME}")
+_BECAME_SAFE = re.compile(r"\s*\.\.\. which became \S+-irq-safe at:")
+# Where everybody on the stack is innocent, the outermost is named.
+_OUTERMOST = frozenset({Blame.PC, Blame.HEADER_FIRST})
+_AFTERWARDS = re.compile(
+    r"\s*(?:(?:Allocated|Freed) by task|Allocated:|Freed:|The buggy address|Uninit was|Memory state around|"
+    r"Last potentially|Showing all locks|Object at |kfence-#\d+|allocated by task|freed by task|"
+    r"Kernel panic - not syncing|---\[ end|Local variable|page last (?:allocated|free)|page_owner)"
+)
+_AT = re.compile(rf".* at: *(?:\[<[0-9a-fx]+>\] *)?(?:\[<[0-9a-fx]+>\] *)?(?:{_NAME}(?:\+0x|\s|$))?")
+
+
+def _frame(line: str) -> re.Match[str] | None:
+    if "+0x" in line:
+        return _FROM.match(line) or FRAME.match(line) if " from " in line else FRAME.match(line)
+    if "[inline]" in line:
+        return _INLINE.match(line)
+    return _FROM.match(line) if " from " in line else None
+
+
+def traced(lines: Iterable[str]) -> bool:
+    """Say whether any of `lines` is a frame."""
+    return any(_frame(line) for line in lines)
 
 
 def functions(lines: Iterable[str]) -> tuple[str, ...]:
     """Return the functions of the frames in `lines`, in their order, without those the unwinder was unsure of."""
     found = []
     for line in lines:
-        frame = FRAME.match(line) or _INLINE.match(line)
-        if frame and not frame.groupdict().get("unsure"):
+        frame = _frame(line)
+        if frame and not frame["unsure"]:
             found.append(frame["f"])
             if len(found) == MAX_FRAMES:
                 break
     return tuple(found)
 
 
-def accesses(lines: Sequence[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return each access of a KCSAN report: what it was (`read (marked)`) and its stack, innermost function first."""
-    starts = [(number, found["what"]) for number, line in enumerate(lines) if (found := ACCESS.match(line.strip()))]
-    ends = [number for number, _ in starts[1:]] + [len(lines)]
-    return tuple(
-        (what, functions(_until_blank(lines[start + 1 : end])))
-        for (start, what), end in zip(starts, ends, strict=False)
-    )
-
-
-def _until_blank(lines: Sequence[str]) -> Sequence[str]:
-    for number, line in enumerate(lines):
-        if not line.strip():
-            return lines[:number]
-    return lines
-
-
 def blamed(grammar: Grammar, header: re.Match[str], lines: Sequence[str]) -> str:
     """Return the function to blame for a report, or an empty string."""
     if grammar.blame is Blame.NOBODY:
         return ""
+    if grammar.blame is Blame.STALL:
+        return _representative(lines)
+    if grammar.blame is Blame.LAST_FUNCTION:
+        return next((plain(found["f"]) for line in lines if (found := _LAST_FUNCTION.match(line))), "")
     named = header.groupdict().get("f") or ""
-    if grammar.blame is Blame.HEADER or (named and not innocent(named)):
+    if grammar.blame is Blame.HEADER:
         return named
-    candidates: list[str] = []
-    if at := next((found["f"] for line in lines[:8] if (found := _WARN_AT.match(line))), ""):
-        candidates.append(at)
-    if grammar.blame is Blame.PC:
-        candidates += [found["f"] for line in lines if (found := _PC.match(line.strip()))]
-    candidates += functions(lines)
-    guilty = next((name for name in candidates if not innocent(name)), named)
-    return _CLONE.sub("", guilty)
+    candidates = [plain(name).lstrip(".") for name in _candidates(grammar.blame, named, lines)]
+    guilty = next((name for name in candidates if not innocent(name, grammar.skip)), "")
+    if not guilty and grammar.blame in _OUTERMOST and (shown := functions(_stack(lines))):
+        return plain(shown[-1])
+    return guilty
+
+
+def _candidates(blame: Blame, named: str, lines: Sequence[str]) -> Iterator[str]:
+    if blame is Blame.HEADER_FIRST and named:
+        yield named
+    if blame is Blame.PC or (blame is Blame.HEADER_FIRST and not named):
+        yield from _at_pc(lines)
+    if blame is Blame.LOCK:
+        yield from _taken_at(lines)
+    if blame is Blame.SAFE:
+        yield from functions(_from(lines, _BECAME_SAFE))
+    if blame in (Blame.BACKTRACE, Blame.LOCK):
+        yield from functions(_from(lines, _STACK_BACKTRACE))
+    elif blame is Blame.BELOW:
+        yield from functions(_before(lines, _AFTERWARDS))
+    else:
+        yield from functions(_stack(lines))
+    if blame in (Blame.STACK_FIRST, Blame.BELOW) and named:
+        yield named
+
+
+def _stack(lines: Sequence[str]) -> Sequence[str]:
+    """Return the lines from the first `Call Trace:` (if there is one) to what belongs to other stacks."""
+    start = next((number for number, line in enumerate(lines) if _TRACE.match(line)), 0)
+    return _before(lines[start:], _AFTERWARDS)
+
+
+def _before(lines: Sequence[str], end: re.Pattern[str]) -> Sequence[str]:
+    upto = next((number for number in range(1, len(lines)) if end.match(lines[number])), len(lines))
+    return lines[:upto]
+
+
+def _from(lines: Sequence[str], begin: re.Pattern[str]) -> Sequence[str]:
+    start = next((number for number, line in enumerate(lines) if begin.match(line)), None)
+    if start is None:
+        start = next((number for number, line in enumerate(lines) if _TRACE.match(line)), len(lines))
+    return lines[start:]
+
+
+def _at_pc(lines: Sequence[str]) -> Iterator[str]:
+    """Yield the functions at the first program counter: several lines where it was inlined."""
+    begun = False
+    for line in lines:
+        if "IP" in line or "pc" in line or "PC" in line or "PSW" in line:
+            if found := _PC.match(line.strip()):
+                begun = True
+                yield found["f"]
+                continue
+            if _PC_LINE.match(line.strip()):
+                begun = True
+                continue
+        if begun and _TRACE.match(line):
+            return
+
+
+def _taken_at(lines: Sequence[str]) -> Iterator[str]:
+    """Yield where the locks that the report is about were taken, the one that made it first."""
+    for number, line in enumerate(lines):
+        if _STACK_BACKTRACE.match(line) or _TRACE.match(line):
+            return
+        found = _AT.match(line) if " at:" in line else None
+        if found and found["f"]:
+            yield found["f"]
+        elif found and number + 1 < len(lines):
+            yield from functions((lines[number + 1],))
+
+
+def _representative(lines: Sequence[str]) -> str:
+    """Return who stands for a stall: the first anchor on the stacks, or whom a passer called."""
+    previous = first = ""
+    for name in _all_functions(lines):
+        if passes_on(name):
+            if previous and not machinery(previous) and not passes_on(previous) and not innocent(previous):
+                return previous
+        elif anchor(name):
+            return name
+        elif not first and not machinery(name) and not innocent(name, "wait"):
+            first = name
+        previous = name
+    return first
+
+
+def _all_functions(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        if "+0x" not in line and "[inline]" not in line and " from " not in line:
+            continue
+        frame = _frame(line)
+        if frame is None:
+            frame = _PC.match(line.strip())
+        if frame and not frame.groupdict().get("unsure"):
+            yield plain(frame["f"])

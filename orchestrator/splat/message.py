@@ -4,22 +4,22 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
-_PREFIX = re.compile(
-    r"""(?:<(?P<level>\d{1,4})>)?                    # console_msg_format=syslog, or dmesg -r
-        (?:.{0,80}?(?:kernel|login):\s?)?              # a syslog daemon's own prefix, or a getty's
-        \s?(?P<stamp>\[\s{0,9}\d{1,9}\.\d{1,9}\])    # CONFIG_PRINTK_TIME
-        (?:\s?[\[(]\s{0,9}(?P<caller>[TC]\d+)[\])])? # CONFIG_PRINTK_CALLER
-        [ ]?""",
-    re.VERBOSE | re.IGNORECASE,
-)
+_STAMP = r"\[ {0,9}\d{1,9}\.\d{1,9}\](?: ?[\[(] {0,9}(?P<caller>[TC]\d+)[\])])?"
+# Most lines begin with it; <4> with console_msg_format=syslog, or from dmesg -r.
+_PLAIN = re.compile(rf"(?:<(?P<level>\d{{1,4}})>)?{_STAMP} ?")
+# Behind what a syslog daemon, a getty, a test runner or a program without newline put there.
+_LATER = re.compile(r"\[ {0,9}\d{1,9}\.\d{2,9}\](?: ?[\[(] {0,9}(?P<caller>[TC]\d+)[\])])? ")
+_SYSLOG = re.compile(r"(?:\w{3} +\d+ )?\d\d:\d\d:\d\d (?:\S+ )?kernel: ")
+_GETTY = re.compile(r"[\w.-]{1,64} login: ")
 _LEVEL = re.compile(r"<(?P<level>\d{1,4})>")
+_DATED = re.compile(r"(?:\d{4}[/-]\d\d[/-]\d\d[ T])?\d\d:\d\d:\d\d(?:[.,]\d+)?:? ")
 _USER_FACILITY = 8
+_SPLIT_WITHIN = 400
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One line: the text behind the prefixes, who printed it (`T123`, `C1` or empty), whether it bore a time stamp.
 
     `user` is True when the level says that a process wrote it to /dev/kmsg (facility 1).
@@ -33,15 +33,30 @@ class Message:
 
 def parse(line: str) -> Message:
     """Take one clean console line apart."""
-    found = _PREFIX.match(line)
-    if found:
-        return Message(line[found.end() :], found["caller"] or "", True, _is_user(found["level"]))
-    level = _LEVEL.match(line)
-    if level:
-        return Message(line[level.end() :], user=_is_user(level["level"]))
+    if found := _PLAIN.match(line):
+        level = found["level"]
+        return Message(line[found.end() :], found["caller"] or "", True, level is not None and _is_user(level))
+    if "[" in line and (found := _LATER.search(line, 0, _SPLIT_WITHIN)):
+        return Message(line[found.end() :], found["caller"] or "", True)
+    if found := _LEVEL.match(line):
+        return Message(line[found.end() :], user=_is_user(found["level"]))
+    if found := _SYSLOG.match(line) or _DATED.match(line) or _GETTY.match(line):
+        return Message(line[found.end() :])
     # printk.time=0 leaves some consoles one blank in front of every message.
     return Message(line.removeprefix(" ") if line[:2] != "  " else line[1:])
 
 
-def _is_user(level: str | None) -> bool:
-    return level is not None and int(level) >= _USER_FACILITY
+def stamped(line: str) -> tuple[str, str] | None:
+    """Return caller and text of a line that begins with a time stamp, the most of a report, without further ado."""
+    found = _PLAIN.match(line)
+    return (found["caller"] or "", line[found.end() :]) if found else None
+
+
+def second(text: str) -> Message | None:
+    """Return the message that begins within `text`, where the newline between two was lost; None: there is none."""
+    found = _LATER.search(text, 0, _SPLIT_WITHIN)
+    return Message(text[found.end() :], found["caller"] or "", True) if found else None
+
+
+def _is_user(level: str) -> bool:
+    return int(level) >= _USER_FACILITY

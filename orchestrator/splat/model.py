@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class SplatKind(StrEnum):
-    """Kinds of kernel report; the value is what tables and JSON show."""
+    """Families of kernel reports, as verdicts and known issues tell them apart."""
 
     KASAN = "KASAN"
     KCSAN = "KCSAN"
@@ -29,6 +29,92 @@ class SplatKind(StrEnum):
     INFO = "INFO"
     REBOOT = "REBOOT"
     PANIC = "PANIC"
+
+
+class Form(StrEnum):
+    """Fine kinds, as `guprace triage` shows them; each belongs to one family."""
+
+    KASAN = "kasan"
+    KCSAN = "kcsan"
+    KMSAN = "kmsan"
+    KFENCE = "kfence"
+    UBSAN = "ubsan"
+    NULL = "nullptr"
+    PAGING = "paging"
+    GPF = "gpf"
+    DOUBLE_FAULT = "double-fault"
+    STACK_OVERFLOW = "stack-overflow"
+    FAULT = "fault"
+    KERNEL_BUG = "kernel-bug"
+    LIST_CORRUPTION = "list-corruption"
+    BUG = "bug"
+    BAD_PAGE = "bad-page"
+    WARNING = "warning"
+    REFCOUNT = "refcount"
+    ODEBUG = "odebug"
+    LOCKDEP = "lockdep"
+    RCU_USAGE = "rcu-usage"
+    SPINLOCK = "spinlock"
+    ATOMIC_SLEEP = "atomic-sleep"
+    PREEMPT = "preempt"
+    SOFT_LOCKUP = "soft-lockup"
+    WORKQUEUE_LOCKUP = "workqueue-lockup"
+    RCU_STALL = "rcu-stall"
+    HUNG_TASK = "hung-task"
+    LEAK = "leak"
+    PANIC = "panic"
+    PANIC_RUST = "rust-panic"
+    REBOOT = "reboot"
+    INFO = "info"
+    REMARK = "remark"
+    OOM = "oom"
+    OTHER = "other"
+    USERSPACE = "userspace"
+
+    @property
+    def kind(self) -> SplatKind:
+        """Return the family."""
+        return _FAMILY[self]
+
+
+_FAMILY = {
+    Form.KASAN: SplatKind.KASAN,
+    Form.KCSAN: SplatKind.KCSAN,
+    Form.KMSAN: SplatKind.KMSAN,
+    Form.KFENCE: SplatKind.KFENCE,
+    Form.UBSAN: SplatKind.UBSAN,
+    Form.NULL: SplatKind.OOPS,
+    Form.PAGING: SplatKind.OOPS,
+    Form.GPF: SplatKind.OOPS,
+    Form.DOUBLE_FAULT: SplatKind.OOPS,
+    Form.STACK_OVERFLOW: SplatKind.OOPS,
+    Form.FAULT: SplatKind.OOPS,
+    Form.KERNEL_BUG: SplatKind.BUG,
+    Form.LIST_CORRUPTION: SplatKind.BUG,
+    Form.BUG: SplatKind.BUG,
+    Form.BAD_PAGE: SplatKind.BAD_PAGE,
+    Form.WARNING: SplatKind.WARNING,
+    Form.REFCOUNT: SplatKind.WARNING,
+    Form.ODEBUG: SplatKind.WARNING,
+    Form.LOCKDEP: SplatKind.LOCKDEP,
+    Form.RCU_USAGE: SplatKind.LOCKDEP,
+    Form.SPINLOCK: SplatKind.LOCKDEP,
+    Form.ATOMIC_SLEEP: SplatKind.ATOMIC_SLEEP,
+    Form.PREEMPT: SplatKind.ATOMIC_SLEEP,
+    Form.SOFT_LOCKUP: SplatKind.SOFT_LOCKUP,
+    Form.WORKQUEUE_LOCKUP: SplatKind.WORKQUEUE_LOCKUP,
+    Form.RCU_STALL: SplatKind.RCU_STALL,
+    Form.HUNG_TASK: SplatKind.HUNG_TASK,
+    Form.LEAK: SplatKind.LEAK,
+    Form.PANIC: SplatKind.PANIC,
+    Form.PANIC_RUST: SplatKind.PANIC,
+    Form.REBOOT: SplatKind.REBOOT,
+    Form.INFO: SplatKind.BUG,
+    Form.REMARK: SplatKind.INFO,
+    Form.OOM: SplatKind.INFO,
+    Form.OTHER: SplatKind.BUG,
+    Form.USERSPACE: SplatKind.INFO,
+}
 
 
 class Standing(StrEnum):
@@ -53,13 +139,57 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class KcsanAccess:
+    """One access of a KCSAN report.
+
+    `kind` is `read`, `write`, `read-write`, `assert no writes` or `assert no accesses`; `size` in bytes; `task` is
+    the pid, None for an interrupt. `reordered_to` is where a reordered access was delayed to (weak memory).
+    """
+
+    kind: str
+    marked: bool
+    reordered: bool
+    address: str
+    size: int
+    task: int | None
+    cpu: int
+    stack: tuple[str, ...] = ()
+    reordered_to: str | None = None
+
+    @property
+    def words(self) -> str:
+        """Return what the report called it: `read`, `write (marked, reordered)` ..."""
+        said = [word for word, so in (("marked", self.marked), ("reordered", self.reordered)) if so]
+        return f"{self.kind} ({', '.join(said)})" if said else self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Kcsan:
+    """A KCSAN report by its fields.
+
+    `unknown_origin`: the other access was only seen by its change of the value. `complete`: both accesses (the one,
+    for an unknown origin) with their stacks, and the lower bar, were there.
+    """
+
+    accesses: tuple[KcsanAccess, ...]
+    assertion: bool = False
+    unknown_origin: bool = False
+    old: str | None = None
+    new: str | None = None
+    changed: str | None = None
+    mask: str | None = None
+    complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Splat:
     """One report: lines `start_line` to `end_line` (from 1, both inclusive) of the console, cleaned text.
 
     `functions` are those to blame: the pair of a KCSAN report, else one or none. `stacks` are the call stacks that
     the report shows, innermost function first; for KCSAN one per access, with `accesses` beside them (`read`, `write
-    (marked)` ...). `whole` is False when the report was cut short; `count` is how often the same title came (the text
-    is the first one's). `standing` is decided by splat/standing.py; `why` says it.
+    (marked)` ...). `whole` is False when the report was cut short or disturbed, `corrupted` says how; `count` is how
+    often the same title came (the text is the first one's). `panicked`: the kernel panicked because of it.
+    `standing` is decided by splat/standing.py; `why` says it.
     """
 
     kind: SplatKind
@@ -75,6 +205,21 @@ class Splat:
     phase: Phase = Phase.RACE
     standing: Standing = Standing.NEW
     why: str = ""
+    form: Form = Form.OTHER
+    what: str = ""
+    alt_titles: tuple[str, ...] = ()
+    corrupted: str = ""
+    cpu: int | None = None
+    task: str = ""
+    pid: int | None = None
+    boot: int = 1
+    panicked: bool = False
+    kcsan: Kcsan | None = None
+
+    @property
+    def frame(self) -> str:
+        """Return the function to blame, for a KCSAN pair `a / b`; empty when there is none."""
+        return " / ".join(self.functions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,37 +4,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
-from orchestrator.splat.frames import FRAME, accesses, blamed, functions
-from orchestrator.splat.grammar import NEEDLES, Blame, Grammar, header_of
+from orchestrator.splat.alarm import hits
+from orchestrator.splat.grammar import Grammar, header_of
 from orchestrator.splat.lines import CHUNK, LineReader
-from orchestrator.splat.message import Message, parse
-from orchestrator.splat.model import Phase, Scan, Splat, SplatKind
+from orchestrator.splat.message import Message, parse, second, stamped
+from orchestrator.splat.model import Form, Phase, Scan, Splat
+from orchestrator.splat.report import BAR, Report
 
 MAX_SPLATS = 200
-MAX_LINES = 400
 MAX_OPEN = 32
-# So many of its own lines without anything of a report end a report without bars; so many of others' end any.
-SLACK = 12
+# So many stamped lines, and what bears no stamp is not the kernel's.
+STAMPED = 12
+# So many lines of others' end any report; what comes within so many after it may be its consequence.
 PATIENCE = 3000
+# So many stamped lines show that a kernel had run before the banner of the next.
+_ALIVE = 3
+# Every so many lines, reports that nothing was added to are looked for.
+_OFTEN = 64
+_STAMPS = frozenset({"[", "<"})
 
-_BAR = re.compile(r"={20,}\s*$")
-_END = re.compile(r"---\[ end (?:trace|Kernel panic)|Rebooting in \d+ seconds|Kernel Offset:")
-_PIECE = re.compile(
-    r"\+0x[0-9a-f]+/0x|is trying to|lock"
-    r"|^(?:CPU|PID|Hardware name|Call [Tt]race|Code|Modules linked|RIP|RSP|R[A-D]X|CR2|pc|lr|sp|x\d+|Stack|Comm)\b"
-    r"|^(?:Workqueue|Tainted|FS|Oops|Internal error|Backtrace|NMI backtrace|Sending NMI|task|page|flags|raw)\b"
-    r"|^(?:Read of|Write of)\b|^ *(?:</?(?:TASK|IRQ|NMI)>|\[<[0-9a-f]+>\]|#\d: | #\d+ |->|other info|stack backtrace)"
-)
-_ACCESS_WORD = re.compile(r"(Read|Write) (?:of|at)")
 _DROPPED = re.compile(r"\*\* (\d+) printk messages dropped \*\*|(\d+) (?:printk )?messages dropped")
-_BANNER = re.compile(r"Linux version \d+\.\d+")
+_BANNER = re.compile(r"Linux version \d+\.\d+|(?:Decompressing Linux\.\.\..{0,200} )?Booting the kernel\b")
 _MARK = re.compile(r"guprace: mark (begin|end) ([0-9a-f]{1,64})\s*$")
-_LOOK_AT = (*NEEDLES, "messages dropped", "Linux version ", "guprace: mark ")
+_CONSEQUENCE = re.compile(
+    r"Kernel panic - not syncing: (?:.{0,40}panic_on_\w+ set|Fatal (?:e|E)xception|hung_task: blocked tasks|"
+    r"softlockup: hung tasks|RCU Stall|Hard LOCKUP|Oops|kernel: panic_on|Fatal hardware)"
+)
+# What is shown only where nothing else is.
+_WEAK = frozenset({Form.INFO, Form.REMARK, Form.OOM, Form.OTHER, Form.USERSPACE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,31 +53,6 @@ class Marks:
 
 
 @dataclass(slots=True)
-class _Report:
-    grammar: Grammar
-    header: re.Match[str]
-    start: int
-    phase: Phase
-    lines: list[str]
-    last: int
-    useful: int = 1
-    closed: bool = False
-    needed: bool = False
-
-    def add(self, number: int, text: str) -> None:
-        self.last = number
-        if len(self.lines) < MAX_LINES:
-            self.lines.append(text)
-        if _PIECE.search(text):
-            self.useful = len(self.lines)
-        if self.grammar.needs and not self.needed and self.grammar.needs.search(text):
-            self.needed = True
-
-    def body(self) -> list[str]:
-        return self.lines if self.closed or self.grammar.bars else self.lines[: self.useful]
-
-
-@dataclass(slots=True)
 class Scanner:
     """Feed it bytes, then ask for the result. Any division of the input gives the same result."""
 
@@ -83,15 +60,19 @@ class Scanner:
     _reader: LineReader = field(default_factory=LineReader)
     _number: int = 0
     _phase: Phase = Phase.RACE
-    _open: dict[str, _Report] = field(default_factory=dict)
+    _open: dict[str, Report] = field(default_factory=dict)
     _found: dict[str, Splat] = field(default_factory=dict)
+    _counts: dict[str, int] = field(default_factory=dict)
     _beyond: set[int] = field(default_factory=set)
     _seen: list[str] = field(default_factory=list)
     _previous: str = ""
     _stamped: int = 0
-    _tagged: bool = False
     _dropped: int = 0
     _boots: int = 0
+    _boot_line: int = 0
+    _last: str = ""
+    _last_line: int = -PATIENCE
+    _cut: str = ""
 
     def __post_init__(self) -> None:
         """Before the first mark everything is the boot's."""
@@ -107,7 +88,8 @@ class Scanner:
         self._take(self._reader.end())
         for caller in list(self._open):
             self._close(caller)
-        splats = sorted(self._found.values(), key=lambda splat: splat.start_line)
+        splats = [replace(splat, count=self._counts[title]) for title, splat in self._found.items()]
+        splats.sort(key=lambda splat: splat.start_line)
         return Scan(
             splats=tuple(splats),
             omitted=len(self._beyond),
@@ -120,51 +102,135 @@ class Scanner:
     def _take(self, block: str | None) -> None:
         if block is None:
             return
-        # Most of a console is of no interest: a block without any needle is only counted.
-        if not self._open and self._stamped >= SLACK and not any(needle in block for needle in _LOOK_AT):
+        alarming = hits(block, self.marks is not None)
+        # Most of a console is of no interest: a block without any alarm is only counted.
+        if not alarming and not self._open and not self._cut and self._stamped >= STAMPED:
             self._number += block.count("\n") + 1
             self._previous = block[block.rfind("\n") + 1 :]
             return
-        for line in block.split("\n"):
+        for number, line in enumerate(block.split("\n")):
             self._number += 1
-            if self._open or any(needle in line for needle in _LOOK_AT):
-                self._look(line)
-            elif self._stamped < SLACK and line[:1] == "[":
+            if number in alarming or self._cut:
+                self._look(line, number in alarming)
+            elif self._open:
+                self._body(line)
+            elif self._stamped < STAMPED and line[:1] in _STAMPS:
                 self._stamped += parse(line).stamped
             self._previous = line
 
-    def _look(self, line: str) -> None:
+    def _body(self, line: str) -> None:
+        """Take a line that begins no report while one is open."""
+        found = stamped(line)
+        if found is None:
+            self._look(line, alarming=False)
+            return
+        self._stamped += 1
+        report = self._open.get(found[0])
+        if report and report.add(self._number, found[1]):
+            self._close(found[0])
+        if self._number % _OFTEN == 0:
+            self._expire()
+
+    def _look(self, line: str, alarming: bool) -> None:
         message = parse(line)
         self._stamped += message.stamped
-        self._tagged = self._tagged or bool(message.caller)
-        if self._notice(message):
-            return
         report = self._open.get(message.caller)
-        header = None if self._from_user(message) else header_of(message.text)
+        header = None
+        if alarming:
+            if self._notice(message):
+                return
+            header = None if self._from_user(message) else header_of(message.text, message.stamped)
+            if header is None and (later := second(message.text)) and (header := header_of(later.text, True)):
+                message, report = later, self._open.get(later.caller)
+            if header is None:
+                header = self._joined(message)
+        elif self._cut:
+            header = self._joined(message)
+        elif message.text.startswith("** replaying"):
+            self._forget_cut()
+            return
         if report and not (header and self._begins_another(report, header[0], message)):
             self._continue(report, message)
         elif header:
             self._begin(message, *header)
-        self._expire()
+        if self._number % _OFTEN == 0:
+            self._expire()
+
+    def _joined(self, message: Message) -> tuple[Grammar, re.Match[str]] | None:
+        """Join a header that a newline within (a task's name may hold one) cut in two."""
+        before, self._cut = self._cut, ""
+        if before:
+            return header_of(before + message.text, message.stamped)
+        if message.text.startswith("INFO: task ") and "blocked" not in message.text:
+            self._cut = message.text
+        return None
 
     def _from_user(self, message: Message) -> bool:
-        return message.user or (self._stamped >= SLACK and not message.stamped)
+        return message.user or (self._stamped >= STAMPED and not message.stamped)
 
     def _notice(self, message: Message) -> bool:
         text = message.text
-        if found := _DROPPED.search(text):
+        if "dropped" in text and (found := _DROPPED.search(text)):
             if self._phase is not Phase.BOOT:
                 self._dropped += int(found[1] or found[2])
+            for report in self._open.values():
+                report.dropped = True
             return True
-        if found := _MARK.match(text):
-            self._mark(found[1], found[2])
+        if self.marks and (mark := _MARK.match(text)):
+            self._mark(mark[1], mark[2])
             return True
-        if text.startswith("Linux version ") and _BANNER.match(text) and not self._from_user(message):
-            self._boots += 1
-            for caller in list(self._open):
-                self._close(caller)
+        if text.startswith(("Linux version ", "Booting the", "Decompressing")) and _BANNER.match(text):
+            if self._from_user(message) and text.startswith("Linux"):
+                return False
+            self._boot(text)
+            return True
+        return text.startswith("Kernel panic") and self._consequence(message)
+
+    def _boot(self, text: str) -> None:
+        for caller in list(self._open):
+            self._close(caller)
+        again = self._number - self._boot_line > STAMPED and self._stamped >= _ALIVE
+        if again and self._number - self._last_line > PATIENCE:
+            title = "unexpected kernel reboot"
+            splat = Splat(
+                kind=Form.REBOOT.kind,
+                title=title,
+                start_line=self._number,
+                end_line=self._number,
+                text=text,
+                phase=self._phase,
+                form=Form.REBOOT,
+                boot=max(self._boots, 1),
+            )
+            self._keep(title, lambda: splat)
+        self._boots += text.startswith("Linux")
+        self._boot_line = self._number
+
+    def _consequence(self, message: Message) -> bool:
+        """A panic because of the report before it is no report of its own."""
+        expected = _CONSEQUENCE.match(message.text) is not None
+        if (report := self._open.get(message.caller)) and (expected or report.awaits_stack):
+            report.panicked = True
+            self._continue(report, message)
+            return True
+        if not expected:
+            return False
+        for report in self._open.values():
+            report.panicked = True
+            return True
+        if self._number - self._last_line <= PATIENCE and self._last in self._found:
+            self._found[self._last] = replace(self._found[self._last], panicked=True)
             return True
         return False
+
+    def _forget_cut(self) -> None:
+        """The message before was cut and now comes whole: drop a report that only it began."""
+        for caller, report in list(self._open.items()):
+            if report.last == self._number - 1:
+                if len(report.lines) == 1:
+                    del self._open[caller]
+                else:
+                    report.lines.pop()
 
     def _mark(self, which: str, token: str) -> None:
         if not self.marks or token != (self.marks.begin if which == "begin" else self.marks.end):
@@ -173,30 +239,37 @@ class Scanner:
         self._seen.append(which)
 
     @staticmethod
-    def _begins_another(report: _Report, grammar: Grammar, message: Message) -> bool:
-        if report.grammar.bars and not report.closed and grammar.needle in report.grammar.eats:
+    def _begins_another(report: Report, grammar: Grammar, message: Message) -> bool:
+        if grammar.form in _WEAK:
             return False
         return not any(needle in message.text for needle in report.grammar.eats)
 
     def _begin(self, message: Message, grammar: Grammar, header: re.Match[str]) -> None:
-        if message.caller in self._open:
+        if report := self._open.get(message.caller):
+            report.disturbed = report.grammar.bars
             self._close(message.caller)
         if len(self._open) >= MAX_OPEN:
             self._close(min(self._open, key=lambda caller: self._open[caller].last))
-        start, lines = self._number, [message.text]
+        start, bar = self._number, 0
         before = parse(self._previous)
-        if _BAR.match(before.text) and before.caller == message.caller:
-            start -= 1
-        self._open[message.caller] = _Report(grammar, header, start, self._phase, lines, self._number)
+        if BAR.match(before.text) and before.caller == message.caller:
+            start, bar = start - 1, len(before.text.rstrip())
+        self._open[message.caller] = Report(
+            grammar,
+            header,
+            start,
+            self._phase,
+            [message.text],
+            self._number,
+            max(self._boots, 1),
+            bar,
+            message.stamped,
+        )
 
-    def _continue(self, report: _Report, message: Message) -> None:
-        if self._stamped >= SLACK and not message.stamped:
+    def _continue(self, report: Report, message: Message) -> None:
+        if not message.stamped and (self._stamped >= STAMPED or (report.stamped and not report.piece(message.text))):
             return
-        report.add(self._number, message.text)
-        if (report.grammar.bars and _BAR.match(message.text)) or _END.search(message.text):
-            report.closed = True
-            self._close(message.caller)
-        elif not report.grammar.bars and len(report.lines) - report.useful > SLACK:
+        if report.add(self._number, message.text):
             self._close(message.caller)
 
     def _expire(self) -> None:
@@ -205,50 +278,19 @@ class Scanner:
 
     def _close(self, caller: str) -> None:
         report = self._open.pop(caller)
-        splat = _splat(report)
-        if splat is None:
-            return
-        known = self._found.get(splat.title)
-        if known:
-            self._found[splat.title] = replace(known, count=known.count + 1)
+        if not report.quotation():
+            name = report.name()
+            self._keep(name[0], lambda: report.splat(name))
+
+    def _keep(self, title: str, splat: Callable[[], Splat]) -> None:
+        """Count a report of a known title, keep one of a new title, as long as there are not too many."""
+        self._last, self._last_line = title, self._number
+        if title in self._found:
+            self._counts[title] += 1
         elif len(self._found) < MAX_SPLATS:
-            self._found[splat.title] = splat
+            self._found[title], self._counts[title] = splat(), 1
         elif len(self._beyond) < 100 * MAX_SPLATS:
-            self._beyond.add(hash(splat.title))
-
-
-def _splat(report: _Report) -> Splat | None:
-    """Return the finished report, None for a mere quotation: a header whose body never came, but other lines did."""
-    grammar, body = report.grammar, report.body()
-    if grammar.needs and not report.needed and len(report.lines) > 3:
-        return None
-    title, blame = _title(grammar, report.header, body)
-    made = accesses(body) if grammar.kind is SplatKind.KCSAN else ()
-    stacks = tuple(stack for _, stack in made) if made else tuple(filter(None, (functions(body),)))
-    traced = any(FRAME.match(line) for line in body) or grammar.blame is Blame.NOBODY
-    return Splat(
-        kind=grammar.kind,
-        title=title,
-        start_line=report.start,
-        end_line=report.last if report.closed else min(report.last, report.start + len(body)),
-        text="\n".join(line for line in body if not _BAR.match(line)),
-        functions=blame,
-        stacks=stacks,
-        accesses=tuple(what for what, _ in made),
-        whole=report.closed if grammar.bars else traced,
-        phase=report.phase,
-    )
-
-
-def _title(grammar: Grammar, header: re.Match[str], body: list[str]) -> tuple[str, tuple[str, ...]]:
-    groups = {name: text or "" for name, text in header.groupdict().items()}
-    if pair := groups.get("pair"):
-        names = tuple(re.sub(r"\+0x[0-9a-f]+/0x[0-9a-f]+", "", side).strip() for side in pair.split(" / "))
-        return f"{grammar.title.format_map(groups)} in {' / '.join(names)}"[:200], names
-    access = next((found[1] for line in body if (found := _ACCESS_WORD.match(line.strip()))), "")
-    title = grammar.title.format_map(groups | {"access": f" {access}" if access else ""})
-    name = blamed(grammar, header, body)
-    return (f"{title} in {name}" if name else title)[:200], (name,) if name else ()
+            self._beyond.add(hash(title))
 
 
 def scan(source: Path | IO[bytes], marks: Marks | None = None) -> Scan:

@@ -12,6 +12,7 @@ do with GUP-fast. The policy:
   kernel: there stand the plain accesses that stock kernels make by design, each with its reason.
 * A failed assertion (ASSERT_EXCLUSIVE) is the kernel's own claim: never background.
 * A data race whose text was cut before its stacks cannot be placed: new.
+* A remark (a driver's own `WARNING: ...` in words, a test program's last words) is no report of a bug: background.
 * Every other kind of report is new unless it is known. An expired entry matches nothing.
 """
 
@@ -112,6 +113,8 @@ def _placed(splat: Splat, path: GupPath, known: Sequence[KnownIssue], subject: S
     if current := next((issue for issue in matching if issue.expires >= today), None):
         return replace(splat, standing=Standing.KNOWN, why=f"{current.id}: {current.reason} ({current.link})")
     expired = f"known as {matching[0].id}, which expired on {matching[0].expires}" if matching else ""
+    if splat.kind is SplatKind.INFO:
+        return replace(splat, standing=Standing.BACKGROUND, why="a remark, not a report")
     if splat.kind is SplatKind.KCSAN and " data-race in " in splat.title and splat.stacks:
         if not any(path.holds(stack) for stack in splat.stacks):
             return replace(splat, standing=Standing.BACKGROUND, why="no access was made by GUP-fast")

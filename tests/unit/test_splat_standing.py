@@ -95,6 +95,10 @@ def test_a_race_cut_before_its_stacks_is_new() -> None:
     assert standing(replace(race(("write", ZAP), ("read", ZAP)), stacks=(), accesses=())) is Standing.NEW
 
 
+def test_a_drivers_remark_is_background() -> None:
+    assert standing(Splat(SplatKind.INFO, "WARNING: this board is not supported", 1, 1, "")) is Standing.BACKGROUND
+
+
 def test_every_other_kind_is_new() -> None:
     assert standing(Splat(SplatKind.WARNING, "WARNING in unrelated", 1, 2, "", ("unrelated",))) is Standing.NEW
 

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Oopses, as data: page faults, traps, BUG(), stack overflows, on x86, arm64, arm, riscv, s390 and ppc.
+
+Formats: arch/*/mm/fault.c, arch/*/kernel/traps.c, lib/bug.c, kernel/panic.c.
+"""
+
+from __future__ import annotations
+
+from orchestrator.splat.grammar import Blame, Grammar
+from orchestrator.splat.model import Form
+
+_OOPS = ("Oops", "Internal error", "KASAN", "invalid opcode", "general protection fault", "nable to handle", "[#")
+_BUG = (*_OOPS, "BUG at")
+_STACK = r"\+0x[0-9a-f]+/0x|Call [Tt]race|RIP:|CPU:|pc :|Modules linked|Backtrace|\[#\d"
+_BAD = "bad-access"
+_U = r"(?:BUG: )?[Uu]nable to handle "
+
+
+def _trap(form: Form, needle: str, header: str, title: str) -> Grammar:
+    """A trap of x86: `divide error: 0000 [#1]`; since v6.11 with `Oops: ` before it."""
+    return Grammar(
+        form, needle, r"(?:Oops: )?" + header, title, Blame.PC, "fault", needs=_STACK, eats=_OOPS, alt=_BAD
+    )
+
+
+def _fault(form: Form, needle: str, header: str, title: str) -> Grammar:
+    return Grammar(form, needle, header, title, Blame.PC, "fault", eats=_OOPS, alt=_BAD)
+
+
+FORMS = (
+    _fault(
+        Form.NULL,
+        "NULL pointer dereference",
+        r"(?:BUG: (?:unable to handle )?|Unable to handle )(?:kernel )?NULL pointer dereference",
+        "BUG: unable to handle kernel NULL pointer dereference",
+    ),
+    # ppc: `BUG: Kernel NULL pointer dereference on read at 0x00000000`
+    _fault(
+        Form.NULL,
+        "NULL pointer dereference",
+        r"BUG: Kernel NULL pointer dereference",
+        "BUG: unable to handle kernel NULL pointer dereference",
+    ),
+    _fault(
+        Form.PAGING,
+        "nable to handle",
+        _U + r"kernel access to user memory",
+        "BUG: unable to handle kernel access to user memory",
+    ),
+    _fault(
+        Form.PAGING,
+        "nable to handle",
+        _U + r"(?:kernel )?(?:paging request|page fault|unknown paging|data access|instruction fetch|"
+        r"pointer dereference|unaligned access|access (?:beyond|to)|read from|write to|execut\w+)",
+        "BUG: unable to handle kernel paging request",
+    ),
+    Grammar(
+        Form.PAGING,
+        "nable to handle kernel",
+        r"BUG: unable to handle kernel\s*(?:\[ *\d+\..*)?$",
+        "BUG: unable to handle kernel",
+        Blame.NOBODY,
+        eats=_OOPS,
+    ),
+    # before v4.12 KASAN's remark lacked its newline
+    _trap(
+        Form.GPF,
+        "general protection fault",
+        r"(?:kasan: GPF could be caused by NULL-ptr deref or user memory access)?general protection fault(?:,|:| )",
+        "general protection fault",
+    ),
+    _fault(
+        Form.DOUBLE_FAULT, "double fault", r"(?:PANIC: double fault|(?:Oops: )?double fault: )", "PANIC: double fault"
+    ),
+    Grammar(
+        Form.STACK_OVERFLOW,
+        "stack guard page",
+        r"BUG: (?:\w+ )?stack guard page was hit",
+        "BUG: stack guard page was hit",
+        Blame.STACK,
+        "fault",
+        eats=(*_OOPS, "stack overflow", "PANIC: double fault"),
+        alt="stack-overflow",
+    ),
+    Grammar(
+        Form.STACK_OVERFLOW,
+        "nsufficient stack space",
+        r"Insufficient stack space to handle exception",
+        "kernel stack overflow",
+        Blame.PC,
+        "fault",
+        eats=(*_OOPS, "stack overflow"),
+        alt="stack-overflow",
+    ),
+    Grammar(
+        Form.STACK_OVERFLOW,
+        "ernel stack overflow",
+        r"(?:BUG: )?[Kk]ernel stack overflow",
+        "kernel stack overflow",
+        Blame.PC,
+        "fault",
+        needs=_STACK,
+        eats=_OOPS,
+        alt="stack-overflow",
+    ),
+    _trap(Form.FAULT, "[#", r"divide error: ", "divide error"),
+    _trap(Form.FAULT, "[#", r"stack segment: ", "stack segment fault"),
+    _trap(Form.FAULT, "[#", r"int3: ", "int3"),
+    _trap(Form.FAULT, "[#", r"invalid opcode: ", "invalid opcode"),
+    _trap(
+        Form.FAULT,
+        "[#",
+        r"(?P<what>alignment check|control protection|bounds|overflow|segment not present|invalid TSS|"
+        r"coprocessor segment overrun|simd exception|fpu exception|page fault|debug|machine check): ",
+        "{what}",
+    ),
+    _fault(Form.FAULT, "Unhandled fault:", r"Unhandled (?:prefetch abort|fault): ", "Unhandled fault"),
+    _fault(Form.FAULT, "Alignment trap:", r"Alignment trap: ", "Alignment trap"),
+    # `Internal error: Oops - BUG: 0 [#1]` follows `kernel BUG at`, `Internal error: Oops: 5 [#1]` a page fault
+    _fault(Form.FAULT, "Internal error:", r"Internal error: ", "Internal error"),
+    Grammar(
+        Form.LIST_CORRUPTION,
+        "ernel BUG at",
+        r"[Kk]ernel BUG at \S*lib/list_debug\.c[:!]",
+        "BUG: corrupted list",
+        Blame.PC,
+        "list",
+        eats=_BUG,
+        alt=_BAD,
+    ),
+    Grammar(
+        Form.KERNEL_BUG,
+        "ernel BUG at",
+        r"[Kk]ernel BUG at \S*mm/usercopy\.c[:!]",
+        "BUG: bad usercopy",
+        Blame.PC,
+        "usercopy",
+        eats=_BUG,
+    ),
+    Grammar(
+        Form.KERNEL_BUG,
+        "ernel BUG at",
+        r"[Kk]ernel BUG at [^\n]*[:!]",
+        "kernel BUG",
+        Blame.PC,
+        "bug",
+        eats=_BUG,
+    ),
+    Grammar(
+        Form.KERNEL_BUG, "ernel BUG at", r"Kernel BUG at (?P<f>[\w.$]+)\+0x", "kernel BUG", Blame.PC, "bug", eats=_BUG
+    ),
+    _fault(Form.FAULT, "[#", r"(?P<what>Kernel BUG|Oops - [\w ()]+) \[#\d", "Internal error"),
+    # ppc and s390: what came before the `Oops:` line was lost
+    _fault(Form.PAGING, "Oops", r"Oops: (?:[Kk]ernel access of bad area|[0-9a-f]{4} )[^\n]*\[#\d", "Oops"),
+    Grammar(
+        Form.PANIC_RUST,
+        "rust_kernel: panicked at",
+        r"rust_kernel: panicked at (?:\S+:\d+:\d+:|'(?P<what>[^']+)')\s*$",
+        "{what}",
+        Blame.STACK,
+        "rust",
+        eats=_BUG,
+    ),
+)

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""WARN() and those who use it, panics, remarks, and what is called BUG: without more; as data.
+
+Formats: kernel/panic.c, lib/bug.c, lib/refcount.c, lib/debugobjects.c, lib/kobject.c, fs/dcache.c, fs/super.c,
+net/core/dev.c, mm/oom_kill.c. v6.19 says `WARNING: [condition] file:line at function, CPU#n: comm/pid`.
+"""
+
+from __future__ import annotations
+
+from orchestrator.splat.grammar import Blame, Grammar
+from orchestrator.splat.model import Form
+
+_STACK = r"\+0x[0-9a-f]+/0x|Call [Tt]race|RIP:|CPU:|pc :|Modules linked|Backtrace"
+_EATS = ("WARNING:", "[#")
+_AT = r"WARNING: (?:(?:CPU: \d+ PID: \d+ )?at |\[.{1,200}\] )?"
+_F = r"(?::\d+)?,?(?: at)? (?P<f>[A-Za-z_][\w.$]*)"
+
+
+def _warn(form: Form, place: str, title: str, skip: str, blame: Blame = Blame.HEADER_FIRST) -> Grammar:
+    """A WARN() at `place`, a pattern over `file:line function`."""
+    return Grammar(form, "WARNING:", _AT + place, title, blame, skip, needs=_STACK, eats=_EATS)
+
+
+FORMS = (
+    _warn(Form.ODEBUG, r"\S*lib/debugobjects\.c[:, ]", "WARNING: ODEBUG bug", "odebug", Blame.STACK),
+    _warn(Form.REFCOUNT, r"\S*lib/refcount\.c[:, ]", "WARNING: refcount bug", "refcount", Blame.STACK),
+    _warn(Form.REFCOUNT, r"\S*refcount\.h[:, ]", "WARNING: refcount bug", "refcount", Blame.STACK),
+    _warn(Form.WARNING, r"\S*lib/kobject\.c[:, ]", "WARNING: kobject bug", "kobject", Blame.STACK),
+    _warn(Form.WARNING, r"\S*mm/usercopy\.c[:, ]", "WARNING: bad usercopy", "usercopy", Blame.STACK),
+    _warn(Form.WARNING, r"\S*fs/proc/generic\.c[:, ]", "WARNING: proc registration bug", "proc", Blame.STACK),
+    _warn(Form.LOCKDEP, r"\S*kernel/locking/lockdep\.c[:, ]", "WARNING: locking bug", "lock", Blame.STACK),
+    _warn(
+        Form.WARNING,
+        r"\S*mm/\S+\.c:\d+ (?:at )?_*(?:kv?[mz]?alloc|kv?calloc|krealloc)",
+        "WARNING: kmalloc bug",
+        "kmalloc",
+        Blame.STACK,
+    ),
+    _warn(
+        Form.WARNING,
+        r"\S*mm/vmalloc\.c:\d+ (?:at )?__vmalloc_node_range",
+        "WARNING: zero-size vmalloc",
+        "kmalloc",
+        Blame.STACK,
+    ),
+    _warn(Form.WARNING, r"\S+:\d+ (?:at )?usb_submit_urb", "WARNING in {f}/usb_submit_urb", "urb", Blame.STACK),
+    _warn(Form.WARNING, rf"\S+?{_F}\+0x", "WARNING", "warn"),
+    _warn(Form.WARNING, r"\S+:\d+(?: at)? \S+", "WARNING", "warn"),
+    _warn(Form.WARNING, r"\S+:\d+", "WARNING", "warn"),
+    Grammar(
+        Form.WARNING,
+        "WARNING:",
+        r"WARNING: (?:CPU: \d+ PID: \d+ )?at (?:(?P<f>[A-Za-z_][\w.$]*)\+0x)?",
+        "WARNING",
+        Blame.HEADER_FIRST,
+        "warn",
+        needs=_STACK,
+        eats=_EATS,
+    ),
+    Grammar(
+        Form.WARNING,
+        "WARNING:",
+        r"WARNING: kernel stack regs at [0-9a-f]+ in .* has bad '(?P<what>\w+)' value",
+        "WARNING: kernel stack regs has bad '{what}' value",
+        Blame.NOBODY,
+    ),
+    Grammar(
+        Form.WARNING,
+        "WARNING:",
+        r"WARNING: kernel stack frame pointer at [0-9a-f]+ in .* has bad value",
+        "WARNING: kernel stack frame pointer has bad value",
+        Blame.NOBODY,
+    ),
+    Grammar(
+        Form.WARNING,
+        "WARNING:",
+        r"WARNING: kernel stack (?:regs|frame pointer) at .* has bad .*value",
+        "WARNING: kernel stack regs has bad value",
+        Blame.NOBODY,
+        eats=("WARNING: kernel stack",),
+    ),
+    Grammar(
+        Form.STACK_OVERFLOW,
+        "Kernel panic - not syncing",
+        r"Kernel panic - not syncing: corrupted stack end detected",
+        "kernel panic: corrupted stack end",
+        Blame.STALL,
+        alt="stack-overflow",
+    ),
+    Grammar(
+        Form.STACK_OVERFLOW,
+        "Kernel panic - not syncing",
+        r"Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: "
+        r"(?:\S*?(?P<f>[A-Za-z_][\w.$]*)\+0x)?",
+        "kernel panic: stack is corrupted",
+        Blame.HEADER_FIRST,
+        "fault",
+    ),
+    Grammar(
+        Form.PANIC,
+        "Kernel panic - not syncing",
+        r"Kernel panic - not syncing: ?(?P<what>.*)$",
+        "kernel panic: {what}",
+        Blame.NOBODY,
+    ),
+    Grammar(
+        Form.OTHER,
+        "unregister_netdevice:",
+        r"unregister_netdevice: waiting for \S+ to become free",
+        "unregister_netdevice: waiting for DEV to become free",
+        Blame.NOBODY,
+    ),
+    Grammar(
+        Form.OTHER,
+        "VFS: Busy inodes",
+        r"VFS: Busy inodes after unmount",
+        "VFS: Busy inodes after unmount (use-after-free)",
+        Blame.NOBODY,
+    ),
+    Grammar(
+        Form.BUG,
+        "BUG: Dentry",
+        r"BUG: Dentry .* still in use \(-?\d+\) \[unmount of (?P<what>[^\]]+)\]",
+        "BUG: Dentry still in use [unmount of {what}]",
+        Blame.NOBODY,
+    ),
+    Grammar(
+        Form.BUG,
+        "BUG: page_table_check",
+        r"BUG: page_table_check",
+        "BUG: page_table_check",
+        Blame.STACK,
+        needs=_STACK,
+    ),
+    Grammar(Form.BUG, "BUG:", r"BUG: (?P<what>[A-Za-z_].{0,100}?)\s*$", "BUG: {what}", Blame.NOBODY, needs=_STACK),
+    Grammar(Form.BUG, "BUG:", r"\[ BUG: (?P<what>[A-Za-z_].{0,100}?) \]\s*$", "BUG: {what}", Blame.NOBODY),
+    # SLUB's tracks of an object: when they come without a header, it was lost
+    Grammar(
+        Form.INFO,
+        "INFO:",
+        r"INFO: (?P<what>(?:(?:Allocated|Freed) in \w+\+0x|(?:Slab|Object) 0x[0-9a-f]{16} ).*)$",
+        "INFO: {what}",
+        Blame.NOBODY,
+    ),
+    # What the kernel does where memory is short: nobody's bug
+    Grammar(
+        Form.OOM,
+        "ut of memory: Kill",
+        r"(?:Memory cgroup o|O)ut of memory: Kill(?:ed)? process \d+ \((?P<what>.{1,40}?)\)",
+        "out of memory: killed {what}",
+        Blame.NOBODY,
+    ),
+    # A driver's own words: shown, but no report of a bug in the kernel (standing.py: background)
+    Grammar(
+        Form.REMARK,
+        "WARNING:",
+        r"[a-z][\w-]* \d[\w.:-]*: WARNING: (?P<what>[A-Za-z](?!.*deprecated)\w+ .{8,120}?)\s*$",
+        "WARNING: {what}",
+        Blame.NOBODY,
+    ),
+    Grammar(
+        Form.REMARK,
+        "WARNING:",
+        r"WARNING: (?P<what>[a-z](?!.*deprecated)[\w']+ .{8,120}?)\s*$",
+        "WARNING: {what}",
+        Blame.NOBODY,
+        stamped=True,
+    ),
+    Grammar(
+        Form.USERSPACE,
+        "SYZFA",
+        r"(?:\S+ \S+ )?(?P<what>SYZFA(?:TA|I)L: .*)$",
+        "{what}",
+        Blame.NOBODY,
+    ),
+    Grammar(
+        Form.USERSPACE,
+        "trusty: ",
+        r"trusty: panic \(.*?\): ASSERT FAILED at \(.*?\): ?(?P<what>.*)$",
+        "trusty: ASSERT FAILED: {what}",
+        Blame.NOBODY,
+    ),
+    Grammar(
+        Form.USERSPACE, "trusty: ", r"trusty: panic \(.*?\): ?(?P<what>.*)$", "trusty: panic: {what}", Blame.NOBODY
+    ),
+)

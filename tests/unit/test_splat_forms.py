@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Every form of kernel report has its kind, its title and its culprit."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.splat.alarm import hits
+from orchestrator.splat.grammar import grammars
+from orchestrator.splat.model import Form, Splat, SplatKind
+from orchestrator.splat.present import as_dict
+from orchestrator.splat.scan import Scanner, scan
+from orchestrator.splat.skip import innocent
+
+DATA = Path(__file__).parents[1] / "data" / "splat" / "forms.txt"
+
+
+def console(text: str, caller: str = "   T77") -> str:
+    return "".join(f"[   41.{n:06d}][{caller}] {line}\n" for n, line in enumerate(text.strip("\n").split("\n")))
+
+
+def forms() -> Iterator[tuple[Form, str, str]]:
+    for entry in DATA.read_text().split("\n## ")[1:]:
+        head, _, text = entry.partition("\n")
+        form, _, title = head.partition(": ")
+        yield Form(form), title, text
+
+
+FORMS = list(forms())
+KASAN, KASAN_TITLE = FORMS[0][2], FORMS[0][1]
+WARNING = next(text for form, _, text in FORMS if form is Form.WARNING)
+
+
+def one(text: str) -> Splat:
+    (splat,) = scan(io.BytesIO(text.encode())).splats
+    return splat
+
+
+@pytest.mark.parametrize(("form", "title", "text"), FORMS, ids=[title for _, title, _ in FORMS])
+def test_every_form_has_its_kind_and_title(form: Form, title: str, text: str) -> None:
+    splat = one(console(text))
+    assert (splat.form, splat.title) == (form, title)
+    assert splat.kind is form.kind
+    for prefixless in (text, text.replace("\n", "\r\n")):
+        assert one(prefixless).title == title
+
+
+def test_every_header_is_noticed_at_first_look() -> None:
+    for _, _, text in FORMS:
+        assert hits(text, marks=False), text
+    for grammar in grammars():
+        assert hits(grammar.needle, marks=False) or hits(f"BUG: WARNING: INFO: {grammar.needle}", marks=False), (
+            grammar.needle
+        )
+
+
+def test_the_first_look_names_the_lines() -> None:
+    assert hits("a\nBUG: x\nb\nWARNING: y BUG\nguprace: mark z", marks=True) == {1, 3, 4}
+    assert hits("nothing\nhere", marks=True) == frozenset()
+
+
+def test_all_reports_of_one_console_are_told_apart() -> None:
+    whole = "".join(console(f"{text}\nquiet\n" + "chatter\n" * 40) for _, _, text in FORMS)
+    found = [splat.title for splat in scan(io.BytesIO(whole.encode())).splats]
+    assert found == list(dict.fromkeys(title for _, title, _ in FORMS))
+
+
+MIX = "".join(console(text, f"{'CT'[n % 2]}{n % 5}".rjust(6)) for n, (_, _, text) in enumerate(FORMS)).encode()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(min_value=1, max_value=len(MIX) - 1), max_size=60))
+def test_any_division_of_the_input_gives_the_same_reports(cuts: list[int]) -> None:
+    scanner = Scanner()
+    for start, end in pairwise([0, *sorted(cuts), len(MIX)]):
+        scanner.feed(MIX[start:end])
+    assert scanner.finish() == scan(io.BytesIO(MIX))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from(MIX.splitlines(keepends=True)), max_size=200),
+    st.binary(max_size=60),
+    st.integers(min_value=1, max_value=4000),
+)
+def test_any_order_of_lines_in_any_pieces_is_read(lines: list[bytes], junk: bytes, size: int) -> None:
+    text = b"".join(lines) + junk + b"".join(lines[::-1])
+    scanner = Scanner()
+    for start in range(0, len(text), size):
+        scanner.feed(text[start : start + size])
+    assert scanner.finish() == scan(io.BytesIO(text))
+
+
+def test_a_panic_that_only_follows_from_a_report_is_part_of_it() -> None:
+    after = one(console(WARNING.strip() + "\nKernel panic - not syncing: kernel: panic_on_warn set ..."))
+    assert (after.title, after.panicked) == ("WARNING in culprit", True)
+    alone = one(console("Kernel panic - not syncing: kernel: panic_on_warn set ..."))
+    assert alone.kind is SplatKind.PANIC
+
+
+def test_a_panic_of_its_own_stays_one_of_its_own() -> None:
+    both = scan(io.BytesIO(console(WARNING.strip() + "\nKernel panic - not syncing: sysrq triggered crash").encode()))
+    assert [splat.kind for splat in both.splats] == [SplatKind.WARNING, SplatKind.PANIC]
+
+
+def test_a_reboot_that_nothing_announced_is_a_report() -> None:
+    boot = "[    0.000000] Linux version 6.1.0 (x) #1\n" + "".join(
+        f"[    1.{n:06d}] chatter {n}\n" for n in range(40)
+    )
+    (splat,) = scan(io.BytesIO((boot * 2).encode())).splats
+    assert (splat.form, splat.title, splat.start_line) == (Form.REBOOT, "unexpected kernel reboot", 42)
+    assert scan(io.BytesIO(("SeaBIOS\nBooting from ROM..\n" + boot).encode())).splats == ()
+
+
+def test_a_report_of_the_second_boot_says_so() -> None:
+    boot = "[    0.000000] Linux version 6.1.0 (x) #1\n" + "".join(
+        f"[    1.{n:06d}] chatter {n}\n" for n in range(40)
+    )
+    report = console(WARNING)
+    found = scan(io.BytesIO((boot + boot + report).encode()))
+    assert [(splat.title, splat.boot) for splat in found.splats] == [
+        ("unexpected kernel reboot", 1),
+        ("WARNING in culprit", 2),
+    ]
+
+
+def test_an_oom_kill_is_a_remark_and_no_report() -> None:
+    said = as_dict(scan(io.BytesIO(console(FORMS[-1][2]).encode())))
+    assert (said["reports"], [remark["title"] for remark in said["remarks"]]) == ([], ["out of memory: killed racer"])
+
+
+def test_cpu_and_task_are_read() -> None:
+    splat = one(console(KASAN))
+    assert (splat.cpu, splat.task, splat.pid) == (1, "racer", 77)
+
+
+def test_a_report_without_a_stack_is_said_to_be_corrupted() -> None:
+    splat = one(console("general protection fault: 0000 [#1] SMP\nModules linked in:"))
+    assert (splat.title, splat.corrupted, splat.whole) == ("general protection fault in corrupted", "no stack", False)
+    assert splat.alt_titles == ("bad-access in corrupted",)
+
+
+def test_dropped_messages_within_a_report_corrupt_it() -> None:
+    text = console(KASAN).replace("Allocated by", "x\n** 7 printk messages dropped **\nAllocated by")
+    assert one(text).corrupted == "messages were dropped within"
+
+
+def test_a_replayed_line_replaces_the_one_that_was_cut() -> None:
+    lines = console(KASAN).splitlines(keepends=True)
+    cut = lines[1][:60] + "\n** replaying previous printk message **\n"
+    assert one("".join([lines[0], cut, *lines[1:]])).title == KASAN_TITLE
+
+
+def test_two_messages_on_one_line_are_pulled_apart() -> None:
+    text = console(KASAN).splitlines(keepends=True)
+    assert one("".join(["[   40.000000] a driver without newline" + text[0], *text[1:]])).title == KASAN_TITLE
+
+
+def test_helpers_are_never_blamed() -> None:
+    for name in ("memcpy", "__kasan_report", "_raw_spin_lock_irqsave", "kmem_cache_alloc_noprof", "__list_add_valid"):
+        assert innocent(name), name
+    for name in ("gup_fast", "zap_pte_range", "try_grab_folio", "do_munmap", "folio_add_lru", "remove_wait_queue"):
+        assert not innocent(name), name

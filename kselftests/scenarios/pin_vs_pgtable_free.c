@@ -148,7 +148,9 @@ static void prepare(struct race *race, void *arg)
 	fill_target(w);
 	w->other = map(OTHER_ADDR, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1,
 		       "guprace other");
-	w->preempt = w->flags & OP_PREEMPT && !rng_below(&w->rng, PREEMPT_ONE_IN);
+	/* Not while windows are measured: grace periods are a hundred times as long. */
+	w->preempt = w->flags & OP_PREEMPT && !race_sampling(race) &&
+		     !rng_below(&w->rng, PREEMPT_ONE_IN);
 	w->recycles = !w->preempt || rng_below(&w->rng, 2);
 	w->preempted_walks += w->preempt;
 }

@@ -90,6 +90,14 @@ class Mark:
         return f"guprace: mark {self.which} {self.token}"
 
 
+def rearm_warnings(guest: Shell) -> None:
+    """Have WARN_ON_ONCE() and its like warn again: what the boot has used up, the race could not show.
+
+    A kernel without debugfs/clear_warn_once (lib/bug.c, kernel/panic.c) goes on as it is: it said what it had to say.
+    """
+    guest.run("echo 1 > /sys/kernel/debug/clear_warn_once", seconds=READ_SECONDS)
+
+
 def write_mark(guest: Shell, which: str, stop: Stop) -> tuple[Mark, str]:
     """Write a mark (`begin` or `end`) to the kernel log and wait until the console shows it.
 

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The known issues of a run, counted: which were seen, and which entries are expired, vanished or seen too often."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+from orchestrator.errors import HostError
+from orchestrator.matrix.plan import Expectation
+from orchestrator.runner.rundir import CellResult, RunDir
+from orchestrator.splat.audit import Audited, Heard, audit
+from orchestrator.splat.standing import GupPath, KnownIssue, Subject
+
+
+def audited(run: RunDir, known: Sequence[KnownIssue], path: GupPath, today: date) -> tuple[Audited, ...]:
+    """Return what a run says of each known issue that speaks of one of its kernels.
+
+    Controls do not count: a kernel that is broken on purpose may well hide a report, or give it more often. A cell
+    whose records are damaged does not count either; reports show it as such.
+
+    Raises:
+        HostError: there is no plan to read.
+    """
+    heard = []
+    for cell in run.plan().cells:
+        if cell.expect is Expectation.CAUGHT or not (run.cell_dir(cell) / "splats.json").is_file():
+            continue
+        try:
+            heard.append(_heard(run.result(cell)))
+        except HostError:
+            continue
+    return audit(heard, known, path, today)
+
+
+def remarks(entries: Sequence[Audited]) -> tuple[str, ...]:
+    """Return the lines that a report shows: entries with something wrong first, then those that were seen."""
+    wrong = [f"known issue {each.text}" for each in entries if each.remarks]
+    fine = [f"known issue {each.text}" for each in entries if each.seen and not each.remarks]
+    return (*wrong, *fine)
+
+
+def _heard(result: CellResult) -> Heard:
+    kernel, evidence = result.record.cell.kernel, result.evidence
+    subject = Subject(result.record.kernel_version, kernel.arch, kernel.flavour)
+    # a lost guest left no counters: its flavour's name is what is known
+    kcsan = evidence.kcsan is not None if evidence else "kcsan" in kernel.flavour
+    return Heard(subject, result.splats, kcsan)

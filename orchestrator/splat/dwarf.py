@@ -19,7 +19,7 @@ DAMAGE = (DwarfError, IndexError, ValueError, KeyError, struct.error, OverflowEr
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """One line of source. `inlined` is True when `function` is part of the next location's function."""
+    """One line of source; line 0 is code of the compiler's own. `inlined`: `function` is part of the next one's."""
 
     function: str
     file: str
@@ -29,7 +29,7 @@ class Location:
     @property
     def place(self) -> str:
         """The place as editors take it, `mm/gup.c:2412`; empty when no file is known."""
-        return f"{self.file}:{self.line}" if self.file else ""
+        return f"{self.file}:{self.line or '?'}" if self.file else ""
 
 
 class Dwarf:

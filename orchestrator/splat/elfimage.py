@@ -158,26 +158,25 @@ class ElfImage:
         return [value + self._bases.get(section, 0) for _, _, section, value, _ in self._raw_symbols()]
 
     def _raw_symbols(self) -> Iterator[tuple[int, int, int, int, int]]:
-        """Yield offset of the name, info, section, value and size of each entry of .symtab."""
+        """Return offset of the name, info, section, value and size of each entry of .symtab. Raises UsageError."""
         number = self._names.get(".symtab")
-        if number is None:
+        if number is None or ".strtab" not in self._names:
             hint = "it was stripped: take the file that the kernel's build left"
             raise UsageError("no symbol table", where=str(self.path), hint=hint)
         section = self._sections[number]
         start = section["sh_offset"]
         table = self._map[start : start + section["sh_size"] // 24 * 24]
-        for name, info, _, where, value, size in struct.iter_unpack(self.order + "IBBHQQ", table):
-            yield name, info, where, value, size
+        rows = struct.iter_unpack(self.order + "IBBHQQ", table)
+        return ((name, info, where, value, size) for name, info, _, where, value, size in rows)
 
     def symbols(self) -> list[Symbol]:
         """Return the symbols in executable sections, compilers' local labels left out. Raises UsageError."""
         executable = {n for n, s in enumerate(self._sections) if s["sh_flags"] & SHF_EXECINSTR}
-        strings = self._sections[self._names[".strtab"]] if ".strtab" in self._names else None
-        if strings is None:
-            raise UsageError("no symbol names", where=str(self.path))
+        entries = self._raw_symbols()
+        strings = self._sections[self._names[".strtab"]]
         names = Region(self._map, strings["sh_offset"], strings["sh_size"]).read(0, strings["sh_size"])
         found = []
-        for name, info, where, value, size in self._raw_symbols():
+        for name, info, where, value, size in entries:
             kind = info & 0xF
             if where not in executable or kind in (STT_SECTION, STT_FILE):
                 continue

@@ -4,12 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime
+
+from rich.console import Console
+from rich.text import Text
 
 from orchestrator.errors import HostError
 from orchestrator.matrix.plan import Expectation
+from orchestrator.paths import Project
+from orchestrator.report.text import harmless
 from orchestrator.runner.rundir import CellResult, RunDir
 from orchestrator.splat.audit import Audited, Heard, audit
+from orchestrator.splat.policy import load_known, load_path
 from orchestrator.splat.standing import GupPath, KnownIssue, Subject
 
 
@@ -31,6 +37,18 @@ def audited(run: RunDir, known: Sequence[KnownIssue], path: GupPath, today: date
         except HostError:
             continue
     return audit(heard, known, path, today)
+
+
+def show_known(run: RunDir, project: Project, console: Console) -> None:
+    """Print what a run says of this project's known issues, one line an entry that was seen or is wrong.
+
+    Raises:
+        HostError: there is no plan to read.
+        UsageError: the list, or that of GUP's path, is not what it should be.
+    """
+    path, known = load_path(project.configs / "gup-path.yaml"), load_known(project.configs / "known-issues.yaml")
+    for line in remarks(audited(run, known, path, datetime.now(UTC).date())):
+        console.print(Text(harmless(line)), soft_wrap=True)
 
 
 def remarks(entries: Sequence[Audited]) -> tuple[str, ...]:

@@ -5,12 +5,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from orchestrator import records
 from orchestrator.matrix.plan import Arch
-from orchestrator.report.known import audited, remarks
+from orchestrator.paths import Project
+from orchestrator.report.known import audited, remarks, show_known
+from orchestrator.runner.rundir import RunDir
 from orchestrator.splat.audit import Heard, Remark, audit
 from orchestrator.splat.model import Splat, SplatKind, Standing
 from orchestrator.splat.standing import GupPath, KnownIssue, Subject
@@ -93,3 +98,12 @@ def test_a_run_directory_is_audited_without_its_controls(tmp_path: Path) -> None
         "known issue race: 1 report in 1 of 1 cells",
         "known issue odd: 3 reports in 1 of 2 cells",
     )
+
+
+def test_the_known_issues_of_a_run_are_printed(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path)
+    run.add(Verdict(Outcome.PASS, ""), arch=Arch.X86_64, flavour="kcsan")
+    records.save(RunDir(tmp_path).root / "6.1/x86_64/kcsan/pin_vs_munmap/splats.json", ())
+    out = StringIO()
+    show_known(run.done(), Project(), Console(file=out))
+    assert "known issue gup-fast-rereads-plain: 0 reports in 0 of 1 cells; vanished" in out.getvalue()

@@ -9,6 +9,8 @@ import click
 from rich.console import Console
 
 from orchestrator.errors import HostError
+from orchestrator.paths import Project
+from orchestrator.report.known import show_known
 from orchestrator.report.terminal import show
 from orchestrator.report.view import view
 from orchestrator.report.write import write_reports
@@ -30,7 +32,9 @@ def command(run: Path | None) -> int:
     """
     found = open_run(run or newest(Path("runs")))
     write_reports(found)
-    show(view(found), Console())
+    console = Console()
+    show(view(found), console)
+    show_known(found, Project(), console)
     return int(exit_code([result.verdict for result in found.results()], bool(found.metadata().interrupted)))
 
 

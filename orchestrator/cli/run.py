@@ -25,6 +25,7 @@ from orchestrator.errors import ExitCode
 from orchestrator.kernel.build import KernelBuilder
 from orchestrator.matrix.plan import Cell, Plan
 from orchestrator.paths import Project
+from orchestrator.report.known import show_known
 from orchestrator.report.live import watcher
 from orchestrator.report.terminal import show
 from orchestrator.report.view import view
@@ -77,6 +78,7 @@ def command(
         finally:
             write_reports(run)
             show(view(run), console)
+            show_known(run, Project(), console)
         verdicts = [result.verdict for result in run.results()]
         return int(exit_code(verdicts, place.stop.is_set))
 

@@ -25,6 +25,7 @@ from datetime import date
 from fnmatch import fnmatchcase
 
 from orchestrator.splat.model import Splat, SplatKind, Standing
+from orchestrator.splat.skip import innocent
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,11 @@ class KnownIssue:
 
     `functions` are glob patterns: for a pair both must match, in either order. `walker` and `other` are glob patterns
     over what a KCSAN report calls the access made by GUP-fast and the other one (`read`, `write (marked)`).
+    `any_frames`: each must match some function of the report's stacks; `inner_frames`: the innermost functions of one
+    stack, in this order, functions never to blame (splat/skip.py) aside.
     `since` and `before` bound the kernel version (None: open); `flavours` and `arches` empty: any. `expires` is the
-    last day on which it counts.
+    last day on which it counts. `rate` is the share of cells that are expected to show it (None: nobody measured it);
+    splat/audit.py says when it is seen significantly more often, or not at all.
     """
 
     id: str
@@ -61,12 +65,15 @@ class KnownIssue:
     expires: date
     title: str = "*"
     functions: tuple[str, ...] = ()
+    any_frames: tuple[str, ...] = ()
+    inner_frames: tuple[str, ...] = ()
     walker: tuple[str, ...] = ()
     other: tuple[str, ...] = ()
     since: str | None = None
     before: str | None = None
     flavours: tuple[str, ...] = ()
     arches: tuple[str, ...] = ()
+    rate: float | None = None
 
     def matches(self, splat: Splat, path: GupPath, subject: Subject) -> bool:
         """Say whether this entry covers `splat` on that kernel, its expiry aside."""
@@ -74,11 +81,24 @@ class KnownIssue:
             splat.kind is self.kind
             and fnmatchcase(splat.title, self.title)
             and _pair_matches(self.functions, splat.functions)
+            and self._frames_match(splat)
             and self._accesses_match(splat, path)
-            and _in_range(subject.version, self.since, self.before)
+            and self.concerns(subject)
+        )
+
+    def concerns(self, subject: Subject) -> bool:
+        """Say whether this entry speaks of that kernel."""
+        return (
+            _in_range(subject.version, self.since, self.before)
             and (not self.flavours or subject.flavour in self.flavours)
             and (not self.arches or subject.arch in self.arches)
         )
+
+    def _frames_match(self, splat: Splat) -> bool:
+        everywhere = [function for stack in splat.stacks for function in stack]
+        if not all(any(_any(function, (pattern,)) for function in everywhere) for pattern in self.any_frames):
+            return False
+        return not self.inner_frames or any(_begins(stack, self.inner_frames) for stack in splat.stacks)
 
     def _accesses_match(self, splat: Splat, path: GupPath) -> bool:
         if not self.walker and not self.other:
@@ -120,6 +140,15 @@ def _placed(splat: Splat, path: GupPath, known: Sequence[KnownIssue], subject: S
             return replace(splat, standing=Standing.BACKGROUND, why="no access was made by GUP-fast")
         return replace(splat, standing=Standing.NEW, why=expired or "an access was made by GUP-fast")
     return replace(splat, standing=Standing.NEW, why=expired)
+
+
+def _begins(stack: Sequence[str], patterns: tuple[str, ...]) -> bool:
+    """Say whether the inner end of `stack` matches, as it stands or without functions that are never to blame."""
+    guilty = [function for function in stack if not innocent(function)]
+    return any(
+        len(inner) >= len(patterns) and all(_any(f, (p,)) for f, p in zip(inner, patterns, strict=False))
+        for inner in (stack, guilty)
+    )
 
 
 def _any_access(access: str, patterns: tuple[str, ...]) -> bool:

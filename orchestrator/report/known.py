@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The known issues of a run, counted: which were seen, and which entries are expired, vanished or seen too often."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+
+from rich.console import Console
+from rich.text import Text
+
+from orchestrator.errors import HostError
+from orchestrator.matrix.plan import Expectation
+from orchestrator.paths import Project
+from orchestrator.report.text import harmless
+from orchestrator.runner.rundir import CellResult, RunDir
+from orchestrator.splat.audit import Audited, Heard, audit
+from orchestrator.splat.policy import load_known, load_path
+from orchestrator.splat.standing import GupPath, KnownIssue, Subject
+
+
+def audited(run: RunDir, known: Sequence[KnownIssue], path: GupPath, today: date) -> tuple[Audited, ...]:
+    """Return what a run says of each known issue that speaks of one of its kernels.
+
+    Controls do not count: a kernel that is broken on purpose may well hide a report, or give it more often. A cell
+    whose records are damaged does not count either; reports show it as such.
+
+    Raises:
+        HostError: there is no plan to read.
+    """
+    heard = []
+    for cell in run.plan().cells:
+        if cell.expect is Expectation.CAUGHT or not (run.cell_dir(cell) / "splats.json").is_file():
+            continue
+        try:
+            heard.append(_heard(run.result(cell)))
+        except HostError:
+            continue
+    return audit(heard, known, path, today)
+
+
+def show_known(run: RunDir, project: Project, console: Console) -> None:
+    """Print what a run says of this project's known issues, one line an entry that was seen or is wrong.
+
+    Raises:
+        HostError: there is no plan to read.
+        UsageError: the list, or that of GUP's path, is not what it should be.
+    """
+    path, known = load_path(project.configs / "gup-path.yaml"), load_known(project.configs / "known-issues.yaml")
+    for line in remarks(audited(run, known, path, datetime.now(UTC).date())):
+        console.print(Text(harmless(line)), soft_wrap=True)
+
+
+def remarks(entries: Sequence[Audited]) -> tuple[str, ...]:
+    """Return the lines that a report shows: entries with something wrong first, then those that were seen."""
+    wrong = [f"known issue {each.text}" for each in entries if each.remarks]
+    fine = [f"known issue {each.text}" for each in entries if each.seen and not each.remarks]
+    return (*wrong, *fine)
+
+
+def _heard(result: CellResult) -> Heard:
+    kernel, evidence = result.record.cell.kernel, result.evidence
+    subject = Subject(result.record.kernel_version, kernel.arch, kernel.flavour)
+    # a lost guest left no counters: its flavour's name is what is known
+    kcsan = evidence.kcsan is not None if evidence else "kcsan" in kernel.flavour
+    return Heard(subject, result.splats, kcsan)

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Is the list of known issues still true? What a run says of each entry: expired, vanished, seen too often. Pure.
+
+An entry nobody looks at hides the next bug that looks like it. So every entry that speaks of a kernel of the run is
+counted, and said to be
+
+* expired: its last day is over, so it covers nothing, whether or not its report was seen;
+* vanished: the run raced kernels it speaks of and the report did not come. With a `rate`, only when that many cells
+  without it would be a surprise (less than 5 %); without one, always;
+* excessive: seen in more cells than its rate explains (a chance below 1 %).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from orchestrator.splat.chance import at_least
+from orchestrator.splat.model import Splat, SplatKind
+from orchestrator.splat.standing import GupPath, KnownIssue, Subject
+
+SURPRISING = 0.05
+EXCESSIVE = 0.01
+
+
+class Remark(StrEnum):
+    """What is to be said of an entry."""
+
+    EXPIRED = "expired"
+    VANISHED = "vanished"
+    EXCESSIVE = "seen more often than expected"
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One cell that got as far as a console: its kernel and its reports. `kcsan`: the kernel looks for data races."""
+
+    subject: Subject
+    splats: tuple[Splat, ...]
+    kcsan: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """One entry in one run: cells it speaks of, those that showed it, how many reports, and what is wrong with it."""
+
+    issue: KnownIssue
+    cells: int
+    seen: int
+    reports: int
+    remarks: tuple[Remark, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The entry in words, such as `x: 3 reports in 2 of 8 cells, expected in 10 %; expired on 2027-01-01`."""
+        many = f"{self.reports} report{'' if self.reports == 1 else 's'}"
+        text = f"{self.issue.id}: {many} in {self.seen} of {self.cells} cells"
+        if self.issue.rate is not None:
+            text += f", expected in {self.issue.rate:.0%}"
+        words = {
+            Remark.EXPIRED: f"expired on {self.issue.expires}: it covers nothing any more",
+            Remark.VANISHED: "vanished: take the entry out if the kernel was fixed",
+            Remark.EXCESSIVE: "seen more often than expected: it may cover something else as well",
+        }
+        return "; ".join([text, *(words[remark] for remark in self.remarks)])
+
+
+def audit(heard: Sequence[Heard], known: Sequence[KnownIssue], path: GupPath, today: date) -> tuple[Audited, ...]:
+    """Return each entry that speaks of a kernel of the run, in the order of the file."""
+    found = (_audited(issue, [h for h in heard if _concerns(issue, h)], path, today) for issue in known)
+    return tuple(each for each in found if each.cells)
+
+
+def _concerns(issue: KnownIssue, heard: Heard) -> bool:
+    return issue.concerns(heard.subject) and (heard.kcsan or issue.kind is not SplatKind.KCSAN)
+
+
+def _audited(issue: KnownIssue, heard: Sequence[Heard], path: GupPath, today: date) -> Audited:
+    matching = [[s for s in each.splats if issue.matches(s, path, each.subject)] for each in heard]
+    cells, seen = len(heard), sum(1 for splats in matching if splats)
+    remarks = []
+    if issue.expires < today:
+        remarks.append(Remark.EXPIRED)
+    if cells and not seen and (issue.rate is None or (1.0 - issue.rate) ** cells < SURPRISING):
+        remarks.append(Remark.VANISHED)
+    if issue.rate is not None and at_least(seen, cells, issue.rate) < EXCESSIVE:
+        remarks.append(Remark.EXCESSIVE)
+    reports = sum(splat.count for splats in matching for splat in splats)
+    return Audited(issue, cells, seen, reports, tuple(remarks))

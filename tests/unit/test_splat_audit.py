@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Known issues counted in a run: expired, vanished, seen too often."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from orchestrator import records
+from orchestrator.matrix.plan import Arch
+from orchestrator.paths import Project
+from orchestrator.report.known import audited, remarks, show_known
+from orchestrator.runner.rundir import RunDir
+from orchestrator.splat.audit import Heard, Remark, audit
+from orchestrator.splat.model import Splat, SplatKind, Standing
+from orchestrator.splat.standing import GupPath, KnownIssue, Subject
+from orchestrator.verdict.model import Outcome, Verdict
+from tests.fakes.rundir import FakeRun, splat
+
+TODAY = date(2026, 11, 23)
+PATH = GupPath(("gup_*",), ())
+ISSUE = KnownIssue("odd", SplatKind.WARNING, "reason", "link", date(2027, 1, 1), title="WARNING in odd")
+ODD = Splat(SplatKind.WARNING, "WARNING in odd", 1, 2, "", ("odd",), count=3)
+STOCK = Subject("6.1.192", "x86_64", "debug")
+
+
+def cells(shown: int, total: int, subject: Subject = STOCK) -> list[Heard]:
+    return [Heard(subject, (ODD,) if number < shown else ()) for number in range(total)]
+
+
+@pytest.mark.parametrize(
+    ("issue", "shown", "total", "expected"),
+    [
+        (ISSUE, 2, 8, ()),
+        (ISSUE, 0, 8, (Remark.VANISHED,)),
+        (replace(ISSUE, expires=date(2026, 11, 22)), 2, 8, (Remark.EXPIRED,)),
+        (replace(ISSUE, expires=date(2026, 11, 22)), 0, 8, (Remark.EXPIRED, Remark.VANISHED)),
+        (replace(ISSUE, expires=TODAY), 2, 8, ()),
+        (replace(ISSUE, rate=0.1), 0, 8, ()),
+        (replace(ISSUE, rate=0.1), 0, 40, (Remark.VANISHED,)),
+        (replace(ISSUE, rate=0.1), 2, 8, ()),
+        (replace(ISSUE, rate=0.1), 6, 8, (Remark.EXCESSIVE,)),
+        (replace(ISSUE, rate=1.0), 8, 8, ()),
+    ],
+)
+def test_an_entry_is_expired_vanished_or_excessive(
+    issue: KnownIssue, shown: int, total: int, expected: tuple[Remark, ...]
+) -> None:
+    (found,) = audit(cells(shown, total), [issue], PATH, TODAY)
+    assert (found.cells, found.seen, found.reports, found.remarks) == (total, shown, 3 * shown, expected)
+
+
+def test_an_entry_for_kernels_that_were_not_raced_is_not_mentioned() -> None:
+    other = replace(ISSUE, since="6.12")
+    assert audit(cells(0, 8), [other, replace(ISSUE, flavours=("kasan",))], PATH, TODAY) == ()
+    assert audit([], [ISSUE], PATH, TODAY) == ()
+
+
+def test_a_data_race_can_vanish_only_where_they_are_looked_for() -> None:
+    race = replace(ISSUE, kind=SplatKind.KCSAN)
+    assert audit([Heard(STOCK, (), kcsan=False)], [race], PATH, TODAY) == ()
+    assert audit([Heard(STOCK, (), kcsan=True)], [race], PATH, TODAY)[0].remarks == (Remark.VANISHED,)
+
+
+def test_an_entry_is_said_in_words() -> None:
+    issue = replace(ISSUE, rate=0.1, expires=date(2026, 1, 1))
+    (found,) = audit(cells(6, 8), [issue], PATH, TODAY)
+    assert found.text == (
+        "odd: 18 reports in 6 of 8 cells, expected in 10%; expired on 2026-01-01: it covers nothing any more; "
+        "seen more often than expected: it may cover something else as well"
+    )
+
+
+def test_a_run_directory_is_audited_without_its_controls(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path)
+    shown = (splat(Standing.KNOWN),)
+    run.add(Verdict(Outcome.PASS, ""), arch=Arch.X86_64, flavour="kcsan", splats=shown)
+    run.add(Verdict(Outcome.CAUGHT, ""), arch=Arch.X86_64, flavour="kcsan", splats=shown, mutant="M01")
+    run.add(Verdict(Outcome.PASS, ""), flavour="plain", splats=(ODD,))
+    run.add(None, scenario="pin_vs_fork")
+    damaged = run.add(None, scenario="pin_vs_zap", splats=(ODD,))
+    directory = run.done()
+    (directory.cell_dir(damaged) / "splats.json").write_text("{")
+    race = replace(ISSUE, kind=SplatKind.KCSAN, title="*", id="race")
+    found = audited(directory, [race, replace(ISSUE, title="WARNING in gone"), ISSUE], PATH, TODAY)
+    assert [(each.issue.title, each.seen, each.cells) for each in found] == [
+        ("*", 1, 1),
+        ("WARNING in gone", 0, 2),
+        ("WARNING in odd", 1, 2),
+    ]
+    assert remarks(found) == (
+        "known issue odd: 0 reports in 0 of 2 cells; vanished: take the entry out if the kernel was fixed",
+        "known issue race: 1 report in 1 of 1 cells",
+        "known issue odd: 3 reports in 1 of 2 cells",
+    )
+
+
+def test_the_known_issues_of_a_run_are_printed(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path)
+    run.add(Verdict(Outcome.PASS, ""), arch=Arch.X86_64, flavour="kcsan")
+    records.save(RunDir(tmp_path).root / "6.1/x86_64/kcsan/pin_vs_munmap/splats.json", ())
+    out = StringIO()
+    show_known(run.done(), Project(), Console(file=out))
+    assert "known issue gup-fast-rereads-plain: 0 reports in 0 of 1 cells; vanished" in out.getvalue()

@@ -1,36 +1,91 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`guprace triage`: a console's reports, as a table or as JSON."""
+"""`guprace triage`: a console's reports, or how two runs differ in them, as tables or as JSON."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import IO
 
 import click
 
-from orchestrator.errors import ExitCode
+from orchestrator.errors import ExitCode, UsageError
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+RUN = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command(name="triage")
 @click.argument("log", type=click.File("rb"), default="-")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for other tools.")
-def command(log: IO[bytes], as_json: bool) -> int:
+@click.option("--vmlinux", type=FILE, help="The kernel, with debug info: frames get file and line.")
+@click.option("--module", "modules", type=FILE, multiple=True, help="A module's .ko, for its frames. Repeatable.")
+@click.option("--known", type=FILE, help="Known issues; default: the project's configs/known-issues.yaml.")
+@click.option(
+    "--diff", nargs=2, type=RUN, help="Two run directories: which reports are new, gone, more or less often."
+)
+def command(
+    log: IO[bytes],
+    as_json: bool,
+    vmlinux: Path | None,
+    modules: tuple[Path, ...],
+    known: Path | None,
+    diff: tuple[Path, Path] | None,
+) -> int:
     """Cut the kernel's reports out of a console LOG (`-`: stdin), and say of what kind they are and whom to blame.
 
     \b
     Examples:
-      guprace triage console.log
+      guprace triage console.log --vmlinux vmlinux
       dmesg | guprace triage --json | jq '.reports[].title'
+      guprace triage --diff runs/before runs/after
 
     Exit code 0 whether there are reports or not: what they mean for a kernel is for `guprace run` to judge.
     """
-    from orchestrator.splat.present import as_dict, as_table
-    from orchestrator.splat.scan import scan
-
-    found = scan(log)
-    if as_json:
-        import json
-
-        click.echo(json.dumps(as_dict(found), indent=1))
+    if modules and not vmlinux:
+        raise UsageError("--module is of use with --vmlinux only", hint="name the kernel that loaded it, too")
+    if diff:
+        _show_difference(*diff, as_json)
     else:
-        click.echo(as_table(found), nl=False)
+        _show_console(log, as_json, vmlinux, modules, known)
     return int(ExitCode.OK)
+
+
+def _show_console(
+    log: IO[bytes], as_json: bool, vmlinux: Path | None, modules: tuple[Path, ...], known: Path | None
+) -> None:
+    import json
+    from datetime import UTC, datetime
+
+    from rich.console import Console
+
+    from orchestrator.paths import Project
+    from orchestrator.report.console import read_console, reading_data, with_symbols
+    from orchestrator.report.triage import report_rows, show_reports
+    from orchestrator.splat.policy import load_known, load_path
+    from orchestrator.splat.present import notes
+
+    configs = Project().configs
+    path, issues = load_path(configs / "gup-path.yaml"), load_known(known or configs / "known-issues.yaml")
+    reading = read_console(log, path, issues, datetime.now(UTC).date())
+    if vmlinux:
+        reading = with_symbols(reading, vmlinux, {each.stem: each for each in modules})
+    if as_json:
+        click.echo(json.dumps(reading_data(reading), indent=1))
+    else:
+        rows = report_rows(reading.found.splats, path, reading.located)
+        show_reports(rows, Console(), notes(reading.found))
+
+
+def _show_difference(before: Path, after: Path, as_json: bool) -> None:
+    from rich.console import Console
+
+    from orchestrator.report.diff import diff_json, raced
+    from orchestrator.report.triage import show_diff
+    from orchestrator.runner.rundir import open_run
+    from orchestrator.splat.compare import Unit, compare
+
+    comparison = compare(raced(open_run(before)), raced(open_run(after)), Unit.CELLS)
+    if as_json:
+        click.echo(diff_json(comparison), nl=False)
+    else:
+        show_diff(comparison, Console())

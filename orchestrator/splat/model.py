@@ -227,8 +227,8 @@ class Scan:
     """What a whole console gave: at most so many reports, one per title; `omitted` counts the titles beyond.
 
     `dropped` counts printk messages that the console says it lost (with marks: since the first one); `lines` the
-    lines read; `boots` the kernels that announced themselves (2: the guest rebooted); `marks` those of the run's own
-    marks that were seen.
+    lines read; `boots` the kernels that announced themselves (2: the guest rebooted); `version` that of the last
+    of them, as its banner says it, or empty; `marks` those of the run's own marks that were seen.
     """
 
     splats: tuple[Splat, ...]
@@ -236,4 +236,5 @@ class Scan:
     dropped: int = 0
     lines: int = 0
     boots: int = 0
+    version: str = ""
     marks: tuple[str, ...] = ()

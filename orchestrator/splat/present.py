@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Reports as JSON says them, for other tools."""
+"""Reports as JSON says them, for other tools, and what has to be known of the log."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.splat.fingerprint import fingerprint
 from orchestrator.splat.model import Form, Kcsan, Scan, Splat
 
 # A remark is a warning in a driver's own words.
@@ -22,24 +23,20 @@ def as_dict(found: Scan) -> dict[str, Any]:
         "dropped": found.dropped,
         "lines": found.lines,
         "boots": found.boots,
+        "version": found.version,
     }
 
 
-def as_table(found: Scan) -> str:
-    """Return the reports as lines for people: where, how often, of what kind; then what is wrong with the log."""
-    rows = [
-        f"{splat.start_line:>8}  {splat.count:>5}x  {splat.form.value:<16}  {splat.title}"
-        + (f"  ({splat.corrupted})" if splat.corrupted else "")
-        for splat in found.splats
-    ]
-    notes = [f"{found.lines} lines, {len(found.splats)} reports"]
+def notes(found: Scan) -> tuple[str, ...]:
+    """Return what has to be known of the log itself, in words."""
+    said = []
     if found.omitted:
-        notes.append(f"{found.omitted} more titles left out")
+        said.append(f"{found.omitted} more titles left out")
     if found.dropped:
-        notes.append(f"{found.dropped} messages dropped: what is not here may have been")
+        said.append(f"{found.dropped} messages dropped: what is not here may have been")
     if found.boots > 1:
-        notes.append(f"{found.boots} boots")
-    return "\n".join([*rows, "; ".join(notes)]) + "\n"
+        said.append(f"{found.boots} boots in one log")
+    return tuple(said)
 
 
 def reports(found: Scan) -> list[dict[str, Any]]:
@@ -66,6 +63,9 @@ def report(splat: Splat) -> dict[str, Any]:
         "pid": splat.pid,
         "boot": splat.boot,
         "panicked": splat.panicked,
+        "standing": splat.standing.value,
+        "why": splat.why,
+        "fingerprint": fingerprint(splat),
         "stacks": [list(stack) for stack in splat.stacks],
         "kcsan": kcsan(splat.kcsan) if splat.kcsan else None,
         "text": splat.text,

@@ -69,6 +69,7 @@ class Scanner:
     _stamped: int = 0
     _dropped: int = 0
     _boots: int = 0
+    _version: str = ""
     _boot_line: int = 0
     _last: str = ""
     _last_line: int = -PATIENCE
@@ -96,6 +97,7 @@ class Scanner:
             dropped=self._dropped,
             lines=self._number,
             boots=self._boots,
+            version=self._version,
             marks=tuple(self._seen),
         )
 
@@ -203,7 +205,9 @@ class Scanner:
                 boot=max(self._boots, 1),
             )
             self._keep(title, lambda: splat)
-        self._boots += text.startswith("Linux")
+        if text.startswith("Linux version "):
+            self._boots += 1
+            self._version = text.split(maxsplit=3)[2]
         self._boot_line = self._number
 
     def _consequence(self, message: Message) -> bool:

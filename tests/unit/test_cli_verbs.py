@@ -17,7 +17,7 @@ from orchestrator.paths import Project
 from tests.unit.cli_house import STOCK, House, furnished
 
 pytestmark = pytest.mark.skipif(shutil.which("aarch64-linux-gnu-gcc") is None, reason="no arm64 cross compiler")
-VERBS = ("run", "build", "shell", "list", "doctor", "report", "bisect-step", "completion")
+VERBS = ("run", "build", "shell", "list", "doctor", "report", "triage", "bisect-step", "completion")
 STEP = ("bisect-step", "--tree", ".", "--cell", "arm64/plain/pin_vs_munmap", "--seconds", "1", "--accel", "tcg")
 
 

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One console read to the end: its reports, what they mean, and where in the source they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import IO, Any
+
+from orchestrator.splat.model import Scan
+from orchestrator.splat.present import as_dict
+from orchestrator.splat.scan import scan
+from orchestrator.splat.sources import Located, frame_data, locate
+from orchestrator.splat.standing import GupPath, KnownIssue, Subject, classify
+from orchestrator.splat.symbols import Symbolizer
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a console says: `found` with the standing of each report; `located` the same with symbols, or empty."""
+
+    found: Scan
+    located: tuple[Located, ...] = ()
+
+
+def read_console(log: IO[bytes], path: GupPath, known: tuple[KnownIssue, ...], today: date) -> Reading:
+    """Return the reports of `log`, placed by GUP's path and the known issues.
+
+    A console does not tell flavour and architecture by themselves: entries that are for some only match nothing.
+    """
+    found = scan(log)
+    splats = classify(found.splats, path, known, Subject(found.version, "", ""), today)
+    return Reading(replace(found, splats=splats))
+
+
+def with_symbols(reading: Reading, vmlinux: Path, modules: Mapping[str, Path]) -> Reading:
+    """Return the same with file and line of each frame.
+
+    Raises:
+        UsageError: no such ELF file, no DWARF in it, or it is not that of the kernel that printed the reports.
+    """
+    with Symbolizer(vmlinux, modules) as symbols:
+        return replace(reading, located=locate(reading.found.splats, symbols))
+
+
+def reading_data(reading: Reading) -> dict[str, Any]:
+    """Return what `guprace triage --json` prints: as `as_dict` does, with `source` and `frames` where symbols are."""
+    data = as_dict(reading.found)
+    by_title = {each.splat.title: each for each in reading.located}
+    for report in (*data["reports"], *data["remarks"]):
+        if located := by_title.get(report["title"]):
+            report["source"] = located.source
+            report["frames"] = [frame_data(frame) for frame in located.frames]
+    return data

@@ -26,6 +26,7 @@ bool stretch_allowed(void);
 
 #define STRETCH_SHORT	4u	/* reads of a text of the kernel's, a few microseconds each */
 #define STRETCH_LONG	48u	/* as long as a split takes */
+#define STRETCH_VARIED(turn)	(STRETCH_SHORT << 2 * ((turn) % 3))	/* short, and up to 16 times that */
 
 /*
  * Stretch the walk of this race's vehicle at one more place, anywhere in it or in the grab: the

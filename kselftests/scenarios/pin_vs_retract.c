@@ -14,8 +14,9 @@
  *
  * And as with anonymous memory (pin_vs_collapse): small pages that are held are not replaced.
  *
- * A's walk is stretched at a random instruction, every few hundred rounds at another: the way from
- * one PTE to the next, and from the PMD to the first, is what matters here, and not the grab.
+ * A's walk is stretched at a random instruction, every hundred rounds at another and more or less:
+ * the way from one PTE to the next, and from the PMD to the first, is what matters here, and the
+ * time from the end of the PTEs to that of their table.
  *
  * Mode: steered. Subtests: `remap` collapses a table over a page that is huge already, the shortest
  * way to the retraction; `copy` has the huge page made of small ones by each collapse; `file` is
@@ -49,7 +50,7 @@
 
 #define MAPPING_TARGET	1
 #define PAGES		16u	/* pinned by one walk: a table is left between pages only */
-#define NEXT_PLACE	256u	/* rounds at one place of the walk, then at another */
+#define NEXT_PLACE	128u	/* rounds at one place of the walk, then at another */
 #define RETRACTS	10u	/* least, for a race to count */
 
 enum {
@@ -114,7 +115,7 @@ static void prepare(struct race *race, void *arg)
 	struct world *w = arg;
 
 	if (w->rounds++ % NEXT_PLACE == 0)
-		stretch_walk(race, STRETCH_SHORT);
+		stretch_walk(race, STRETCH_VARIED(w->rounds / NEXT_PLACE));
 	w->recycles = w->rounds % 2;
 	if (w->flags & OP_COPY)
 		make_small(w);

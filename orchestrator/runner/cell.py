@@ -240,8 +240,8 @@ class CellRun:
             uname = guest.run("uname -a", seconds=collect.READ_SECONDS).stdout.strip()[:500]
             differs = collect.config_differences(guest, kernel.config) if kernel.config else ()
             before = collect.snapshot(guest)
-            collect.rearm_warnings(guest)
             begin, blind = collect.write_mark(guest, "begin", self.shop.place.stop)
+            collect.rearm_warnings(guest)
         order = Order(self.cell.scenario, self.cell.race.seconds, self.seed)
         started = time.monotonic()
         with self.stage("race", f"seed {self.seed:#x}"):

@@ -224,7 +224,7 @@ class Splat:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a whole console gave: at most so many reports, one per title; `omitted` counts the titles beyond.
+    """What a whole console gave: at most so many reports, one per title and phase; `omitted` counts those beyond.
 
     `dropped` counts printk messages that the console says it lost (with marks: since the first one); `lines` the
     lines read; `boots` the kernels that announced themselves (2: the guest rebooted); `version` that of the last

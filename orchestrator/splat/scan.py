@@ -52,6 +52,9 @@ class Marks:
         return f"guprace: mark {which} {token}"
 
 
+_Key = tuple[str, Phase]
+
+
 @dataclass(slots=True)
 class Scanner:
     """Feed it bytes, then ask for the result. Any division of the input gives the same result."""
@@ -61,8 +64,8 @@ class Scanner:
     _number: int = 0
     _phase: Phase = Phase.RACE
     _open: dict[str, Report] = field(default_factory=dict)
-    _found: dict[str, Splat] = field(default_factory=dict)
-    _counts: dict[str, int] = field(default_factory=dict)
+    _found: dict[_Key, Splat] = field(default_factory=dict)
+    _counts: dict[_Key, int] = field(default_factory=dict)
     _beyond: set[int] = field(default_factory=set)
     _seen: list[str] = field(default_factory=list)
     _previous: str = ""
@@ -71,7 +74,7 @@ class Scanner:
     _boots: int = 0
     _version: str = ""
     _boot_line: int = 0
-    _last: str = ""
+    _last: _Key | None = None
     _last_line: int = -PATIENCE
     _cut: str = ""
 
@@ -89,7 +92,7 @@ class Scanner:
         self._take(self._reader.end())
         for caller in list(self._open):
             self._close(caller)
-        splats = [replace(splat, count=self._counts[title]) for title, splat in self._found.items()]
+        splats = [replace(splat, count=self._counts[key]) for key, splat in self._found.items()]
         splats.sort(key=lambda splat: splat.start_line)
         return Scan(
             splats=tuple(splats),
@@ -204,7 +207,7 @@ class Scanner:
                 form=Form.REBOOT,
                 boot=max(self._boots, 1),
             )
-            self._keep(title, lambda: splat)
+            self._keep((title, self._phase), lambda: splat)
         if text.startswith("Linux version "):
             self._boots += 1
             self._version = text.split(maxsplit=3)[2]
@@ -222,7 +225,7 @@ class Scanner:
         for report in self._open.values():
             report.panicked = True
             return True
-        if self._number - self._last_line <= PATIENCE and self._last in self._found:
+        if self._number - self._last_line <= PATIENCE and self._last and self._last in self._found:
             self._found[self._last] = replace(self._found[self._last], panicked=True)
             return True
         return False
@@ -284,17 +287,20 @@ class Scanner:
         report = self._open.pop(caller)
         if not report.quotation():
             name = report.name()
-            self._keep(name[0], lambda: report.splat(name))
+            self._keep((name[0], report.phase), lambda: report.splat(name))
 
-    def _keep(self, title: str, splat: Callable[[], Splat]) -> None:
-        """Count a report of a known title, keep one of a new title, as long as there are not too many."""
-        self._last, self._last_line = title, self._number
-        if title in self._found:
-            self._counts[title] += 1
+    def _keep(self, key: _Key, splat: Callable[[], Splat]) -> None:
+        """Count a report of a known title, keep one of a new title, as long as there are not too many.
+
+        What the boot said already is new when the race says it again.
+        """
+        self._last, self._last_line = key, self._number
+        if key in self._found:
+            self._counts[key] += 1
         elif len(self._found) < MAX_SPLATS:
-            self._found[title], self._counts[title] = splat(), 1
+            self._found[key], self._counts[key] = splat(), 1
         elif len(self._beyond) < 100 * MAX_SPLATS:
-            self._beyond.add(hash(title))
+            self._beyond.add(hash(key))
 
 
 def scan(source: Path | IO[bytes], marks: Marks | None = None) -> Scan:

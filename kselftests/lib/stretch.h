@@ -29,11 +29,13 @@ bool stretch_allowed(void);
 #define STRETCH_VARIED(turn)	(STRETCH_SHORT << 2 * ((turn) % 3))	/* short, and up to 16 times that */
 
 /*
- * Stretch the walk of this race's vehicle at one more place, anywhere in it or in the grab: the
- * race's seed says where, and the next call says another. For races whose window is not right
- * before the grab.
+ * Stretch the walk of this race's vehicle at one more place, anywhere in it: the race's seed says
+ * where, and the next call says another. For races against what the walk reads, page tables.
  */
 void stretch_walk(struct race *race, unsigned int reads);
+
+/* The same, every second time inside the grab: for races against the page, between its looks at it. */
+void stretch_walk_and_grab(struct race *race, unsigned int reads);
 
 /*
  * The same with somebody else's code: the first of these functions that is one here. `pass` goes

@@ -184,7 +184,7 @@ static void walk(struct race *race, void *area)
 	v->ops->unpin(v);
 }
 
-void stretch_walk(struct race *race, unsigned int reads)
+static void stretch_walker(struct race *race, unsigned int reads, bool grab)
 {
 	struct pass pass = { .fn = walk, .race = race, .least = 1 };
 	struct function grabber;
@@ -193,7 +193,7 @@ void stretch_walk(struct race *race, unsigned int reads)
 	if (!begin(race, walkers, &fresh))
 		return;
 	if (fresh) {
-		if (stretch_grabber(&grabber))
+		if (grab && stretch_grabber(&grabber))
 			add_spot(&grabber);
 		add_first(walkers);
 	}
@@ -201,6 +201,16 @@ void stretch_walk(struct race *race, unsigned int reads)
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, "the calibration pages");
 	arm(reads, &pass);
 	check_munmap(pass.arg, PAGES * getpagesize(), "the calibration pages");
+}
+
+void stretch_walk(struct race *race, unsigned int reads)
+{
+	stretch_walker(race, reads, false);
+}
+
+void stretch_walk_and_grab(struct race *race, unsigned int reads)
+{
+	stretch_walker(race, reads, true);
 }
 
 void stretch_code(struct race *race, const struct stretch_code *what, void *arg,

@@ -104,7 +104,7 @@ static void prepare(struct race *race, void *arg)
 	struct world *w = arg;
 
 	if (w->rounds++ % NEXT_PLACE == NEXT_PLACE - 1)
-		stretch_walk(race, STRETCH_SHORT);
+		stretch_walk_and_grab(race, STRETCH_SHORT);
 	w->generation++;
 	check_madvise(w->refill, w->huge, MADV_DONTNEED, "the refill");
 	if (w->flags & OP_MUNMAP)

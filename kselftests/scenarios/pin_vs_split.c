@@ -98,7 +98,7 @@ static void prepare(struct race *race, void *arg)
 
 	/* Not while windows are measured: a pin of what is not split is not that long. */
 	if (w->rounds++ % NEXT_PLACE == NEXT_PLACE - 1)
-		stretch_walk(race, STRETCH_LONG);
+		stretch_walk_and_grab(race, STRETCH_LONG);
 	map_target(w);
 	agree_stamp(&w->agree);
 	w->small += !huge_present(w->target);	/* nobody has touched the first page */

@@ -81,7 +81,7 @@ static void prepare_race(struct race *race, void *arg)
 	struct world *w = arg;
 
 	if (w->rounds++ % NEXT_PLACE == NEXT_PLACE - 1)
-		stretch_walk(race, STRETCH_SHORT);
+		stretch_walk_and_grab(race, STRETCH_SHORT);
 	prepare(race, arg);
 }
 

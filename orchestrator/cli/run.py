@@ -78,7 +78,7 @@ def command(
         finally:
             write_reports(run)
             show(view(run), console)
-            show_known(run, Project(), console)
+        show_known(run, Project(), console)
         verdicts = [result.verdict for result in run.results()]
         return int(exit_code(verdicts, place.stop.is_set))
 

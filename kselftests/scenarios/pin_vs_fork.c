@@ -85,16 +85,21 @@ struct world {
 	struct backing target;
 	struct agree agree;
 	struct family family;
+	uint8_t *elsewhere;		/* what A pins while the windows are measured */
+	bool decoyed;			/* in this trial */
 	int got;			/* A's pins */
 	unsigned int rounds;
 	uint64_t pins, huge;
 };
 
+/* A fork that meets a pinned huge page copies it: that is not the window to sweep. */
 static void take_pins(struct race *race, void *arg)
 {
 	struct world *w = arg;
 
-	w->got = race->vehicle.ops->pin(&race->vehicle, w->agree.addr, w->agree.pages, 1);
+	w->decoyed = race_sampling(race);
+	w->got = race->vehicle.ops->pin(&race->vehicle, w->decoyed ? w->elsewhere : w->agree.addr,
+					w->agree.pages, 1);
 }
 
 static void check_pins(struct world *w)
@@ -132,7 +137,8 @@ static void settle_fork(struct race *race, void *arg)
 	family_meet(&w->family);
 	if (!race->naive) {
 		check_pins(w);
-		family_judge(&w->family);
+		if (!w->decoyed)
+			family_judge(&w->family);
 		race->vehicle.ops->unpin(&race->vehicle);
 	}
 	family_dismiss(&w->family);
@@ -162,8 +168,10 @@ static void settle_shared(struct race *race, void *arg)
 
 	if (!race->naive) {
 		check_pins(w);
-		agree_content(&w->agree, AGREE_ALWAYS);
-		family_judge(&w->family);
+		if (!w->decoyed) {
+			agree_content(&w->agree, AGREE_ALWAYS);
+			family_judge(&w->family);
+		}
 		race->vehicle.ops->unpin(&race->vehicle);
 	}
 	family_dismiss(&w->family);
@@ -185,12 +193,15 @@ static void with_target(struct race *race, void (*fn)(struct world *w))
 
 	if (w.agree.pages > race->vehicle.capacity)
 		w.agree.pages = race->vehicle.capacity;
+	w.elsewhere = check_mmap(NULL, w.agree.pages * w.agree.page, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, "elsewhere");
 	backing_map(&w.target, race, kind, w.agree.pages, "guprace target");
 	w.agree.addr = w.target.addr;
 	family_init(&w.family, &w.agree, w.target.size);
 	fn(&w);
 	family_exit(&w.family);
 	backing_unmap(&w.target);
+	check_munmap(w.elsewhere, w.agree.pages * w.agree.page, "elsewhere");
 	race_count(race, "judged", w.family.judged);
 	race_count(race, "pins", w.pins);
 	if (kind == THP)
@@ -453,7 +464,7 @@ static const struct floor raced[] = {
 static const struct floor raced_thp[] = {
 	{ "trials", 20 },
 	{ "pins", 100 },
-	{ "huge", 100 },
+	{ "huge", 40 },
 	{ }
 };
 

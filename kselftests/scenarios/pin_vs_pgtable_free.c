@@ -64,7 +64,7 @@
 #define TABLE_SIZE	(2ul << 20)	/* what a table of PTEs maps */
 #define PAGES		4u		/* pinned by one walk */
 #define WALKS		4u		/* in one system call, if the vehicle holds so many pins */
-#define PREEMPT_ONE_IN	2u		/* rounds */
+#define PREEMPT_ONE_IN	4u		/* rounds */
 #define NEXT_PLACE	128u		/* rounds at one place of the walk, then at another */
 #define PROBE_TABLES	16u		/* tables looked at, to see whether an unmap frees them */
 

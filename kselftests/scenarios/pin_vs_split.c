@@ -245,14 +245,14 @@ static void race_split(struct race *race)
 }
 
 static const struct floor floors_page[] = {
-	{ "trials", 40 },
+	{ "trials", 20 },
 	{ "pins", 100 },
 	{ "vm.thp_split_page", SPLITS },
 	{ }
 };
 
 static const struct floor floors_pmd[] = {
-	{ "trials", 40 },
+	{ "trials", 20 },
 	{ "pins", 100 },
 	{ "vm.thp_split_pmd", SPLITS },
 	{ }

@@ -149,7 +149,8 @@ static bool arm_somewhere(unsigned int reads, const struct pass *pass)
 static bool begin(struct race *race, const void *names, bool *fresh)
 {
 	disarm();
-	if (!stretch_allowed())
+	/* A naive A never rests, and a pass would be one more on its vehicle. */
+	if (race->naive || !stretch_allowed())
 		return false;
 	*fresh = code.sought != names;
 	if (*fresh) {

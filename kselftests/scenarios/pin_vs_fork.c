@@ -52,6 +52,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <inttypes.h>
 #include <linux/mempolicy.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -62,6 +63,7 @@
 #include "agree.h"
 #include "backing.h"
 #include "check.h"
+#include "clock.h"
 #include "family.h"
 #include "ktap.h"
 #include "pagemap.h"
@@ -79,6 +81,7 @@
 #define NEXT_PLACE	32u		/* rounds at one place of fork, then at another */
 #define PTES		20u		/* least that a fork copies: more than there are mappings */
 #define LOW_ADDR	(1ul << 21)	/* below all that a program has */
+#define SLOW_FORK_MS	40u
 
 struct world {
 	struct race *race;
@@ -220,7 +223,7 @@ static void fork_once(struct race *race, void *arg)
 		broken("fork, to see where it goes: %s", strerror(errno));
 }
 
-static void prepare_slow_fork(struct race *race, void *arg)
+static void stretch_copy(struct race *race)
 {
 	/* The innermost first: any of them may be part of the next. */
 	static const char * const names[] = {
@@ -229,12 +232,33 @@ static void prepare_slow_fork(struct race *race, void *arg)
 	static const struct stretch_code copy = {
 		.names = names, .least = PTES, .pass = fork_once,
 	};
+
+	stretch_code(race, &copy, NULL, STRETCH_SHORT);
+}
+
+static void prepare_slow_fork(struct race *race, void *arg)
+{
 	struct world *w = arg;
 
 	/* Each place makes a window of its own length: it is measured without. */
 	if (!race_sampling(race) && w->rounds++ % NEXT_PLACE == 0)
-		stretch_code(race, &copy, NULL, STRETCH_SHORT);
+		stretch_copy(race);
 	prepare_fork(race, arg);
+}
+
+/* With a checker in the kernel a stretched fork may take longer than there is time to race. */
+static void skip_too_slow(struct race *race)
+{
+	uint64_t ms;
+
+	stretch_copy(race);
+	ms = now_ns();
+	fork_once(race, NULL);
+	ms = (now_ns() - ms) / NSEC_PER_MSEC;
+	stretch_code_end();
+	if (ms > SLOW_FORK_MS)
+		race_skip(race, "a fork that is stretched takes %" PRIu64 " ms here, more than %u", ms,
+			  SLOW_FORK_MS);
 }
 
 /* fork copies from the lowest address on: the target comes first, before all that is stretched. */
@@ -260,6 +284,7 @@ static void race_slow_fork_world(struct world *w)
 		.prepare = prepare_slow_fork, .a = take_pins, .b = do_fork, .settle = settle_fork,
 	};
 
+	skip_too_slow(w->race);
 	move_down(w);
 	stretch_end();
 	race_trials(w->race, &trial, w);

@@ -336,6 +336,13 @@ static const struct floor floors[] = {
 	{ }
 };
 
+/* A stretched walk mostly finds the range unmapped, and takes its time. */
+static const struct floor floors_walk[] = {
+	{ "trials", 40 },
+	{ "pins", 16 },
+	{ }
+};
+
 /* Grace periods take their time. */
 static const struct floor floors_preempt[] = {
 	{ "trials", 16 },
@@ -347,8 +354,8 @@ static const struct floor floors_preempt[] = {
 static const struct subtest subtests[] = {
 	{ "probe.file", &vehicle_probe, race_pgtable_free, floors, 0 },
 	{ "probe.anon", &vehicle_probe, race_pgtable_free, floors, OP_ANON },
-	{ "probe.walk", &vehicle_probe, race_pgtable_free, floors, OP_WALK },
-	{ "vmsplice.walk", &vehicle_vmsplice, race_pgtable_free, floors, OP_WALK },
+	{ "probe.walk", &vehicle_probe, race_pgtable_free, floors_walk, OP_WALK },
+	{ "vmsplice.walk", &vehicle_vmsplice, race_pgtable_free, floors_walk, OP_WALK },
 	{ "probe.preempted", &vehicle_probe, race_pgtable_free, floors_preempt,
 	  OP_PREEMPT | OP_WALK },
 	{ "probe.dontneed", &vehicle_probe, race_pgtable_free, floors, OP_DONTNEED | OP_WALK },

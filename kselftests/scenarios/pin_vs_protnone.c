@@ -19,7 +19,7 @@
  *   A: pin the target: takes a reference on the page being moved
  *   B: the move goes on: address and pin are two pages
  *
- * Mode: steered. mprotect: B's window is PROT_NONE, a dwell of two quiet pin calls so that some of
+ * Mode: steered. mprotect: B's window is PROT_NONE, a dwell of four quiet pin calls so that some of
  * A's fall into it whole, and back. numa_hint: the task scan, made as fast as the kernel lets it,
  * runs when it will; the trials go round a region whose pages it has made hinting ones since their
  * last turn, and B's window writes to them. mbind: B's window moves the pages to the other node.
@@ -65,6 +65,7 @@
 #define TABLE_SIZE	(2ul << 20)
 #define HUGE_SLOTS	8u
 #define SAMPLE		64u
+#define DWELL		4u		/* quiet pin calls, that some of A's fall into it whole */
 #define ARG_HUGE	1ul		/* the target is a huge page */
 
 /* What B's window has done to the protection; A looks before and after its pin. */
@@ -184,7 +185,7 @@ static void close_and_open(struct race *race, void *world)
 	enter(w, PHASE_CLOSING);
 	protect(w, PROT_NONE);
 	enter(w, PHASE_NONE);
-	for (begin = now_ticks(); now_ticks() - begin < 2 * w->quiet; )
+	for (begin = now_ticks(); now_ticks() - begin < DWELL * w->quiet; )
 		cpu_relax();
 	enter(w, PHASE_OPENING);
 	protect(w, PROT_READ | PROT_WRITE);

@@ -25,8 +25,8 @@
 #define STEPS		16u	/* from a random place to where an instruction begins */
 #define NEAR		128u	/* bytes around a place that was come by */
 #define PAGES		8u	/* of the walk that tells whether a place is come by */
-#define SEARCH_NS	(NSEC_PER_SEC / 2)	/* then a place known is good enough, */
-#define SEARCH_MAX_NS	(5 * NSEC_PER_SEC)	/* or the walk stays as it is */
+#define SEARCH_PART	16u	/* of the time to race: then a place known is good enough, */
+#define SEARCH_MAX_PART	4u	/* or, after so much, it stays as it is for the whole subtest */
 
 struct spot {
 	struct function fn;
@@ -38,6 +38,7 @@ static struct {
 	struct spot spot[2];
 	unsigned int spots;
 	int probe;		/* -1: not armed */
+	const struct subtest *given_up;
 	struct rng rng;
 } code = { .probe = -1 };
 
@@ -130,7 +131,7 @@ static bool try_place(struct spot *spot, unsigned int offset, unsigned int reads
 
 static bool arm_somewhere(unsigned int reads, const struct pass *pass)
 {
-	uint64_t begin = now_ns();
+	uint64_t begin = now_ns(), budget = pass->race->deadline_ns - pass->race->start_ns;
 
 	for (;;) {
 		struct spot *spot = &code.spot[rng_below(&code.rng, code.spots)];
@@ -138,9 +139,9 @@ static bool arm_somewhere(unsigned int reads, const struct pass *pass)
 
 		if (try_place(spot, random_place(spot), reads, pass))
 			return true;
-		if (spent > SEARCH_NS && spot->good && try_place(spot, spot->good, reads, pass))
+		if (spent > budget / SEARCH_PART && spot->good && try_place(spot, spot->good, reads, pass))
 			return true;
-		if (spent > SEARCH_MAX_NS)
+		if (spent > budget / SEARCH_MAX_PART)
 			return false;
 	}
 }
@@ -150,7 +151,7 @@ static bool begin(struct race *race, const void *names, bool *fresh)
 {
 	disarm();
 	/* A naive A never rests, and a pass would be one more on its vehicle. */
-	if (race->naive || !stretch_allowed())
+	if (race->naive || !stretch_allowed() || code.given_up == race->subtest)
 		return false;
 	*fresh = code.sought != names;
 	if (*fresh) {
@@ -163,8 +164,10 @@ static bool begin(struct race *race, const void *names, bool *fresh)
 
 static void arm(unsigned int reads, const struct pass *pass)
 {
-	if (code.spots && !arm_somewhere(reads, pass))
-		ktap_diag("not stretched: no place found that is come by");
+	if (!code.spots || arm_somewhere(reads, pass))
+		return;
+	code.given_up = pass->race->subtest;
+	ktap_diag("not stretched: no place found in time that is come by");
 }
 
 /* Where the loop over PTEs is: on its own, or part of a function further out. */

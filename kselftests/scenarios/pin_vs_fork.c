@@ -81,7 +81,7 @@
 #define NEXT_PLACE	32u		/* rounds at one place of fork, then at another */
 #define PTES		20u		/* least that a fork copies: more than there are mappings */
 #define LOW_ADDR	(1ul << 21)	/* below all that a program has */
-#define SLOW_FORK_MS	40u
+#define SLOW_FORK_MS	25u
 
 struct world {
 	struct race *race;

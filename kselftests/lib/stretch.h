@@ -50,7 +50,7 @@ struct stretch_code {
 void stretch_code(struct race *race, const struct stretch_code *code, void *arg,
 		  unsigned int reads);
 
-/* Neither is stretched any longer. */
+/* Neither is stretched any longer. Counter of all three: stretched, the places found. */
 void stretch_code_end(void);
 
 #endif

@@ -124,6 +124,7 @@ static bool try_place(struct spot *spot, unsigned int offset, unsigned int reads
 		return false;
 	}
 	spot->good = offset;
+	race_add(pass->race, "stretched", 1);
 	ktap_diag("stretched at %s+%#x, %" PRIu64 " times in one pass of %" PRIu64 " ticks",
 		  spot->fn.name, offset, hits, ticks);
 	return true;
@@ -151,7 +152,11 @@ static bool begin(struct race *race, const void *names, bool *fresh)
 {
 	disarm();
 	/* A naive A never rests, and a pass would be one more on its vehicle. */
-	if (race->naive || !stretch_allowed() || code.given_up == race->subtest)
+	if (race->naive || !stretch_allowed())
+		return false;
+	/* Shown even where none is found: such a pass says less. */
+	race_add(race, "stretched", 0);
+	if (code.given_up == race->subtest)
 		return false;
 	*fresh = code.sought != names;
 	if (*fresh) {

@@ -123,7 +123,9 @@ static bool try_place(struct spot *spot, unsigned int offset, unsigned int reads
 		disarm();
 		return false;
 	}
-	spot->good = offset;
+	/* What is come by once only, at the begin of a walk, says nothing of where its loop is. */
+	if (hits > 1 || !spot->good)
+		spot->good = offset;
 	race_add(pass->race, "stretched", 1);
 	ktap_diag("stretched at %s+%#x, %" PRIu64 " times in one pass of %" PRIu64 " ticks",
 		  spot->fn.name, offset, hits, ticks);
@@ -133,6 +135,9 @@ static bool try_place(struct spot *spot, unsigned int offset, unsigned int reads
 static bool arm_somewhere(unsigned int reads, const struct pass *pass)
 {
 	uint64_t begin = now_ns(), budget = pass->race->deadline_ns - pass->race->start_ns;
+	struct pass any = *pass;
+
+	any.least = 1;		/* when the search has taken its time */
 
 	for (;;) {
 		struct spot *spot = &code.spot[rng_below(&code.rng, code.spots)];
@@ -140,7 +145,7 @@ static bool arm_somewhere(unsigned int reads, const struct pass *pass)
 
 		if (try_place(spot, random_place(spot), reads, pass))
 			return true;
-		if (spent > budget / SEARCH_PART && spot->good && try_place(spot, spot->good, reads, pass))
+		if (spent > budget / SEARCH_PART && spot->good && try_place(spot, spot->good, reads, &any))
 			return true;
 		if (spent > budget / SEARCH_MAX_PART)
 			return false;

@@ -22,6 +22,7 @@
 #include "ktap.h"
 #include "scenario.h"
 #include "stretch.h"
+#include "taint.h"
 #include "vmstat.h"
 
 #define EXIT_SKIP		4
@@ -35,6 +36,7 @@ struct options {
 	const char *only;		/* subtests, by glob; NULL: all */
 	bool stretch;
 	bool naive;
+	bool first;
 };
 
 struct tally {
@@ -52,6 +54,7 @@ static void usage(FILE *to)
 		"  --only GLOB  run these subtests only\n"
 		"  --no-stretch leave GUP-fast's window as short as it is (see lib/stretch.c)\n"
 		"  --naive      no synchroniser, no oracle: speed and back-offs to compare with\n"
+		"  --first-hit  end with the first hit, or when the kernel taints itself\n"
 		"  --list       print the names of the subtests\n"
 		"  --help       print this\n\n"
 		"KTAP on standard output. Exit status: 0 pass, 1 fail or bail out, 2 usage, 4 skip.\n"
@@ -108,6 +111,7 @@ static struct options parse_options(int argc, char **argv)
 		{ "only", required_argument, NULL, 'o' },
 		{ "no-stretch", no_argument, NULL, 'n' },
 		{ "naive", no_argument, NULL, 'N' },
+		{ "first-hit", no_argument, NULL, 'f' },
 		{ "list", no_argument, NULL, 'l' },
 		{ "help", no_argument, NULL, 'h' },
 		{ }
@@ -131,6 +135,9 @@ static struct options parse_options(int argc, char **argv)
 			break;
 		case 'N':
 			options.naive = true;
+			break;
+		case 'f':
+			options.first = true;
 			break;
 		case 'l':
 			for (const struct subtest *t = scenario.subtests; t->name; t++)
@@ -222,6 +229,7 @@ static void print_missed_floors(const struct race *race)
 
 static void race_run(struct race *race, uint64_t budget_ns, bool stretch)
 {
+	ktap_diag("subtest %s", race->subtest->name);
 	for (const struct floor *f = race->subtest->floors; f && f->counter; f++)
 		race_floor(race, f->counter, f->least);
 	if (race->subtest->vehicle) {
@@ -230,10 +238,13 @@ static void race_run(struct race *race, uint64_t budget_ns, bool stretch)
 		race->count_backoffs = backoff_begin(&race->vehicle);
 	}
 	vmstat_read(&vmstat_before);
+	(void)taint_read(&race->taint);
 	race->start_ns = now_ns();
 	race->deadline_ns = race->start_ns + budget_ns;
 	race->subtest->run(race);
 	race_count(race, "race_ms", (now_ns() - race->start_ns) / NSEC_PER_MSEC);
+	if (race->tainted)
+		race_count(race, "first_taint_ms", race->taint_ms);
 	if (race->count_backoffs)
 		race_count(race, "backoffs", backoff_so_far(&race->vehicle));
 	vmstat_read(&vmstat_after);
@@ -276,21 +287,28 @@ static enum ending race_with_vehicle(struct race *race, uint64_t budget_ns, bool
 	return race->hits ? ENDING_FAIL : ENDING_PASS;
 }
 
+/* `found`: whether something was found, here or before; with --first-hit that is enough. */
 static enum ending run_subtest(const struct subtest *subtest, const struct options *options,
-			       uint64_t budget_ns, char *detail, size_t size)
+			       uint64_t budget_ns, bool *found, char *detail, size_t size)
 {
 	static struct race race;
 	enum ending ending;
 
+	if (options->first && *found) {
+		snprintf(detail, size, "--first-hit: there was one");
+		return ENDING_SKIP;
+	}
 	memset(&race, 0, sizeof(race));
 	race.subtest = subtest;
 	race.naive = options->naive;
+	race.first = options->first;
 	race.seed = mix64(options->seed + (subtest - scenario.subtests));
 	if (!choose_cpus(race.cpu)) {
 		snprintf(detail, size, "needs two CPUs");
 		return ENDING_SKIP;
 	}
 	ending = race_with_vehicle(&race, budget_ns, options->stretch);
+	*found = *found || ending == ENDING_FAIL || race.tainted;
 	if (ending == ENDING_FAIL)
 		snprintf(detail, size, "%s: %u hit%s", race.oracle, race.hits,
 			 race.hits > 1 ? "s" : "");
@@ -310,6 +328,7 @@ static struct tally run_subtests(unsigned int tests, const struct options *optio
 	uint64_t left_ns = options->seconds * NSEC_PER_SEC, began;
 	struct tally tally = { };
 	unsigned int done = 0;
+	bool found = false;
 	char detail[256];
 
 	for (const struct subtest *t = scenario.subtests; t->name; t++) {
@@ -318,7 +337,8 @@ static struct tally run_subtests(unsigned int tests, const struct options *optio
 		if (!chosen(t, options))
 			continue;
 		began = now_ns();
-		ending = run_subtest(t, options, left_ns / (tests - done), detail, sizeof(detail));
+		ending = run_subtest(t, options, left_ns / (tests - done), &found, detail,
+				     sizeof(detail));
 		ktap_result(++done, t->name, ending, detail);
 		tally.pass += ending == ENDING_PASS;
 		tally.fail += ending == ENDING_FAIL;

@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "ktap.h"
 #include "scenario.h"
+#include "taint.h"
 
 bool race_in_time(struct race *race)
 {
@@ -43,7 +44,7 @@ void race_hit(struct race *race, const char *oracle, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	ktap_hit(race->subtest->name, oracle, text);
-	if (++race->hits == RACE_HITS_MAX)
+	if (++race->hits == (race->first ? 1 : RACE_HITS_MAX))
 		atomic_store(&race->stop, true);
 }
 
@@ -137,6 +138,19 @@ static void try_join(struct actor *actor, char name)
 		broken("the kernel ended actor %c in the middle of its work: see its log", name);
 }
 
+/* A report on the console has no other way to here. */
+static void look_for_taint(struct race *race)
+{
+	uint64_t bits;
+
+	if (race->tainted || !taint_read(&bits) || bits == race->taint)
+		return;
+	race->tainted = true;
+	race->taint_ms = (now_ns() - race->start_ns) / NSEC_PER_MSEC;
+	if (race->first)
+		atomic_store(&race->stop, true);
+}
+
 void race_actors(struct race *race, void *(*a)(void *), void *(*b)(void *), void *arg)
 {
 	pthread_barrier_t start;
@@ -152,6 +166,7 @@ void race_actors(struct race *race, void *(*a)(void *), void *(*b)(void *), void
 	while (!actor[0].joined || !actor[1].joined) {
 		try_join(&actor[0], 'A');
 		try_join(&actor[1], 'B');
+		look_for_taint(race);
 	}
 	pthread_barrier_destroy(&start);
 }

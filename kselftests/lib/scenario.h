@@ -43,6 +43,11 @@ struct race {
 	atomic_bool stop;
 	bool count_backoffs;
 	bool naive;			/* measure, do not judge: see race_trials() */
+	bool first;			/* end with the first hit, or when the kernel taints itself */
+
+	uint64_t taint;			/* the kernel's before the race */
+	bool tainted;			/* it has changed since, after so long: */
+	uint64_t taint_ms;
 
 	unsigned int hits;
 	const char *oracle;		/* of the first hit */
@@ -84,7 +89,7 @@ bool race_in_time(struct race *race);
 /* Begin the time to race anew, after a set-up that took long. */
 void race_begin(struct race *race);
 
-/* Report a finding; ends the race after RACE_HITS_MAX. For one actor, outside of its window. */
+/* Report a finding; ends the race after RACE_HITS_MAX, or with the first (--first-hit). For one actor, outside of its window. */
 void race_hit(struct race *race, const char *oracle, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 

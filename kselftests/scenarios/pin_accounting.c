@@ -47,6 +47,7 @@
 #include "memory.h"
 #include "scenario.h"
 #include "stretch.h"
+#include "taint.h"
 
 #define ARENA_HUGE	2u	/* huge pages of anonymous memory, then as many of a file */
 #define PAGES_MAX	16u	/* pinned by one walk, or changed at once */
@@ -257,13 +258,11 @@ static void *changer(void *arg)
 
 static uint64_t tainted(void)
 {
-	char line[32] = "";
-	int fd = open("/proc/sys/kernel/tainted", O_RDONLY | O_CLOEXEC);
+	uint64_t bits;
 
-	if (fd < 0 || read(fd, line, sizeof(line) - 1) < 0)
+	if (!taint_read(&bits))
 		broken("read of /proc/sys/kernel/tainted: %s", strerror(errno));
-	close(fd);
-	return strtoull(line, NULL, 10);
+	return bits;
 }
 
 static void open_vehicles(struct world *w)

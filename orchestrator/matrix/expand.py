@@ -156,6 +156,7 @@ class _Expansion:
             fragments=(*fragments_of(self.project, arch, flavour, raced), *extra),
             toolchain=kernel.toolchain,
             mutant=row.mutant,
+            series=series_of(name, kernel),
         )
 
     def mutant(self, name: str, where: Where) -> Mutant | None:

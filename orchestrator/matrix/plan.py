@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -90,7 +90,7 @@ class Fragment:
 
 @dataclass(frozen=True, slots=True)
 class KernelSpec:
-    """Everything that decides a kernel: the value whose digest names it."""
+    """Everything that decides a kernel: the value whose digest names it. `series` (6.1) chooses a mutant's patch."""
 
     name: str
     source: Source
@@ -100,6 +100,7 @@ class KernelSpec:
     fragments: tuple[Fragment, ...]
     toolchain: Toolchain = Toolchain.GCC
     mutant: str | None = None
+    series: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +114,22 @@ class GuestSettings:
 
 @dataclass(frozen=True, slots=True)
 class RaceSettings:
-    """What the matrix says of the race: seconds of racing, and the seed (None: a fresh one)."""
+    """What the matrix says of the race: seconds of racing, and the seed (None: a fresh one).
+
+    `first_hit`: end with the first hit, or when the kernel taints itself; for measuring how soon that is.
+    """
 
     seconds: float = 10.0
     seed: int | None = None
+    first_hit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Kernel x architecture x flavour x scenario. `id` is stable, and its directory below the run."""
+    """Kernel x architecture x flavour x scenario. `id` is stable, and its directory below the run.
+
+    `attempt` counts from 1 where one run races the same several times.
+    """
 
     id: str
     kernel: KernelSpec
@@ -129,6 +137,7 @@ class Cell:
     guest: GuestSettings
     race: RaceSettings
     expect: Expectation = Expectation.CLEAN
+    attempt: int = 1
 
     @property
     def lane(self) -> str:
@@ -138,14 +147,26 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A matrix, expanded. `matrix` is the file it came from, for the command that repeats it."""
+    """A matrix, expanded. `matrix` is the file it came from, for the command that repeats it.
+
+    `controlled`: each scenario is to have a control. `confidence`: race until a fault that shows as often as the
+    controls' would be missed with less than this probability.
+    """
 
     name: str
     matrix: Path
     cells: tuple[Cell, ...]
+    controlled: bool = False
+    confidence: float | None = None
 
 
-def cell_id(kernel: KernelSpec, scenario: str) -> str:
-    """Return the id, such as `6.1/arm64/plain/pin_vs_munmap` or `6.1+M01/arm64/plain/pin_vs_munmap`."""
+def cell_id(kernel: KernelSpec, scenario: str, attempt: int = 1) -> str:
+    """Return the id: `6.1/arm64/plain/pin_vs_munmap` or, second attempt, `6.1+M01/arm64/plain/pin_vs_munmap.2`."""
     name = f"{kernel.name}+{kernel.mutant}" if kernel.mutant else kernel.name
-    return f"{name}/{kernel.arch}/{kernel.flavour}/{scenario}"
+    again = f".{attempt}" if attempt > 1 else ""
+    return f"{name}/{kernel.arch}/{kernel.flavour}/{scenario}{again}"
+
+
+def stock_id(cell: Cell) -> str:
+    """Return the id of the cell that races the same, for the first time, on the unbroken kernel."""
+    return cell_id(replace(cell.kernel, mutant=None), cell.scenario)

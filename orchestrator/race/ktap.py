@@ -7,6 +7,7 @@ The dialect is Documentation/dev-tools/ktap.rst with records in its diagnostic l
     # scenario pin_vs_munmap
     # param seed 0x0123456789abcdef
     1..2
+    # subtest probe.munmap
     # floor probe.munmap.unmaps 100
     # hit probe.munmap foreign_stamp expected (0,3,7), observed (1,3,7)
     # counter probe.munmap.trials 4711
@@ -29,7 +30,7 @@ MAX_HITS = 200
 
 _PLAN = re.compile(r"1\.\.(\d{1,5})(?:\s+#\s*SKIP\b\s*(.*))?$", re.IGNORECASE)
 _RESULT = re.compile(r"(not )?ok (\d{1,5})(?:\s+-)?\s+([^\s#]+)\s*(?:#\s*(.*))?$")
-_RECORD = re.compile(r"#\s+(scenario|param|floor|counter|hit|totals)\s+(.*)$")
+_RECORD = re.compile(r"#\s+(scenario|param|subtest|floor|counter|hit|totals)\s+(.*)$")
 _TOTAL = re.compile(r"(pass|fail|skip):(\d{1,6})")
 _NAME = re.compile(r"[A-Za-z0-9_.+-]{1,120}$")
 _NUMBER = re.compile(r"\d{1,20}$")
@@ -46,6 +47,7 @@ class _Reader:
     floors: dict[str, int] = field(default_factory=dict)
     totals: dict[str, int] | None = None
     planned: int | None = None
+    begun: str = ""
     versioned: bool = False
     skipped_whole: bool = False
     problems: list[str] = field(default_factory=list)
@@ -94,6 +96,7 @@ class _Reader:
         readers: dict[str, Callable[[str], bool]] = {
             "scenario": lambda text: self._param(f"scenario {text}"),
             "param": self._param,
+            "subtest": self._begin,
             "floor": lambda text: self._count(self.floors, text),
             "counter": lambda text: self._count(self.counters, text),
             "hit": self._hit,
@@ -108,6 +111,10 @@ class _Reader:
             return False
         self.params[name] = value.strip()
         return True
+
+    def _begin(self, rest: str) -> bool:
+        self.begun = rest
+        return bool(_NAME.match(rest))
 
     @staticmethod
     def _count(into: dict[str, int], rest: str) -> bool:
@@ -164,6 +171,7 @@ def read_ktap(text: str, status: int | None = None) -> RaceResult:
         counters=reader.counters,
         floors=reader.floors,
         problem="; ".join(problems[:5]),
+        begun="" if any(subtest.name == reader.begun for subtest in reader.subtests) else reader.begun,
     )
 
 

@@ -41,7 +41,7 @@ class RaceResult:
     `params` holds `seed` (decimal or 0x...) and the like; `counters` is keyed `<subtest>.<counter>` (trials,
     pins, unmaps, backoffs, preempted ...); `floors` are the least values, keyed as the counters are, below which
     that subtest's race did not happen; `problem` says why the output is no complete result (no plan line, missing
-    tests, bail out), and is empty when it is one.
+    tests, bail out), and is empty when it is one; `begun` is the subtest that was being raced when it ended, if any.
     """
 
     subtests: tuple[SubtestResult, ...]
@@ -50,6 +50,11 @@ class RaceResult:
     counters: dict[str, int]
     floors: dict[str, int]
     problem: str
+    begun: str = ""
+
+    def of(self, subtest: str, counter: str) -> int | None:
+        """Return one counter of one subtest, None when it was not printed."""
+        return self.counters.get(f"{subtest}.{counter}")
 
     def total(self, counter: str) -> int:
         """Return the sum of `counter` over all subtests."""

@@ -31,16 +31,18 @@ class Booted(Shell, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to race: scenario, seconds of racing, and the seed."""
+    """What to race: scenario, seconds of racing, the seed, and whether the first hit ends it."""
 
     scenario: str
     seconds: float
     seed: int
+    first_hit: bool = False
 
     @property
     def command(self) -> str:
         """The command in the guest."""
-        return f"{GUEST_DIR}/{self.scenario} --seconds {self.seconds:g} --seed {self.seed:#x}"
+        enough = " --first-hit" if self.first_hit else ""
+        return f"{GUEST_DIR}/{self.scenario} --seconds {self.seconds:g} --seed {self.seed:#x}{enough}"
 
     @property
     def deadline(self) -> float:

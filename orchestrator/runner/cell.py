@@ -83,6 +83,7 @@ class CellRun:
         self.seed = cell.race.seed if cell.race.seed is not None else secrets.randbits(64)
         self.record = CellRecord(cell, shop.repeat(cell, self.seed), seed=self.seed)
         self.marks: Marks | None = None
+        self.race_began: float | None = None
         self.kcsan = False
         records.save(self.directory / "cell.json", self.record)
 
@@ -124,7 +125,7 @@ class CellRun:
         except RunInterruptedError:
             raise
         except GuestLostError as error:
-            facts = replace(facts, loss=loss_of(error), race=self._said_so_far())
+            facts = replace(facts, loss=loss_of(error), lost_after=self._raced_for(), race=self._said_so_far())
         except GupraceError as error:
             facts = replace(facts, trouble=trouble_of(error), race=self._said_so_far())
         except Exception as error:
@@ -158,6 +159,9 @@ class CellRun:
     def _said_so_far(self) -> RaceResult | None:
         ktap = self.directory / "race.ktap"
         return read_ktap(ktap.read_text(encoding="utf-8")) if ktap.is_file() else None
+
+    def _raced_for(self) -> float | None:
+        return None if self.race_began is None else round(time.monotonic() - self.race_began, 3)
 
     def prepare(self, get_kernel: GetKernel) -> Prepared:
         """Get all that the guest needs: kernel, selftests, image, accelerator.
@@ -242,8 +246,8 @@ class CellRun:
             before = collect.snapshot(guest)
             begin, blind = collect.write_mark(guest, "begin", self.shop.place.stop)
             collect.rearm_warnings(guest)
-        order = Order(self.cell.scenario, self.cell.race.seconds, self.seed)
-        started = time.monotonic()
+        order = Order(self.cell.scenario, self.cell.race.seconds, self.seed, self.cell.race.first_hit)
+        self.race_began = started = time.monotonic()
         with self.stage("race", f"seed {self.seed:#x}"):
             self.marks = Marks(begin.token, "")
             said = race(guest, order, self.directory / "race.ktap", lambda text: self.waiting("race", text))

@@ -43,12 +43,6 @@ def groups_of(cells: Iterable[Cell]) -> tuple[Group, ...]:
     return tuple(Group(tuple(sorted(group, key=lambda lane: bool(lane.kernel.mutant)))) for group in found.values())
 
 
-def stock_id(cell: Cell) -> str:
-    """Return the id of the cell that races the same on the unbroken kernel."""
-    name, rest = cell.id.split("/", 1)
-    return f"{name.split('+')[0]}/{rest}"
-
-
 def guests_at_once(cells: Iterable[Cell], asked: int | None, cpus: int, free_mib: int) -> int:
     """Return how many guests may run at the same time.
 

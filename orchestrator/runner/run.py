@@ -8,7 +8,7 @@ import logging
 import os
 import platform
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -18,11 +18,13 @@ from orchestrator import records
 from orchestrator.errors import BuildError, GupraceError, HostError, RunInterruptedError
 from orchestrator.kernel.build import KernelBuilder
 from orchestrator.kernel.model import Kernel
-from orchestrator.matrix.plan import Plan
+from orchestrator.matrix.plan import Cell, KernelSpec, Plan, stock_id
 from orchestrator.runner.cell import CellRun, Workshop
 from orchestrator.runner.events import EventLog, State, event, fan_out
-from orchestrator.runner.lanes import Group, Lane, groups_of, guests_at_once, stock_id
-from orchestrator.runner.rundir import Metadata, RunDir
+from orchestrator.runner.lanes import groups_of, guests_at_once
+from orchestrator.runner.rundir import CellResult, Metadata, RunDir
+from orchestrator.runner.schedule import InOrder, Schedule, stock_first
+from orchestrator.runner.sequential import UntilConfident
 from orchestrator.splat.model import Standing
 
 log = logging.getLogger("guprace.run")
@@ -90,8 +92,11 @@ class Runner:
         self.shop = shop
         self._building = threading.Lock()
 
-    def run(self, run: RunDir, plan: Plan, guests: int | None) -> None:
+    def run(self, run: RunDir, plan: Plan, guests: int | None, schedules: Sequence[Schedule] | None = None) -> None:
         """Take every cell of `plan` to its verdict, or until somebody asks to stop.
+
+        `schedules` may bring more cells, which then enter the plan; left out, they are those that the plan itself
+        asks for. What already has a verdict is not raced again.
 
         Raises:
             HostError: the run directory cannot be written.
@@ -103,7 +108,8 @@ class Runner:
             work = _Work(self.builder, shop, run, self._building)
             shop.tell(event("", "run", State.STARTED, str(run.root)))
             with concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="lane") as pool:
-                futures = [pool.submit(work.group, group) for group in groups_of(plan.cells)]
+                due = schedules_of(plan) if schedules is None else schedules
+                futures = [pool.submit(work.group, schedule) for schedule in due]
                 # Never for ever: Python runs a signal's handler in this thread, and one that arrives just before
                 # an endless wait would be handled after it.
                 while concurrent.futures.wait(futures, timeout=SIGNAL_POLL_SECONDS).not_done:
@@ -117,52 +123,72 @@ class Runner:
                 raise failure
 
 
+def schedules_of(plan: Plan) -> list[Schedule]:
+    """Return one schedule for each group of lanes that share an object tree."""
+    groups = [stock_first(cell for lane in group.lanes for cell in lane.cells) for group in groups_of(plan.cells)]
+    if plan.confidence is None:
+        return [InOrder(cells) for cells in groups]
+    return [UntilConfident(cells, plan.confidence) for cells in groups]
+
+
 class _Work:
     def __init__(self, builder: KernelBuilder, shop: Workshop, run: RunDir, building: threading.Lock) -> None:
         self.builder = builder
         self.shop = shop
         self.run = run
         self.building = building
+        self.planning = threading.Lock()
 
-    def group(self, group: Group) -> None:
-        for lane in group.lanes:
-            kernel = self._once(lane)
-            for cell in lane.cells:
-                self.shop.place.stop.check()
-                CellRun(cell, self.run, self.shop).run(kernel, self._baseline(stock_id(cell)))
+    def group(self, schedule: Schedule) -> None:
+        kernels: dict[KernelSpec, Kernel | GupraceError] = {}
+        done: dict[str, CellResult] = {}
+        while (cell := schedule.next(done)) is not None:
+            self.shop.place.stop.check()
+            self._enter(cell)
+            if self.run.result(cell).verdict is None:
+                CellRun(cell, self.run, self.shop).run(self._kernel(cell, kernels), self._baseline(stock_id(cell)))
+            done[cell.id] = self.run.result(cell)
 
-    def _once(self, lane: Lane) -> Callable[[Callable[[str], None]], Kernel]:
-        """Return a function that gets the lane's kernel: built by the first cell that asks, failing for all alike."""
-        got: list[Kernel | GupraceError] = []
+    def _enter(self, cell: Cell) -> None:
+        """Have the cell in the plan: reports read nothing else."""
+        with self.planning:
+            plan = self.run.plan()
+            if all(known.id != cell.id for known in plan.cells):
+                records.save(self.run.plan_file, replace(plan, cells=(*plan.cells, cell)))
+
+    def _kernel(
+        self, cell: Cell, kernels: dict[KernelSpec, Kernel | GupraceError]
+    ) -> Callable[[Callable[[str], None]], Kernel]:
+        """Return a function that gets the cell's kernel: built by the first that asks, failing for all alike."""
 
         def get(report: Callable[[str], None]) -> Kernel:
-            if not got:
-                got.append(self._build(lane, report))
-            if isinstance(got[0], GupraceError):
-                raise got[0]
-            return got[0]
+            if cell.kernel not in kernels:
+                kernels[cell.kernel] = self._build(cell.kernel, report)
+            found = kernels[cell.kernel]
+            if isinstance(found, GupraceError):
+                self._keep_log(cell, found)
+                raise found
+            return found
 
         return get
 
-    def _build(self, lane: Lane, report: Callable[[str], None]) -> Kernel | GupraceError:
+    def _build(self, kernel: KernelSpec, report: Callable[[str], None]) -> Kernel | GupraceError:
         # One build at a time: it has all cores anyway.
         while not self.building.acquire(timeout=0.2):
             report("another lane's build")
             self.shop.place.stop.check()
         try:
-            return self.builder.build(lane.kernel, report)
+            return self.builder.build(kernel, report)
         except RunInterruptedError:
             raise
         except GupraceError as error:
-            self._keep_log(lane, error)
             return error
         finally:
             self.building.release()
 
-    def _keep_log(self, lane: Lane, error: GupraceError) -> None:
+    def _keep_log(self, cell: Cell, error: GupraceError) -> None:
         if isinstance(error, BuildError) and error.log and error.log.is_file():
-            for cell in lane.cells:
-                records.write_atomically(self.run.cell_dir(cell) / "build.log", error.log.read_bytes())
+            records.write_atomically(self.run.cell_dir(cell) / "build.log", error.log.read_bytes())
 
     def _baseline(self, stock: str) -> frozenset[str]:
         """Return the titles of reports that the unbroken kernel gave in this run."""

@@ -37,7 +37,7 @@ class Facts:
     `race` is what the selftest said when the evidence around it could not be collected (the guest was lost);
     `kcsan` whether the kernel was built with CONFIG_KCSAN; `dropped` the printk messages that the console
     says were lost; `baseline` the titles of reports that the unbroken kernel of the same run gave (for a control);
-    `files` the evidence, relative to the cell's directory.
+    `lost_after` the seconds raced when the guest was lost; `files` the evidence, relative to the cell's directory.
     """
 
     expect: Expectation
@@ -45,6 +45,7 @@ class Facts:
     evidence: Evidence | None = None
     splats: tuple[Splat, ...] = ()
     loss: Loss | None = None
+    lost_after: float | None = None
     trouble: Trouble | None = None
     kcsan: bool = False
     dropped: int = 0

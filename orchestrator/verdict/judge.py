@@ -26,6 +26,7 @@ from orchestrator.guest.model import LostReason
 from orchestrator.race.model import Ending, RaceResult
 from orchestrator.splat.model import Phase, Splat, SplatKind, Standing
 from orchestrator.verdict.facts import Facts, failed_subtests, hit_count
+from orchestrator.verdict.finding import finding
 from orchestrator.verdict.model import Fault, Outcome, Verdict
 from orchestrator.verdict.statistics import rule_of_three
 from orchestrator.verdict.trust import doubts, tainted
@@ -57,7 +58,8 @@ def judge(facts: Facts) -> Verdict:
 
 def _completed(facts: Facts, verdict: Verdict) -> Verdict:
     race, evidence = facts.said, facts.evidence
-    firsts = [n for key, n in race.counters.items() if key.endswith(".first_hit_ms")] if race else []
+    seconds = evidence.race_seconds if evidence else facts.lost_after or 0.0
+    found = verdict.outcome in (Outcome.FAIL, Outcome.CAUGHT)
     return replace(
         verdict,
         reason=verdict.reason[:MAX_REASON],
@@ -67,8 +69,8 @@ def _completed(facts: Facts, verdict: Verdict) -> Verdict:
         splats=tuple(splat.title for splat in new_splats(facts))[:MAX_TITLES],
         evidence=facts.files,
         last_lines=facts.loss.last_lines if facts.loss else (),
-        race_seconds=evidence.race_seconds if evidence else 0.0,
-        seconds_to_hit=min(firsts) / 1000.0 if firsts else None,
+        race_seconds=seconds,
+        found=finding(race, seconds, facts.lost_after) if found else None,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.guest.model import LostReason
+from orchestrator.verdict.finding import Finding
 
 
 class Outcome(StrEnum):
@@ -38,13 +39,34 @@ class Fault(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Backing:
+    """A control of a scenario, and what became of it: one line behind a PASS.
+
+    `seconds` of racing until it was first caught; `runs` and `caught` are of all its attempts; `subtest` is where.
+    `rate` is the lower 95 % bound on its catches per second of racing that subtest, `escape` the probability that a
+    fault which shows as often would have gone unseen in the seconds that the stock kernel raced there.
+    """
+
+    mutant: str
+    principle: str
+    outcome: Outcome
+    runs: int
+    caught: int
+    seconds: float | None = None
+    subtest: str = ""
+    rate: float | None = None
+    escape: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The judgement of one cell (verdict.json, written last).
 
     `trials` are the valid ones of all subtests; `bound` is the 95 % upper bound on hits per trial (3/n, the rule of
     three) of the subtest with the fewest, None when the race is not clean or no subtest raced (checks that need no
     race bound no rate); `evidence` are file names relative to the cell's directory; `last_lines` the end of the
-    console where the guest was lost.
+    console where the guest was lost; `found` says when, where and by what the first finding was made; `controls` are
+    the broken kernels that the same set-up raced (see backing.py).
     """
 
     outcome: Outcome
@@ -58,4 +80,10 @@ class Verdict:
     evidence: tuple[str, ...] = ()
     last_lines: tuple[str, ...] = ()
     race_seconds: float = 0.0
-    seconds_to_hit: float | None = None
+    found: Finding | None = None
+    controls: tuple[Backing, ...] = ()
+
+    @property
+    def seconds_to_hit(self) -> float | None:
+        """After how many seconds of racing the first finding was made; None when there is none."""
+        return self.found.seconds if self.found else None

@@ -31,6 +31,39 @@ def clopper_pearson(hits: int, trials: int, confidence: float = 0.95) -> tuple[f
     return low, high
 
 
+def event_rate(events: int, exposure: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the exact two-sided interval for the rate of a Poisson process with `events` in `exposure` (as seconds).
+
+    Raises ValueError unless events >= 0 and exposure > 0.  Source: Garwood, Biometrika 28 (1936).
+    """
+    if events < 0 or exposure <= 0.0:
+        raise ValueError(f"{events} events in {exposure}")
+    tail = (1.0 - confidence) / 2.0
+    return least_rate(events, exposure, 1.0 - tail), _solve_mean(events, tail) / exposure
+
+
+def least_rate(events: int, exposure: float, confidence: float = 0.95) -> float:
+    """Return the one-sided lower bound on the rate of a Poisson process; 0 for no event. Raises as `event_rate`."""
+    if events < 0 or exposure <= 0.0:
+        raise ValueError(f"{events} events in {exposure}")
+    return _solve_mean(events - 1, confidence) / exposure if events else 0.0
+
+
+def poisson_at_most(events: int, mean: float) -> float:
+    """Return the probability of at most `events` when `mean` are expected."""
+    if mean <= 0.0:
+        return 1.0
+    return min(1.0, math.fsum(math.exp(k * math.log(mean) - mean - math.lgamma(k + 1)) for k in range(events + 1)))
+
+
+def _solve_mean(events: int, probability: float) -> float:
+    """Return the mean under which at most `events` come with `probability`."""
+    high = 1.0
+    while poisson_at_most(events, high) > probability:
+        high *= 2.0
+    return _solve(lambda mean: 1.0 - poisson_at_most(events, mean), 1.0 - probability, high)
+
+
 def incomplete_beta(a: float, b: float, x: float) -> float:
     """Return the regularised incomplete beta function I_x(a, b), to about 1e-12.
 
@@ -66,8 +99,8 @@ def _away_from_zero(value: float) -> float:
     return value if abs(value) > _TINY else _TINY
 
 
-def _solve(rising: Callable[[float], float], target: float) -> float:
-    low, high = 0.0, 1.0
+def _solve(rising: Callable[[float], float], target: float, high: float = 1.0) -> float:
+    low = 0.0
     for _ in range(_STEPS):
         middle = (low + high) / 2.0
         if middle in (low, high):

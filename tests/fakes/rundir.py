@@ -22,6 +22,7 @@ from orchestrator.matrix.plan import (
 from orchestrator.race.model import Ending, Evidence, Hit, RaceResult, SubtestResult
 from orchestrator.runner.rundir import CellRecord, Metadata, RunDir
 from orchestrator.splat.model import Phase, Splat, SplatKind, Standing
+from orchestrator.verdict.finding import Finding
 from orchestrator.verdict.model import Fault, Outcome, Verdict
 
 REPEAT = "guprace run configs/quick.yaml --only '{id}' --seed 0x2a"
@@ -180,7 +181,14 @@ def every_ending(root: Path, interrupted: str = "") -> RunDir:
     run.add(Verdict(Outcome.VACUOUS, "the race did not happen: 3 unmaps of at least 100", 4), scenario="pin_vs_zap")
     run.add(Verdict(Outcome.SKIP, "no /dev/guprace_probe"), scenario="pin_vs_fork")
     run.add(Verdict(Outcome.BROKEN, "mm/gup.c does not build", fault=Fault.BUILD), kernel="6.12")
-    caught = Verdict(Outcome.CAUGHT, "foreign_stamp (18 hits)", 150, 18, fault=Fault.KERNEL, seconds_to_hit=0.4)
+    caught = Verdict(
+        Outcome.CAUGHT,
+        "foreign_stamp (18 hits)",
+        150,
+        18,
+        fault=Fault.KERNEL,
+        found=Finding("foreign_stamp", "probe.munmap", 0.4, 0.4),
+    )
     run.add(caught, mutant="M01", race=race_result(75, 18), files=logs)
     run.add(Verdict(Outcome.MISSED, "the broken kernel was not caught", 4000, bound=3 / 4000), mutant="M08")
     run.add(None, scenario="pin_vs_collapse", files=logs)

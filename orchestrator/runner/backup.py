@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Put the controls of a run behind the verdicts of its stock kernels: a last pass over the run directory."""
+
+from __future__ import annotations
+
+import logging
+
+from orchestrator import records
+from orchestrator.errors import UsageError
+from orchestrator.matrix.mutants import load_mutant
+from orchestrator.matrix.plan import Plan, stock_id
+from orchestrator.paths import Project
+from orchestrator.runner.rundir import CellResult, RunDir
+from orchestrator.runner.schedule import attempts_at
+from orchestrator.runner.sequential import races, tried
+from orchestrator.verdict.backing import backed, backing
+from orchestrator.verdict.model import Verdict
+
+log = logging.getLogger("guprace.backup")
+
+
+def back_verdicts(run: RunDir, project: Project) -> None:
+    """Write into each stock cell's verdict.json what its controls showed; a second time changes nothing.
+
+    A cell some of whose controls have no verdict yet (the run was interrupted) is left as it is.
+
+    Raises:
+        HostError: the run directory cannot be read or written.
+    """
+    plan = run.plan()
+    done = {result.record.cell.id: result for result in run.results() if result.verdict}
+    for cell in plan.cells:
+        result = done.get(cell.id)
+        if result and result.verdict and not cell.kernel.mutant and cell.attempt == 1 and not result.verdict.controls:
+            verdict = _verdict(plan, result, result.verdict, done, project)
+            if verdict is not None and verdict != result.verdict:
+                records.save(result.directory / "verdict.json", verdict)
+
+
+def _verdict(
+    plan: Plan, stock: CellResult, verdict: Verdict, done: dict[str, CellResult], project: Project
+) -> Verdict | None:
+    cell = stock.record.cell
+    controls = [c for c in plan.cells if c.kernel.mutant and c.attempt == 1 and stock_id(c) == cell.id]
+    if any(control.id not in done for control in controls):
+        return None
+    clean = races(attempts_at(cell, done))
+    behind = [
+        backing(name, _principle(name, project), tried(attempts_at(control, done)), clean)
+        for control in controls
+        if (name := control.kernel.mutant)
+    ]
+    return backed(verdict, behind, plan.controlled)
+
+
+def _principle(mutant: str, project: Project) -> str:
+    try:
+        return load_mutant(mutant, project).principle
+    except UsageError as error:
+        log.warning("no record of mutant %s: %s", mutant, error)
+        return "?"

@@ -22,6 +22,7 @@ from orchestrator.matrix.values import (
     ArchName,
     Context,
     FilePath,
+    Flavour,
     Matching,
     Name,
     OneOrMany,
@@ -52,6 +53,7 @@ class Mutant:
     """A kernel broken on purpose; `patches` by kernel series, `scenarios` those that are to expose it.
 
     `upstream`: commits and CVEs of real kernels with this fault. `differs`: what to expect otherwise, by series.
+    `flavours`: those in which the fault shows; empty when it does in all.
     """
 
     id: str
@@ -64,10 +66,22 @@ class Mutant:
     expect: dict[Arch, MutantExpectation]
     upstream: tuple[str, ...] = ()
     differs: Mapping[str, Mapping[Arch, MutantExpectation]] = field(default_factory=dict)
+    flavours: tuple[str, ...] = ()
 
-    def expected(self, arch: Arch, series: str | None) -> MutantExpectation | None:
-        """Return what to expect of this architecture and series; None when the record does not say."""
-        return self.differs.get(series or "", {}).get(arch, self.expect.get(arch))
+    def expected(self, arch: Arch, series: str | None, flavour: str | None = None) -> MutantExpectation | None:
+        """Return what to expect of this architecture and series; None when the record does not say.
+
+        With a flavour that does not show the fault, one that others catch, or might, is SILENT.
+        """
+        said = self.differs.get(series or "", {}).get(arch, self.expect.get(arch))
+        visible = said in (MutantExpectation.CAUGHT, MutantExpectation.UNKNOWN)
+        if visible and flavour is not None and not self.shown_in(flavour):
+            return MutantExpectation.SILENT
+        return said
+
+    def shown_in(self, flavour: str) -> bool:
+        """Return whether a kernel of this flavour has what it takes to show the fault."""
+        return not self.flavours or flavour in self.flavours
 
 
 _Expect = Annotated[
@@ -89,6 +103,7 @@ class _Record(Node):
     scenarios: Annotated[tuple[Scenario, ...], OneOrMany()]
     expect: _Expect
     differs: dict[Series, _Expect] = Field(default_factory=dict)
+    flavours: Annotated[tuple[Flavour, ...], OneOrMany()] = ()
 
     @model_validator(mode="after")
     def patched(self) -> Self:
@@ -132,4 +147,5 @@ def _load(name: str, project: Project, names: Names) -> Mutant:
         expect=dict(record.expect),
         upstream=record.upstream,
         differs=dict(record.differs),
+        flavours=record.flavours,
     )

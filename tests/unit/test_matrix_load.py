@@ -179,6 +179,12 @@ def test_a_control_is_refused_where_only_its_series_is_silent(project: Project) 
     assert message in refusal(MATRIX + control.replace("K", '"6.12"'), project)
 
 
+def test_a_control_may_be_asked_for_in_a_flavour_that_does_not_show_it(project: Project) -> None:
+    (project.mutants / "M01.yaml").write_text(M01 + "flavours: kcsan\n")
+    text = MATRIX + 'controls: [{mutant: M01, kernel: "6.1", arch: arm64, flavour: plain}]\n'
+    assert [cell.expect for cell in load(text, project).cells] == [Expectation.CAUGHT] * 2
+
+
 def test_a_cell_twice_is_refused_with_both_places(project: Project) -> None:
     text = """\
   - {kernel: "6.1", arch: arm64, flavour: plain}

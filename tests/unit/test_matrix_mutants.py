@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import UsageError
+from orchestrator.matrix.load import load_plan
 from orchestrator.matrix.mutants import Mutant, MutantExpectation, load_mutant, load_mutants
 from orchestrator.matrix.plan import Arch
 from orchestrator.paths import Project
@@ -58,6 +59,27 @@ def test_an_architecture_without_expectation_has_none(project: Project) -> None:
     assert load_mutant("M01", project).expected(Arch.ARM64, "6.1") is None
 
 
+def test_a_fault_that_takes_a_checker_is_silent_without_it(project: Project) -> None:
+    (project.mutants / "M01.yaml").write_text(M01 + "flavours: kcsan\n")
+    mutant = load_mutant("M01", project)
+    assert mutant.flavours == ("kcsan",)
+    assert [mutant.shown_in(flavour) for flavour in ("kcsan", "plain")] == [True, False]
+    assert mutant.expected(Arch.ARM64, "6.1", "kcsan") == MutantExpectation.CAUGHT
+    assert mutant.expected(Arch.ARM64, "6.1", "plain") == MutantExpectation.SILENT
+    assert mutant.expected(Arch.ARM64, "6.1") == MutantExpectation.CAUGHT
+
+
+def test_without_flavours_a_fault_shows_in_all(project: Project) -> None:
+    mutant = load_mutant("M01", project)
+    assert mutant.flavours == ()
+    assert mutant.expected(Arch.ARM64, "6.1", "plain") == MutantExpectation.CAUGHT
+
+
+def test_a_checker_makes_no_difference_to_what_does_no_harm(project: Project) -> None:
+    (project.mutants / "M01.yaml").write_text(M01.replace("caught", "benign") + "flavours: [kcsan]\n")
+    assert load_mutant("M01", project).expected(Arch.ARM64, "6.1", "plain") == MutantExpectation.BENIGN
+
+
 PATCH_LINE = re.compile(r"[-+ @]|---|\+\+\+")
 
 
@@ -81,6 +103,13 @@ def test_every_mutant_of_the_project_is_well_described() -> None:
         assert mutant.why, "silence and detection both need their reason"
 
 
+def test_the_controls_of_the_project_are_raced_where_they_show() -> None:
+    mutants = {mutant.id: mutant for mutant in load_mutants(Project())}
+    for cell in load_plan(Project().configs / "controls.yaml", Project()).cells:
+        assert cell.kernel.mutant, cell.id
+        assert mutants[cell.kernel.mutant].shown_in(cell.kernel.flavour), cell.id
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -93,6 +122,7 @@ def test_every_mutant_of_the_project_is_well_described() -> None:
         ("P4", "P6", "'P6' is no principle: P1 to P5, PX, NF or none (configs/mutants/M01.yaml:2:12: principle)"),
         ("why:", "upstream: cve\nwhy:", "'cve' is no commit (12 digits) or CVE"),
         ("why:", 'differs: {"7.2": {arm64: silent}}\nwhy:', "differs: no patch for series 7.2"),
+        ("why:", "flavours: [kcsan, plane]\nwhy:", "unknown flavour 'plane' (configs/mutants/M01.yaml:7:19"),
         ("why:", "wy:", "unknown key 'wy' (configs/mutants/M01.yaml:7:1); did you mean 'why'?"),
     ],
 )

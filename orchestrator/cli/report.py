@@ -11,11 +11,12 @@ from rich.console import Console
 from orchestrator.errors import HostError
 from orchestrator.paths import Project
 from orchestrator.report.known import show_known
+from orchestrator.report.power import is_power_run, power_table, power_view
 from orchestrator.report.terminal import show
 from orchestrator.report.view import view
 from orchestrator.report.write import write_reports
 from orchestrator.runner.rundir import open_run
-from orchestrator.verdict.codes import exit_code
+from orchestrator.verdict.codes import exit_code, power_code
 
 
 @click.command("report")
@@ -33,6 +34,10 @@ def command(run: Path | None) -> int:
     found = open_run(run or newest(Path("runs")))
     write_reports(found)
     console = Console()
+    if is_power_run(found):
+        seen = power_view(found)
+        power_table(seen, console)
+        return int(power_code(seen.rows, bool(seen.metadata.interrupted)))
     show(view(found), console)
     show_known(found, Project(), console)
     return int(exit_code([result.verdict for result in found.results()], bool(found.metadata().interrupted)))

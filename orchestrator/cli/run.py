@@ -6,6 +6,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -23,13 +24,16 @@ from orchestrator.cli.common import (
 )
 from orchestrator.errors import ExitCode
 from orchestrator.kernel.build import KernelBuilder
-from orchestrator.matrix.plan import Cell, Plan
+from orchestrator.matrix.mutants import load_mutants
+from orchestrator.matrix.plan import Cell, Plan, cell_id, stock_id
+from orchestrator.matrix.targets import with_controls
 from orchestrator.paths import Project
 from orchestrator.report.known import show_known
 from orchestrator.report.live import watcher
 from orchestrator.report.terminal import show
 from orchestrator.report.view import view
 from orchestrator.report.write import write_reports
+from orchestrator.runner.backup import back_verdicts
 from orchestrator.runner.cell import Workshop
 from orchestrator.runner.lanes import lanes_of
 from orchestrator.runner.run import Runner, new_run
@@ -42,6 +46,11 @@ from orchestrator.verdict.codes import exit_code
 @click.option("--dry-run", is_flag=True, help="Show the cells and which kernels are in the cache; do nothing.")
 @click.option("-j", "guests", type=click.IntRange(1, 1024), help="Guests at once; default: as host cores allow.")
 @race_options
+@click.option("--controls", type=click.Choice(["one", "all"]), is_flag=False, flag_value="one",
+              help="Race broken kernels too: for each scenario one that it must catch, or all of those.")  # fmt: skip
+@click.option("--until-confidence", "confidence", type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+              metavar="P", help="Race on until a fault that shows as often as the controls' would be missed with a "
+              "probability below P (with --controls one where the matrix has none).")  # fmt: skip
 @click.option("--runs", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True,
               help="Where run directories are made.")  # fmt: skip
 def command(
@@ -51,6 +60,8 @@ def command(
     guests: int | None,
     seconds: float | None,
     seed: int | None,
+    controls: str | None,
+    confidence: float | None,
     runs: Path,
 ) -> int:
     """Build the kernels of MATRIX (default: configs/quick.yaml), race every cell, judge, and write the reports.
@@ -63,8 +74,12 @@ def command(
       guprace run configs/quick.yaml
       guprace run --only 'arm64/plain/*' --seconds 60
       guprace run --dry-run
+      guprace run configs/suite.yaml --only '6.12/arm64/plain/*' --controls
+      guprace run --only '*/arm64/plain/pin_vs_munmap' --until-confidence 1e-3
     """
     plan = with_race(plan_of(matrix, only), seconds, seed)
+    if controls or confidence:
+        plan = replace(with_controls(plan, load_mutants(Project()), controls == "all"), confidence=confidence)
     with workplace() as (place, builder):
         if dry_run:
             return _dry_run(plan, builder)
@@ -73,9 +88,10 @@ def command(
         console = Console()
         try:
             with watcher(console) as listener:
-                shop = Workshop(place, Project(), listener, repeater(plan.matrix, seconds))
+                shop = Workshop(place, Project(), listener, repeater(plan, seconds))
                 Runner(builder, shop).run(run, plan, guests)
         finally:
+            back_verdicts(run, Project())
             write_reports(run)
             show(view(run), console)
         show_known(run, Project(), console)
@@ -83,12 +99,20 @@ def command(
         return int(exit_code(verdicts, place.stop.is_set))
 
 
-def repeater(matrix: Path, seconds: float | None) -> Callable[[Cell, int], str]:
-    """Return the function that gives the command which runs one cell again, with the same seed."""
+def repeater(plan: Plan, seconds: float | None) -> Callable[[Cell, int], str]:
+    """Return the function that gives the command which runs one cell again, with the same seed.
+
+    A control that the matrix does not have comes with its stock cell and --controls.
+    """
+    ours = {cell.id for cell in plan.cells if plan.controlled and cell.race.first_hit}
 
     def repeat(cell: Cell, seed: int) -> str:
-        again = ["guprace", "run", show_path(matrix), "--only", cell.id, "--seed", f"{seed:#x}"]
-        return shlex.join(again if seconds is None else [*again, "--seconds", f"{seconds:g}"])
+        first = cell_id(cell.kernel, cell.scenario)
+        only = stock_id(cell) if first in ours else first
+        again = ["guprace", "run", show_path(plan.matrix), "--only", only, "--seed", f"{seed:#x}"]
+        again += ["--controls=all"] if first in ours else []
+        kept = seconds if cell.attempt == 1 else cell.race.seconds
+        return shlex.join(again if kept is None else [*again, "--seconds", f"{kept:g}"])
 
     return repeat
 

@@ -140,6 +140,11 @@ class Cell:
     attempt: int = 1
 
     @property
+    def name(self) -> str:
+        """The last part of the id: the scenario, and which attempt at it."""
+        return self.id.rsplit("/", 1)[1]
+
+    @property
     def lane(self) -> str:
         """The id of the lane: cells of one lane share a kernel."""
         return self.id.rsplit("/", 1)[0]

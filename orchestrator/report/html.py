@@ -27,12 +27,13 @@ class _Link:
 
 def html(run: RunView) -> bytes:
     """Return the run as an HTML page (UTF-8)."""
-    page = _environment().get_template("index.html.j2").render(run=run, tally=run.tally(), others=_others())
+    page = environment().get_template("index.html.j2").render(run=run, tally=run.tally(), others=_others())
     return page.encode("utf-8", "replace")
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the one way to our pages: everything escaped, nothing undefined."""
     environment = Environment(
         loader=PackageLoader("orchestrator.report", "templates"),
         autoescape=True,

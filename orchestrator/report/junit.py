@@ -23,6 +23,7 @@ from orchestrator.report.view import CellView, RunView
 from orchestrator.splat.model import Standing
 from orchestrator.verdict.model import Outcome
 
+XML_HEAD = b'<?xml version="1.0" encoding="utf-8"?>\n'
 _FAILURES = (Outcome.FAIL, Outcome.MISSED)
 
 
@@ -36,7 +37,7 @@ def junit_xml(run: RunView) -> bytes:
     """Return the run as JUnit XML (UTF-8). Always well-formed, whatever a guest printed."""
     suites = [_suite(run, lane) for lane in _lanes(run.cells)]
     text: str = to_xml_report_string(suites, prettyprint=False, encoding="utf-8")
-    return b'<?xml version="1.0" encoding="utf-8"?>\n' + text.encode("utf-8")
+    return XML_HEAD + text.encode("utf-8")
 
 
 def _lanes(cells: Iterable[CellView]) -> list[_Lane]:
@@ -64,7 +65,7 @@ def _suite(run: RunView, lane: _Lane) -> TestSuite:
 def _properties(run: RunView, lane: _Lane) -> list[tuple[str, str]]:
     """Return what all cells of the lane share, then each cell's claim: JUnit has properties of suites only."""
     claims = [
-        (f"{cell.record.cell.scenario}.{name}", value)
+        (f"{cell.record.cell.name}.{name}", value)
         for cell in lane.cells
         for name, value in _own(cell)
         if name in ("seed", "trials", "bound", "hits", "back-offs")
@@ -115,7 +116,7 @@ def _own(cell: CellView) -> list[tuple[str, str]]:
 
 def _case(run: RunView, cell: CellView) -> TestCase:
     case = TestCase(
-        harmless(cell.record.cell.scenario),
+        harmless(cell.record.cell.name),
         classname=harmless(class_name(cell)),
         # An absent time attribute makes some readers guess; a cell that never began took next to none.
         elapsed_sec=max(cell.seconds, 0.001),

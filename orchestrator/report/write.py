@@ -7,16 +7,20 @@ from orchestrator import records
 from orchestrator.report.html import html
 from orchestrator.report.junit import junit_xml
 from orchestrator.report.ktap import ktap
+from orchestrator.report.power import is_power_run, write_power_reports
 from orchestrator.report.view import view
 from orchestrator.runner.rundir import RunDir
 
 
 def write_reports(run: RunDir) -> None:
-    """Write junit.xml, report.ktap and index.html, each atomically.
+    """Write junit.xml, report.ktap and index.html, each atomically; of a power run what report/power.py makes of it.
 
     Raises:
         HostError: there is no plan to read, or the disk is full.
     """
+    if is_power_run(run):
+        write_power_reports(run)
+        return
     seen = view(run)
     records.write_atomically(run.root / "junit.xml", junit_xml(seen))
     records.write_atomically(run.root / "report.ktap", ktap(seen))

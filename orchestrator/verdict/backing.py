@@ -18,7 +18,7 @@ from orchestrator.verdict.finding import raced_seconds
 from orchestrator.verdict.model import Backing, Fault, Outcome, Verdict
 from orchestrator.verdict.statistics import least_rate
 
-_TICK = 0.001
+TICK = 0.001
 _RACED = (Outcome.CAUGHT, Outcome.MISSED)
 
 
@@ -43,7 +43,7 @@ def backing(mutant: str, principle: str, attempts: Sequence[Attempt], clean: Seq
     places = [found.subtest for found in caught]
     subtest = max(dict.fromkeys(places), key=places.count)
     # Clocks of milliseconds: what was found at once took one.
-    exposure = max(_TICK, math.fsum(_own_seconds(attempt, subtest) for attempt in raced))
+    exposure = max(TICK, math.fsum(_own_seconds(attempt, subtest) for attempt in raced))
     rate = least_rate(places.count(subtest), exposure)
     stock = math.fsum(raced_seconds(race, subtest) for race in clean)
     return replace(

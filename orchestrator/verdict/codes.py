@@ -8,6 +8,7 @@ from enum import IntEnum
 
 from orchestrator.errors import ExitCode
 from orchestrator.verdict.model import Fault, Outcome, Verdict
+from orchestrator.verdict.power import Row, Status
 
 _BAD = (Outcome.FAIL, Outcome.MISSED, Outcome.VACUOUS)
 
@@ -46,6 +47,19 @@ def _code(verdict: Verdict | None) -> ExitCode:
         return ExitCode.FAILED
     by_fault = {Fault.KERNEL: ExitCode.FAILED, Fault.BUILD: ExitCode.BUILD, Fault.USER: ExitCode.USAGE}
     return by_fault.get(verdict.fault, ExitCode.HOST)
+
+
+def power_code(rows: Iterable[Row], interrupted: bool = False) -> ExitCode:
+    """Return a power run's exit code: 130; 1 for a row against its record; 4 not built; 3 not booted, not raced."""
+    if interrupted:
+        return ExitCode.INTERRUPTED
+    found = list(rows)
+    if any(row.agrees is False for row in found):
+        return ExitCode.FAILED
+    statuses = {row.status for row in found}
+    if Status.NOT_BUILT in statuses:
+        return ExitCode.BUILD
+    return ExitCode.OK if statuses <= {Status.CAUGHT, Status.SILENT} else ExitCode.HOST
 
 
 def bisect_code(verdict: Verdict | None, interrupted: bool = False) -> BisectCode:

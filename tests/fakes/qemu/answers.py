@@ -133,11 +133,19 @@ def _race(call: Call) -> int:
     failed = 0
     for number, subtest in enumerate((f"probe.{name.rpartition('_')[2]}", f"vmsplice.{name.rpartition('_')[2]}"), 1):
         bad = hit and number == 2
+        call.out(f"# subtest {subtest}\n")
         if bad:
             failed = 1
             call.out(f"# hit {subtest} foreign_stamp expected mapping 7, observed mapping 12 page 3\n")
             call.out(f"# counter {subtest}.first_hit_ms 90\n")
-        counters = {"trials": unmaps, "pins": 20_000, "unmaps": unmaps, "backoffs": 12, "preempted": 1}
+        counters = {
+            "trials": unmaps,
+            "pins": 20_000,
+            "unmaps": unmaps,
+            "backoffs": 12,
+            "preempted": 1,
+            "race_ms": 500,
+        }
         call.out(f"# floor {subtest}.unmaps 100\n")
         call.out("".join(f"# counter {subtest}.{key} {value}\n" for key, value in counters.items()))
         if guest.does("truncated") and number == 2:
@@ -171,7 +179,7 @@ ANSWERS: tuple[tuple[re.Pattern[str], Handler], ...] = tuple(
         (r"chmod .*", _nothing),
         (r"true|sync|dmesg -c", _nothing),
         (r"insmod (?P<path>\S+)", _insmod),
-        (r"/guprace/(?P<name>\w+) --seconds (?P<seconds>\S+)(?: --seed (?P<seed>\S+))?", _race),
+        (r"/guprace/(?P<name>\w+) --seconds (?P<seconds>\S+)(?: --seed (?P<seed>\S+))?(?: --first-hit)?", _race),
         (r"echo (?P<text>.*)", _echo),
         (r"exit (?P<status>\d+)", _exit),
         (r"sleep (?P<seconds>[\d.]+)", _sleep),

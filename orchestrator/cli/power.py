@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`guprace power`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from orchestrator import records
+from orchestrator.cli.common import Seed, log_to, show_path, workplace
+from orchestrator.errors import UsageError, nearest
+from orchestrator.matrix.load import load_plan
+from orchestrator.matrix.mutants import Mutant, load_mutants
+from orchestrator.matrix.plan import Cell, Plan
+from orchestrator.matrix.targets import Target, patch_targets, targets
+from orchestrator.paths import Project
+from orchestrator.report.live import watcher
+from orchestrator.report.power import CAMPAIGN, power_table, power_view
+from orchestrator.report.write import write_reports
+from orchestrator.runner.cell import Workshop
+from orchestrator.runner.power import Campaign, schedules
+from orchestrator.runner.run import Runner, new_run
+from orchestrator.runner.rundir import open_run
+from orchestrator.verdict.codes import power_code
+
+SUITE = "suite.yaml"
+
+
+@click.command("power")
+@click.argument("matrix", required=False, type=click.Path(path_type=Path))
+@click.option("--kernel", "kernels", multiple=True, metavar="NAME", help="Only these kernels of the matrix.")
+@click.option("--arch", "arches", multiple=True, metavar="ARCH", help="Only these architectures.")
+@click.option("--flavour", "flavours", multiple=True, metavar="NAME",
+              help="These flavours; default: for each mutant the first that shows it.")  # fmt: skip
+@click.option("--mutant", "globs", multiple=True, metavar="GLOB", help="Only mutants whose id matches.")
+@click.option("--patch", "patches", multiple=True, type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              help="A patch that breaks the kernel: would it be seen? Instead of the catalogue.")  # fmt: skip
+@click.option("--scenario", "scenarios", multiple=True, metavar="GLOB", help="Only these scenarios of the matrix.")
+@click.option("--seeds", type=click.IntRange(1, 1000), default=5, show_default=True,
+              help="Attempts at what is caught, each from a seed of its own.")  # fmt: skip
+@click.option("--rounds", type=click.IntRange(1, 1000), default=3, show_default=True,
+              help="Attempts with each scenario that a record names, before the others are tried.")  # fmt: skip
+@click.option("--narrow", is_flag=True, help="Only the scenarios that a mutant's record names.")
+@click.option(
+    "--seconds", type=click.FloatRange(0.1, 86400), help="Of racing in each attempt; default: the matrix's."
+)
+@click.option("--seed", type=Seed(), help="Seed of each first attempt, the next has the next; default: fresh ones.")
+@click.option("--runs", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True,
+              help="Where run directories are made.")  # fmt: skip
+@click.option("--resume", type=click.Path(path_type=Path, file_okay=False), metavar="RUN",
+              help="Go on with an interrupted run; every other option is then as it was.")  # fmt: skip
+def command(
+    matrix: Path | None,
+    kernels: tuple[str, ...],
+    arches: tuple[str, ...],
+    flavours: tuple[str, ...],
+    globs: tuple[str, ...],
+    patches: tuple[Path, ...],
+    scenarios: tuple[str, ...],
+    seeds: int,
+    rounds: int,
+    narrow: bool,
+    seconds: float | None,
+    seed: int | None,
+    runs: Path,
+    resume: Path | None,
+) -> int:
+    """Break kernels on purpose, race them, and measure which are caught, by what, and how soon.
+
+    Lanes and scenarios are those of MATRIX (default: configs/suite.yaml). Each mutant of configs/mutants/ is raced by
+    the scenarios that its record names, then by those of its principle, then by all others, until one catches it;
+    that one races it again from as many seeds as asked for. What the unbroken kernel shows as well is no catch.
+
+    Exit code: 0 all as the records say, 1 something else was caught or missed, 4 a kernel did not build, others as
+    `guprace run`.
+
+    \b
+    Examples:
+      guprace power --kernel 6.12 --arch arm64
+      guprace power --kernel 6.12 --arch arm64 --mutant 'M0*' --seeds 10
+      guprace power --kernel 6.12 --arch arm64 --patch my-fix-reverted.patch
+      guprace power --resume runs/20261126-091500-power
+    """
+    with workplace() as (place, builder):
+        if resume is not None:
+            run = open_run(resume)
+            campaign = records.load(run.root / CAMPAIGN, Campaign)
+        else:
+            plan = lanes(load_plan(matrix or Project().configs / SUITE, Project()), kernels, arches, scenarios)
+            plan = _raced_for(plan, seconds, seed)
+            campaign = _campaign(plan, globs, patches, flavours, seeds, rounds, narrow)
+            run = new_run(runs, replace(plan, name="power", cells=()), tuple(sys.argv))
+            records.save(run.root / CAMPAIGN, campaign)
+        log_to(run.root / "guprace.log")
+        console = Console()
+        plan = run.plan()
+        try:
+            with watcher(console) as listener:
+                shop = Workshop(place, Project(), listener, repeater(plan.matrix, campaign))
+                Runner(builder, shop).run(run, _sized(plan, campaign), 1, schedules(campaign))
+        finally:
+            write_reports(run)
+            seen = power_view(run)
+            power_table(seen, console)
+        return int(power_code(seen.rows, place.stop.is_set))
+
+
+def lanes(plan: Plan, kernels: Sequence[str], arches: Sequence[str], scenarios: Sequence[str]) -> Plan:
+    """Return the plan with the unbroken kernels' cells that are asked for, and no others.
+
+    Raises:
+        UsageError: a name is none of the plan's, or nothing is left.
+    """
+    cells = [cell for cell in plan.cells if not cell.kernel.mutant]
+    for what, asked, known in (
+        ("kernel", kernels, {cell.kernel.name for cell in cells}),
+        ("architecture", arches, {str(cell.kernel.arch) for cell in cells}),
+        ("scenario", scenarios, {cell.scenario for cell in cells}),
+    ):
+        for name in asked:
+            if not any(fnmatchcase(each, name) for each in known):
+                hint = f"there is: {', '.join(sorted(known)) or 'none'}"
+                raise UsageError(f"no {what} {name!r} in {show_path(plan.matrix)}{nearest(name, known)}", hint=hint)
+
+    def wanted(cell: Cell) -> bool:
+        return (
+            (not kernels or cell.kernel.name in kernels)
+            and (not arches or cell.kernel.arch in arches)
+            and (not scenarios or any(fnmatchcase(cell.scenario, glob) for glob in scenarios))
+        )
+
+    left = tuple(cell for cell in cells if wanted(cell))
+    if not left:
+        raise UsageError("nothing is left to race", where=show_path(plan.matrix))
+    return replace(plan, cells=left)
+
+
+def _raced_for(plan: Plan, seconds: float | None, seed: int | None) -> Plan:
+    def changed(cell: Cell) -> Cell:
+        race = replace(cell.race, seconds=seconds or cell.race.seconds, seed=cell.race.seed if seed is None else seed)
+        return replace(cell, race=race)
+
+    return replace(plan, cells=tuple(changed(cell) for cell in plan.cells))
+
+
+def _campaign(
+    plan: Plan,
+    globs: Sequence[str],
+    patches: Sequence[Path],
+    flavours: Sequence[str],
+    seeds: int,
+    rounds: int,
+    narrow: bool,
+) -> Campaign:
+    left_out: tuple[str, ...] = ()
+    found: tuple[Target, ...]
+    if patches:
+        found = tuple(target for patch in patches for target in patch_targets(plan, patch, flavours))
+    else:
+        found, left_out = targets(plan, _chosen(load_mutants(Project()), globs), flavours)
+    if narrow:
+        found = tuple(replace(target, others=()) for target in found)
+    if not found:
+        hint = "; ".join(left_out) or "the plan has none of the flavours that show it; see --flavour"
+        raise UsageError("no broken kernel to race on these lanes", where=show_path(plan.matrix), hint=hint)
+    return Campaign(found, seeds, rounds, left_out)
+
+
+def _chosen(mutants: Sequence[Mutant], globs: Sequence[str]) -> tuple[Mutant, ...]:
+    ids = [mutant.id for mutant in mutants]
+    for glob in globs:
+        if not any(fnmatchcase(name, glob) for name in ids):
+            raise UsageError(f"no mutant matches {glob!r}{nearest(glob, ids)}", hint=f"there is: {', '.join(ids)}")
+    return tuple(m for m in mutants if not globs or any(fnmatchcase(m.id, glob) for glob in globs))
+
+
+def _sized(plan: Plan, campaign: Campaign) -> Plan:
+    """Return the plan with a cell of each target, so that guests are counted by the memory they will take."""
+    return replace(plan, cells=tuple(t.cell(t.scenarios[0]) for t in campaign.targets if t.scenarios))
+
+
+def repeater(matrix: Path, campaign: Campaign) -> Callable[[Cell, int], str]:
+    """Return the function that gives the command which makes one attempt again, with the same seed."""
+    patched = {target.mutant: target.kernel.patches[-1] for target in campaign.targets if target.principle == "none"}
+
+    def repeat(cell: Cell, seed: int) -> str:
+        kernel = cell.kernel
+        if kernel.mutant is None:
+            what = ["guprace", "run", show_path(matrix), "--only", cell.id]
+            return shlex.join([*what, "--seconds", f"{cell.race.seconds:g}", "--seed", f"{seed:#x}"])
+        which = ["--patch", str(patched[kernel.mutant])] if kernel.mutant in patched else ["--mutant", kernel.mutant]
+        words = ["guprace", "power", show_path(matrix), "--kernel", kernel.name, "--arch", str(kernel.arch)]
+        words += ["--flavour", kernel.flavour, *which, "--scenario", cell.scenario, "--seeds", "1", "--rounds", "1"]
+        return shlex.join([*words, "--seconds", f"{cell.race.seconds:g}", "--seed", f"{seed:#x}"])
+
+    return repeat

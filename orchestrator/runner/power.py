@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`guprace power`: how soon, and how surely, are broken kernels caught? The order of its races. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from orchestrator.matrix.plan import Cell
+from orchestrator.matrix.targets import Target
+from orchestrator.runner.rundir import CellResult
+from orchestrator.runner.schedule import Done, again, attempts_at
+from orchestrator.runner.sequential import tried
+from orchestrator.verdict.model import Fault, Outcome
+from orchestrator.verdict.power import Row, row_of
+
+# A stock kernel that ends so says what its own reports are; whatever else becomes of it, nothing can be compared.
+_USABLE = (Outcome.PASS, Outcome.VACUOUS)
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """campaign.json: what is to be caught, and how hard it is tried.
+
+    Each scenario that a mutant's record names is tried up to `rounds` times, then each other one once, until one
+    catches it; that one is then raced until it has had `seeds` attempts. `left_out` says what is not tried, and why.
+    """
+
+    targets: tuple[Target, ...]
+    seeds: int
+    rounds: int
+    left_out: tuple[str, ...] = ()
+
+
+def schedules(campaign: Campaign) -> list[PowerSchedule]:
+    """Return one schedule for each object tree."""
+    lanes = dict.fromkeys(target.lane for target in campaign.targets)
+    return [
+        PowerSchedule(tuple(t for t in campaign.targets if t.lane == lane), campaign.seeds, campaign.rounds)
+        for lane in lanes
+    ]
+
+
+def rows(campaign: Campaign, done: Done) -> tuple[Row, ...]:
+    """Return what became of each target so far."""
+    whole = PowerSchedule(campaign.targets, campaign.seeds, campaign.rounds)
+    return tuple(
+        row_of(
+            target,
+            {scenario: tried(results) for scenario, results in attempts(target, done).items()},
+            _unusable(target, done),
+            finished=whole.step(target, done) is None,
+        )
+        for target in campaign.targets
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PowerSchedule:
+    """The targets of one lane, one after the other: each costs a small build, and is raced until it is known."""
+
+    targets: tuple[Target, ...]
+    seeds: int
+    rounds: int
+
+    def next(self, done: Done) -> Cell | None:
+        """Return the next race: of the stock kernel first where its mutant's is due."""
+        return next((cell for target in self.targets if (cell := self.step(target, done)) is not None), None)
+
+    def step(self, target: Target, done: Done) -> Cell | None:
+        """Return the next race of one target, None when enough is known."""
+        known = attempts(target, done)
+        if any(hopeless(result) for results in known.values() for result in results):
+            return None
+        for scenario, results in known.items():
+            if any(_caught(result) for result in results):
+                return again(target.cell(scenario), len(results) + 1) if len(results) < self.seeds else None
+        return next(self._search(target, done), None)
+
+    def _search(self, target: Target, done: Done) -> Iterator[Cell]:
+        plan = [(scenario, count) for count in range(1, self.rounds + 1) for scenario in target.scenarios]
+        for scenario, count in [*plan, *((other, 1) for other in target.others)]:
+            cell, stock = target.cell(scenario), target.stock(scenario)
+            if stock.id not in done:
+                yield stock
+            elif usable(done[stock.id]) and len(attempts_at(cell, done)) < count:
+                yield again(cell, count)
+
+
+def attempts(target: Target, done: Done) -> dict[str, tuple[CellResult, ...]]:
+    """Return all attempts at a target by scenario, in the order in which scenarios are tried."""
+    return {s: attempts_at(target.cell(s), done) for s in (*target.scenarios, *target.others)}
+
+
+def usable(stock: CellResult) -> bool:
+    """Return whether a scenario can be compared with what it says of the unbroken kernel."""
+    return stock.verdict is not None and stock.verdict.outcome in _USABLE
+
+
+def hopeless(result: CellResult) -> bool:
+    """Return whether more attempts would end alike: the kernel does not build, or does not boot."""
+    verdict = result.verdict
+    if verdict is None:
+        return False
+    return verdict.fault in (Fault.BUILD, Fault.USER) or (verdict.outcome is Outcome.LOST and _never_raced(result))
+
+
+def _never_raced(result: CellResult) -> bool:
+    return all(stage not in ("boot", "deploy", "race") for stage, _ in result.record.stages)
+
+
+def _caught(result: CellResult) -> bool:
+    return result.verdict is not None and result.verdict.outcome is Outcome.CAUGHT
+
+
+def _unusable(target: Target, done: Done) -> tuple[str, ...]:
+    """Say which scenarios could not be used, since of the unbroken kernel they do not say that it is clean."""
+    found = []
+    for scenario in (*target.scenarios, *target.others):
+        stock = done.get(target.stock(scenario).id)
+        if stock and stock.verdict and not usable(stock):
+            found.append(f"{scenario}: {stock.verdict.outcome} on the stock kernel")
+    return tuple(found)

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Detection power: whether, by what and how soon each broken kernel was caught, and the principles' scores. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import median
+
+from orchestrator.matrix.mutants import MutantExpectation
+from orchestrator.matrix.targets import Target
+from orchestrator.verdict.backing import TICK, Attempt
+from orchestrator.verdict.finding import CONSOLE, Finding, raced_seconds
+from orchestrator.verdict.model import Fault, Outcome
+from orchestrator.verdict.statistics import clopper_pearson, event_rate
+
+
+class Status(StrEnum):
+    """What became of a broken kernel; one that does not build or boot is neither caught nor silent."""
+
+    CAUGHT = "caught"
+    SILENT = "silent"
+    NOT_BUILT = "not built"
+    NOT_BOOTED = "not booted"
+    NOT_RACED = "not raced"
+    UNFINISHED = "unfinished"
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One scenario raced against a target: how often, how often it caught it, trials and seconds of racing in all."""
+
+    scenario: str
+    runs: int
+    caught: int
+    trials: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A target's result.
+
+    Of the scenario that caught it: `runs` attempts, `caught` of them; `times` in seconds of racing to each catch,
+    their `median`; `mean` the 95 % interval of the mean time to a catch (exponential; attempts that missed count with
+    all of their time), `share` that of the share of attempts that catch it; `trials` the median of the trials to a
+    catch in the subtest that made it, `per_trial` the 95 % interval of its rate, None where guests died with it.
+    `oracles` and `vehicles` are those of the catches, the most frequent first.
+    """
+
+    target: Target
+    status: Status
+    reason: str = ""
+    scenario: str = ""
+    subtest: str = ""
+    runs: int = 0
+    caught: int = 0
+    times: tuple[float, ...] = ()
+    median: float | None = None
+    mean: tuple[float, float] | None = None
+    share: tuple[float, float] | None = None
+    trials: float | None = None
+    per_trial: tuple[float, float] | None = None
+    oracles: tuple[str, ...] = ()
+    vehicles: tuple[str, ...] = ()
+    shown: str = ""
+    tried: tuple[Tried, ...] = ()
+    unusable: tuple[str, ...] = ()
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether this is what the record says; None where it does not say, or nothing is known."""
+        if self.status not in (Status.CAUGHT, Status.SILENT) or self.target.expect is MutantExpectation.UNKNOWN:
+            return None
+        return (self.status is Status.CAUGHT) == (self.target.expect is MutantExpectation.CAUGHT)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Of a principle: broken kernels that must show, and how many were caught in some attempt, and in each."""
+
+    principle: str
+    due: int
+    caught: int
+    always: int
+
+
+def row_of(
+    target: Target, attempts: Mapping[str, Sequence[Attempt]], unusable: tuple[str, ...], *, finished: bool
+) -> Row:
+    """Sum up all attempts at one target, by scenario in the order in which they are tried."""
+    tried = tuple(_tried(scenario, each) for scenario, each in attempts.items() if each)
+    every = [attempt.verdict for each in attempts.values() for attempt in each]
+    for scenario, each in attempts.items():
+        if any(attempt.verdict.outcome is Outcome.CAUGHT for attempt in each):
+            return _caught(target, scenario, each, tried, unusable)
+    last = every[-1] if every else None
+    if last and last.fault in (Fault.BUILD, Fault.USER):
+        return Row(target, Status.NOT_BUILT, last.reason, tried=tried, unusable=unusable)
+    if last and last.outcome is Outcome.LOST and not last.trials and not last.race_seconds:
+        return Row(target, Status.NOT_BOOTED, last.reason, tried=tried, unusable=unusable)
+    if not finished:
+        return Row(target, Status.UNFINISHED, "more attempts are due", tried=tried, unusable=unusable)
+    if not any(verdict.outcome is Outcome.MISSED for verdict in every):
+        reason = last.reason if last else "; ".join(unusable) or "no scenario of this plan races it"
+        return Row(target, Status.NOT_RACED, reason, tried=tried, unusable=unusable)
+    return Row(target, Status.SILENT, _silence(tried), tried=tried, unusable=unusable)
+
+
+def scores(rows: Iterable[Row]) -> tuple[Score, ...]:
+    """Return the score of each principle, in their order, and of all together (named `all`).
+
+    Only kernels that their record says must be caught, and that could be raced, are due.
+    """
+    due = [row for row in rows if row.target.expect is MutantExpectation.CAUGHT]
+    due = [row for row in due if row.status in (Status.CAUGHT, Status.SILENT)]
+    names = sorted({row.target.principle for row in due})
+    return tuple(
+        Score(
+            principle=name,
+            due=len(mine),
+            caught=sum(row.status is Status.CAUGHT for row in mine),
+            always=sum(row.status is Status.CAUGHT and row.caught == row.runs for row in mine),
+        )
+        for name in [*names, "all"]
+        if (mine := [row for row in due if name in (row.target.principle, "all")])
+    )
+
+
+def _caught(
+    target: Target, scenario: str, each: Sequence[Attempt], tried: tuple[Tried, ...], unusable: tuple[str, ...]
+) -> Row:
+    raced = [attempt for attempt in each if attempt.verdict.outcome in (Outcome.CAUGHT, Outcome.MISSED)]
+    caught = [attempt for attempt in raced if attempt.verdict.outcome is Outcome.CAUGHT]
+    found = [attempt.verdict.found for attempt in caught if attempt.verdict.found]
+    times = tuple(round(each.seconds, 3) for each in found)
+    exposure = max(TICK, math.fsum(_seconds(attempt) for attempt in raced))
+    low, high = event_rate(len(caught), exposure)
+    subtests = _by_count([each.subtest for each in found if each.subtest])
+    trials = [each.trials for each in found if each.trials is not None]
+    return Row(
+        target=target,
+        status=Status.CAUGHT,
+        scenario=scenario,
+        subtest=subtests[0] if subtests else "",
+        runs=len(raced),
+        caught=len(caught),
+        times=times,
+        median=median(times) if times else None,
+        mean=(1.0 / high, 1.0 / low),
+        share=clopper_pearson(len(caught), len(raced)),
+        trials=median(trials) if trials else None,
+        per_trial=_per_trial(raced, subtests[0]) if subtests else None,
+        oracles=_by_count([each.oracle for each in found]),
+        vehicles=_by_count([each.vehicle for each in found if each.vehicle]),
+        shown=_shown(caught[0]),
+        tried=tried,
+        unusable=unusable,
+    )
+
+
+def _per_trial(raced: Sequence[Attempt], subtest: str) -> tuple[float, float] | None:
+    """Return the interval for the rate per trial of one subtest, from the attempts whose count is known."""
+    hits = trials = 0
+    for attempt in raced:
+        found = attempt.verdict.found
+        if found and found.subtest == subtest and found.trials:
+            hits, trials = hits + 1, trials + found.trials
+        elif not found and attempt.race:
+            trials += attempt.race.of(subtest, "trials") or 0
+    return clopper_pearson(hits, trials) if hits else None
+
+
+def _tried(scenario: str, attempts: Sequence[Attempt]) -> Tried:
+    return Tried(
+        scenario=scenario,
+        runs=len(attempts),
+        caught=sum(attempt.verdict.outcome is Outcome.CAUGHT for attempt in attempts),
+        trials=sum(attempt.verdict.trials for attempt in attempts),
+        seconds=round(math.fsum(_seconds(attempt) for attempt in attempts), 3),
+    )
+
+
+def _seconds(attempt: Attempt) -> float:
+    """Return the seconds of racing until it was caught, or in all."""
+    found: Finding | None = attempt.verdict.found
+    return found.seconds if found else raced_seconds(attempt.race, "")
+
+
+def _silence(tried: Sequence[Tried]) -> str:
+    said = (f"{each.scenario} {each.runs} x, {each.trials} trials, {each.seconds:.0f} s" for each in tried)
+    return f"nothing seen in {'; '.join(said)}"
+
+
+def _shown(attempt: Attempt) -> str:
+    """Return by what the first catch showed, in short: an oracle's word, or the kernel's report."""
+    verdict = attempt.verdict
+    if verdict.found and verdict.found.oracle != CONSOLE:
+        return f"{verdict.found.oracle} in {verdict.found.subtest}"
+    return verdict.splats[0] if verdict.splats else verdict.reason[:120]
+
+
+def _by_count(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(sorted(dict.fromkeys(names), key=lambda name: -names.count(name)))

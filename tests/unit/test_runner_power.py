@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which race comes next, and what all of them together say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.matrix.mutants import MutantExpectation
+from orchestrator.matrix.plan import Arch, Cell, DebSource, GuestSettings, KernelSpec, RaceSettings
+from orchestrator.matrix.targets import Target
+from orchestrator.runner.power import Campaign, PowerSchedule, rows
+from orchestrator.runner.rundir import CellRecord, CellResult
+from orchestrator.runner.sequential import UntilConfident
+from orchestrator.verdict.codes import power_code
+from orchestrator.verdict.finding import Finding
+from orchestrator.verdict.model import Fault, Outcome, Verdict
+from orchestrator.verdict.power import Status, scores
+from tests.fakes.rundir import evidence, race_result
+
+KERNEL = KernelSpec(
+    "6.1",
+    DebSource("linux-source-6.1"),
+    Arch.ARM64,
+    "plain",
+    (Path("M01-6.1.patch"),),
+    (),
+    mutant="M01",
+    series="6.1",
+)
+TARGET = Target(
+    mutant="M01",
+    principle="P4",
+    title="no re-read",
+    expect=MutantExpectation.CAUGHT,
+    kernel=KERNEL,
+    guest=GuestSettings(),
+    race=RaceSettings(20.0, 5),
+    scenarios=("a", "b"),
+    others=("c",),
+)
+CAUGHT = Verdict(Outcome.CAUGHT, "hit", 9, 1, fault=Fault.KERNEL, found=Finding("stamp", "probe.x", 0.5, 0.5, 9))
+MISSED = Verdict(Outcome.MISSED, "not caught", 400)
+PASS = Verdict(Outcome.PASS, "0 hits", 400)
+BROKEN = Verdict(Outcome.BROKEN, "mm/gup.c does not build", fault=Fault.BUILD)
+
+
+class Field:
+    """Races cells as a table says and remembers in which order."""
+
+    def __init__(self, outcomes: dict[str, list[Verdict]]) -> None:
+        self.outcomes = outcomes
+        self.done: dict[str, CellResult] = {}
+        self.order: list[str] = []
+
+    def race(self, schedule: PowerSchedule | UntilConfident, limit: int = 60) -> list[str]:
+        while (cell := schedule.next(self.done)) is not None:
+            assert cell.id not in self.done
+            limit -= 1
+            assert limit, f"no end: {self.order}"
+            self.order.append(cell.id.replace("/arm64/plain", ""))
+            self.done[cell.id] = self._result(cell)
+        return self.order
+
+    def _result(self, cell: Cell) -> CellResult:
+        verdict = PASS
+        if cell.kernel.mutant:
+            told = self.outcomes[cell.scenario]
+            verdict = told[min(cell.attempt, len(told)) - 1]
+        elif cell.scenario in self.outcomes.get("stock fails", ()):  # type: ignore[comparison-overlap]
+            verdict = Verdict(Outcome.FAIL, "hit")
+        race = race_result()
+        race = replace(race, counters=race.counters | {"probe.munmap.race_ms": int(cell.race.seconds * 1000)})
+        return CellResult(CellRecord(cell, ""), Path(cell.id), verdict, evidence(race), ())
+
+
+def power(field: Field, target: Target = TARGET, seeds: int = 3, rounds: int = 2) -> list[str]:
+    return field.race(PowerSchedule((target,), seeds, rounds))
+
+
+def test_the_stock_kernel_goes_first_and_a_catch_is_repeated() -> None:
+    assert power(Field({"a": [CAUGHT]})) == ["6.1/a", "6.1+M01/a", "6.1+M01/a.2", "6.1+M01/a.3"]
+
+
+def test_every_attempt_has_a_seed_of_its_own_and_ends_with_the_first_hit() -> None:
+    field = Field({"a": [CAUGHT]})
+    power(field)
+    cells = [result.record.cell for result in field.done.values()]
+    assert [cell.race.seed for cell in cells] == [5, 5, 6, 7]
+    assert [cell.race.first_hit for cell in cells] == [False, True, True, True]
+
+
+def test_named_scenarios_are_tried_again_before_the_others_are() -> None:
+    field = Field({"a": [MISSED], "b": [MISSED, CAUGHT], "c": [CAUGHT]})
+    assert power(field) == [
+        *("6.1/a", "6.1+M01/a", "6.1/b", "6.1+M01/b", "6.1+M01/a.2", "6.1+M01/b.2"),
+        "6.1+M01/b.3",
+    ]
+    (row,) = rows(Campaign((TARGET,), 3, 2), field.done)
+    assert (row.status, row.scenario, row.caught, row.runs) == (Status.CAUGHT, "b", 2, 3)
+
+
+def test_what_nothing_catches_is_silent_and_a_record_that_says_otherwise_fails() -> None:
+    field = Field({"a": [MISSED], "b": [MISSED], "c": [MISSED]})
+    assert power(field)[-2:] == ["6.1/c", "6.1+M01/c"]
+    (row,) = rows(Campaign((TARGET,), 3, 2), field.done)
+    assert (row.status, row.agrees, power_code([row])) == (Status.SILENT, False, 1)
+    assert [(each.scenario, each.runs) for each in row.tried] == [("a", 2), ("b", 2), ("c", 1)]
+    (score, whole) = scores([row])
+    assert (score.principle, score.due, score.caught, whole.principle) == ("P4", 1, 0, "all")
+
+
+def test_an_equivalent_one_that_is_caught_fails_as_well() -> None:
+    target = replace(TARGET, expect=MutantExpectation.EQUIVALENT, others=())
+    field = Field({"a": [MISSED, CAUGHT], "b": [MISSED]})
+    power(field, target)
+    (row,) = rows(Campaign((target,), 3, 2), field.done)
+    assert (row.status, row.agrees) == (Status.CAUGHT, False)
+    assert scores([row]) == ()
+
+
+def test_a_kernel_that_does_not_build_is_neither_caught_nor_silent() -> None:
+    field = Field({"a": [BROKEN], "b": [BROKEN]})
+    assert power(field) == ["6.1/a", "6.1+M01/a"]
+    (row,) = rows(Campaign((TARGET,), 3, 2), field.done)
+    assert (row.status, row.agrees, power_code([row])) == (Status.NOT_BUILT, None, 4)
+
+
+def test_a_scenario_that_fails_on_the_stock_kernel_is_no_witness() -> None:
+    field = Field({"a": [CAUGHT], "b": [CAUGHT], "stock fails": ["a"]})  # type: ignore[list-item]
+    assert power(field)[:3] == ["6.1/a", "6.1/b", "6.1+M01/b"]
+    (row,) = rows(Campaign((TARGET,), 3, 2), field.done)
+    assert row.scenario == "b"
+    assert row.unusable == ("a: FAIL on the stock kernel",)
+
+
+def test_what_is_not_done_yet_is_unfinished() -> None:
+    (row,) = rows(Campaign((TARGET,), 3, 2), {})
+    assert (row.status, power_code([row])) == (Status.UNFINISHED, 3)
+
+
+def test_the_figures_of_a_catch() -> None:
+    field = Field({"a": [CAUGHT, MISSED, CAUGHT]})
+    power(field)
+    (row,) = rows(Campaign((TARGET,), 3, 2), field.done)
+    assert row.times == (0.5, 0.5)
+    assert row.mean is not None
+    assert row.mean[0] < (0.5 + 0.5 + 20.0) / 2 < row.mean[1], "the attempt that missed counts with all of its time"
+    assert row.share is not None
+    assert row.share[0] < 2 / 3 < row.share[1]
+    assert row.trials == 9
+    assert (row.subtest, row.oracles, row.vehicles) == ("probe.x", ("stamp",), ("probe",))
+
+
+@pytest.mark.parametrize("confidence", [0.1, 1e-6])
+def test_racing_goes_on_until_the_weakest_control_would_not_be_missed(confidence: float) -> None:
+    found = Finding("stamp", "probe.munmap", 2.0, 2.0, 9)
+    field = Field({"a": [replace(CAUGHT, found=found)]})
+    stock, control = replace(TARGET.stock("a"), race=RaceSettings(1.0)), TARGET.cell("a")
+    order = field.race(UntilConfident((stock, control), confidence))
+    assert order[:6] == ["6.1/a", "6.1+M01/a", *(f"6.1+M01/a.{n}" for n in (2, 3, 4, 5))]
+    raced = sum(r.record.cell.race.seconds for name, r in field.done.items() if "M01" not in name)
+    # 5 catches in 10 s: at least 0.197 a second (95 %).
+    needed = {0.1: 11.7, 1e-6: 70.1}[confidence]
+    assert needed < raced < needed * 1.15
+
+
+def test_a_control_that_is_never_caught_ends_the_search_at_once() -> None:
+    field = Field({"a": [MISSED]})
+    assert field.race(UntilConfident((TARGET.stock("a"), TARGET.cell("a")), 1e-3)) == ["6.1/a", "6.1+M01/a"]

@@ -52,6 +52,7 @@ SUITE = "suite.yaml"
     "--seconds", type=click.FloatRange(0.1, 86400), help="Of racing in each attempt; default: the matrix's."
 )
 @click.option("--seed", type=Seed(), help="Seed of each first attempt, the next has the next; default: fresh ones.")
+@click.option("-j", "guests", type=click.IntRange(1, 1024), help="Guests at once; default: as host cores allow.")
 @click.option("--runs", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True,
               help="Where run directories are made.")  # fmt: skip
 @click.option("--resume", type=click.Path(path_type=Path, file_okay=False), metavar="RUN",
@@ -69,6 +70,7 @@ def command(
     narrow: bool,
     seconds: float | None,
     seed: int | None,
+    guests: int | None,
     runs: Path,
     resume: Path | None,
 ) -> int:
@@ -104,7 +106,7 @@ def command(
         try:
             with watcher(console) as listener:
                 shop = Workshop(place, Project(), listener, repeater(plan.matrix, campaign))
-                Runner(builder, shop).run(run, _sized(plan, campaign), 1, schedules(campaign))
+                Runner(builder, shop).run(run, _sized(plan, campaign), guests, schedules(campaign))
         finally:
             write_reports(run)
             seen = power_view(run)

@@ -49,7 +49,7 @@ SUITE = "suite.yaml"
               help="Attempts with each scenario that a record names, before the others are tried.")  # fmt: skip
 @click.option("--narrow", is_flag=True, help="Only the scenarios that a mutant's record names.")
 @click.option(
-    "--seconds", type=click.FloatRange(0.1, 86400), help="Of racing in each attempt; default: the matrix's."
+    "--seconds", type=click.FloatRange(0.1, 86400), help="An attempt without a hit ends then; default: the matrix's."
 )
 @click.option("--seed", type=Seed(), help="Seed of each first attempt, the next has the next; default: fresh ones.")
 @click.option("-j", "guests", type=click.IntRange(1, 1024), help="Guests at once; default: as host cores allow.")
@@ -96,8 +96,9 @@ def command(
             campaign = records.load(run.root / CAMPAIGN, Campaign)
         else:
             plan = lanes(load_plan(matrix or Project().configs / SUITE, Project()), kernels, arches, scenarios)
-            plan = _raced_for(plan, seconds, seed)
             campaign = _campaign(plan, globs, patches, flavours, seeds, rounds, narrow)
+            raced = tuple(target.raced(seconds, seed) for target in campaign.targets)
+            campaign = replace(campaign, targets=raced)
             run = new_run(runs, replace(plan, name="power", cells=()), tuple(sys.argv))
             records.save(run.root / CAMPAIGN, campaign)
         log_to(run.root / "guprace.log")
@@ -142,14 +143,6 @@ def lanes(plan: Plan, kernels: Sequence[str], arches: Sequence[str], scenarios: 
     if not left:
         raise UsageError("nothing is left to race", where=show_path(plan.matrix))
     return replace(plan, cells=left)
-
-
-def _raced_for(plan: Plan, seconds: float | None, seed: int | None) -> Plan:
-    def changed(cell: Cell) -> Cell:
-        race = replace(cell.race, seconds=seconds or cell.race.seconds, seed=cell.race.seed if seed is None else seed)
-        return replace(cell, race=race)
-
-    return replace(plan, cells=tuple(changed(cell) for cell in plan.cells))
 
 
 def _campaign(

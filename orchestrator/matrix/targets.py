@@ -31,7 +31,8 @@ class Target:
     """A broken kernel on one lane.
 
     `scenarios` are those that its record names, `others` what is raced when none of them catches it: first those that
-    other mutants of its principle name, then all the rest of the lane's.
+    other mutants of its principle name, then all the rest of the lane's. `race` is that of an attempt, which the
+    first hit ends; the unbroken kernel races for `stock_seconds`, long enough to show what it has of its own.
     """
 
     mutant: str
@@ -43,6 +44,7 @@ class Target:
     race: RaceSettings
     scenarios: tuple[str, ...]
     others: tuple[str, ...] = ()
+    stock_seconds: float = RaceSettings().seconds
 
     @property
     def lane(self) -> tuple[str, str, str]:
@@ -62,7 +64,17 @@ class Target:
     def stock(self, scenario: str) -> Cell:
         """Return the cell that races the same on the unbroken kernel."""
         kernel = replace(self.kernel, mutant=None, patches=self.kernel.patches[:-1])
-        return Cell(cell_id(kernel, scenario), kernel, scenario, self.guest, self.race)
+        race = replace(self.race, seconds=self.stock_seconds)
+        return Cell(cell_id(kernel, scenario), kernel, scenario, self.guest, race)
+
+    def raced(self, seconds: float | None, seed: int | None) -> Target:
+        """Return the target with another limit for its attempts (seconds), or another seed; None: as they are."""
+        race = replace(
+            self.race,
+            seconds=self.race.seconds if seconds is None else seconds,
+            seed=self.race.seed if seed is None else seed,
+        )
+        return replace(self, race=race, stock_seconds=min(self.stock_seconds, race.seconds))
 
 
 def targets(
@@ -103,6 +115,7 @@ def patch_targets(plan: Plan, patch: Path, flavours: Sequence[str]) -> tuple[Tar
             guest=lane[0].guest,
             race=lane[0].race,
             scenarios=tuple(cell.scenario for cell in lane),
+            stock_seconds=lane[0].race.seconds,
         )
         for lane in _lanes(plan)
         if lane[0].kernel.flavour in (flavours or PATCH_FLAVOURS)
@@ -171,4 +184,5 @@ def _target(
         race=lane[0].race,
         scenarios=tuple(name for name in mutant.scenarios if name in raced),
         others=tuple(sorted(rest, key=lambda name: name not in kin)),
+        stock_seconds=lane[0].race.seconds,
     )

@@ -13,6 +13,7 @@ from rich.text import Text
 from orchestrator.report.text import count, harmless, rate, seconds
 from orchestrator.report.view import NOT_FINISHED, CellView, RunView
 from orchestrator.splat.model import Standing
+from orchestrator.verdict.backing import in_words
 from orchestrator.verdict.model import Outcome
 
 STYLES = {
@@ -44,11 +45,22 @@ def show(run: RunView, console: Console) -> None:
     for cell in run.cells:
         if not cell.good:
             _attention(cell, console)
+    for line in _backing(run):
+        _plain(console, line)
     for line in _accelerators(run):
         _plain(console, line)
     tally = ", ".join(f"{number} {name}" for name, number in run.tally().items())
     _plain(console, f"{len(run.cells)} cells: {tally or 'none'}")
     _plain(console, f"reports: {_relative(run.run.root / 'index.html')}")
+
+
+def _backing(run: RunView) -> list[str]:
+    """Say of each pass what the same set-up caught, one line each."""
+    found = []
+    for cell in run.cells:
+        if cell.verdict and cell.good and cell.verdict.controls:
+            found.append(f"{cell.id}: {'; '.join(in_words(cell.verdict.controls))}")
+    return found
 
 
 def _accelerators(run: RunView) -> list[str]:

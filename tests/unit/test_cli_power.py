@@ -105,6 +105,7 @@ def test_a_run_gets_its_controls_and_a_pass_names_them(house: House) -> None:
     code, said = house.race("--only", STOCK, "--controls")
     assert code == 0, said
     verdict = house.verdict()
+    assert f"{STOCK}: the same set-up caught M01 (P4) after 0.59 s" in said
     assert "the same set-up caught M01 (P4) after 0.59 s" in verdict.reason
     assert [control.mutant for control in verdict.controls] == ["M01"]
     assert house.verdict(CONTROL).outcome is Outcome.CAUGHT

@@ -40,6 +40,7 @@ TARGET = Target(
     race=RaceSettings(20.0, 5),
     scenarios=("a", "b"),
     others=("c",),
+    stock_seconds=20.0,
 )
 CAUGHT = Verdict(Outcome.CAUGHT, "hit", 9, 1, fault=Fault.KERNEL, found=Finding("stamp", "probe.x", 0.5, 0.5, 9))
 MISSED = Verdict(Outcome.MISSED, "not caught", 400)

@@ -111,14 +111,24 @@ def label(row: Row) -> str:
 
 def seconds(value: float | None) -> str:
     """Return a short duration: `0.02 s`, `12 s`; a dash for None."""
-    if value is None:
-        return "-"
-    return f"{value:.2g} s" if value < 100 else f"{value:.0f} s"
+    return "-" if value is None else f"{_short(value)} s"
 
 
 def interval(row: Row) -> str:
     """Return the interval of the mean time to a catch, such as `0.01 to 0.06 s`."""
-    return f"{row.mean[0]:.2g} to {row.mean[1]:.2g} s" if row.mean else "-"
+    return f"{_short(row.mean[0])} to {_short(row.mean[1])} s" if row.mean else "-"
+
+
+def _short(value: float) -> str:
+    return f"{value:.2g}" if value < 100 else f"{value:.0f}"
+
+
+def _by(row: Row) -> str:
+    """Return what caught it, or what did not: the first few."""
+    if row.scenario:
+        return f"{row.scenario}: {row.shown}"
+    names = [each.scenario for each in row.tried]
+    return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
 
 
 def power_table(seen: PowerView, console: Console) -> None:
@@ -154,10 +164,15 @@ def _table(seen: PowerView) -> Table:
         style = {True: "green", False: "bold red", None: "yellow"}[row.agrees]
         runs = f"{row.caught}/{row.runs}" if row.runs else str(sum(each.runs for each in row.tried))
         trials = "-" if row.trials is None else f"{row.trials:.0f}"
-        by = f"{row.scenario}: {row.shown}" if row.scenario else ", ".join(each.scenario for each in row.tried)
         table.add_row(
             *(Text(row.target.mutant), Text("/".join(row.target.lane)), Text(label(row), style=style)),
-            *(Text(runs), Text(seconds(row.median)), Text(interval(row)), Text(trials), Text(harmless(by[:90]))),
+            *(
+                Text(runs),
+                Text(seconds(row.median)),
+                Text(interval(row)),
+                Text(trials),
+                Text(harmless(_by(row)[:90])),
+            ),
         )
     return table
 

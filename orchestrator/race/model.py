@@ -41,7 +41,8 @@ class RaceResult:
     `params` holds `seed` (decimal or 0x...) and the like; `counters` is keyed `<subtest>.<counter>` (trials,
     pins, unmaps, backoffs, preempted ...); `floors` are the least values, keyed as the counters are, below which
     that subtest's race did not happen; `problem` says why the output is no complete result (no plan line, missing
-    tests, bail out), and is empty when it is one.
+    tests, bail out), and is empty when it is one; `upstream` is the program of the kernel's own selftests that said
+    it, empty for a race of ours.
     """
 
     subtests: tuple[SubtestResult, ...]
@@ -50,6 +51,7 @@ class RaceResult:
     counters: dict[str, int]
     floors: dict[str, int]
     problem: str
+    upstream: str = ""
 
     def total(self, counter: str) -> int:
         """Return the sum of `counter` over all subtests."""

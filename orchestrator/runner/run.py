@@ -19,6 +19,7 @@ from orchestrator.errors import BuildError, GupraceError, HostError, RunInterrup
 from orchestrator.kernel.build import KernelBuilder
 from orchestrator.kernel.model import Kernel
 from orchestrator.matrix.plan import Plan
+from orchestrator.race.model import RaceResult
 from orchestrator.runner.cell import CellRun, Workshop
 from orchestrator.runner.events import EventLog, State, event, fan_out
 from orchestrator.runner.lanes import Group, Lane, groups_of, guests_at_once, stock_id
@@ -129,7 +130,8 @@ class _Work:
             kernel = self._once(lane)
             for cell in lane.cells:
                 self.shop.place.stop.check()
-                CellRun(cell, self.run, self.shop).run(kernel, self._baseline(stock_id(cell)))
+                stock = self._stock(stock_id(cell)) if cell.kernel.mutant else None
+                CellRun(cell, self.run, self.shop).run(kernel, self._baseline(stock_id(cell)), stock)
 
     def _once(self, lane: Lane) -> Callable[[Callable[[str], None]], Kernel]:
         """Return a function that gets the lane's kernel: built by the first cell that asks, failing for all alike."""
@@ -170,3 +172,9 @@ class _Work:
             if cell.id == stock and not cell.kernel.mutant:
                 return frozenset(s.title for s in self.run.result(cell).splats if s.standing is Standing.NEW)
         return frozenset()
+
+    def _stock(self, stock: str) -> RaceResult | None:
+        """Return what the unbroken kernel's cell said in this run; None unless it came to its end."""
+        results = (self.run.result(cell) for cell in self.run.plan().cells if cell.id == stock)
+        evidence = next((found.evidence for found in results), None)
+        return evidence.race if evidence and not evidence.race.problem else None

@@ -72,7 +72,7 @@ class Prepared:
 
     kernel: Kernel
     binary: Path
-    sync_test: Path
+    sync_test: Path | None
     spec: GuestSpec
     upstream: Upstream | None = None
 
@@ -185,7 +185,7 @@ class CellRun:
             # First: a kernel whose tree has no such program need not be built for it.
             upstream = self._upstream()
             kernel = get_kernel(lambda text: self.waiting("build", text))
-            selftests = build_selftests(self.cell.kernel.arch, self.shop.project, self.shop.place)
+            binary, sync_test = (upstream.binary, None) if upstream else self._race_programs()
         if kernel.config:
             self.kcsan = "KCSAN" in read_config(kernel.config.read_text())
         with self.stage("image"):
@@ -198,9 +198,11 @@ class CellRun:
         )
         with self.stage("accel"):
             accel = self._accel(kernel, image)
-        binary = upstream.binary if upstream else selftests.directory / self.cell.scenario
-        spec = self._guest_spec(kernel, image, accel)
-        return Prepared(kernel, binary, selftests.sync_test, spec, upstream)
+        return Prepared(kernel, binary, sync_test, self._guest_spec(kernel, image, accel), upstream)
+
+    def _race_programs(self) -> tuple[Path, Path]:
+        selftests = build_selftests(self.cell.kernel.arch, self.shop.project, self.shop.place)
+        return selftests.directory / self.cell.scenario, selftests.sync_test
 
     def _upstream(self) -> Upstream | None:
         program, shop = self.cell.program, self.shop
@@ -263,7 +265,7 @@ class CellRun:
         load = os.getloadavg()[0]
         with self.stage("deploy"):
             prepared.deploy(guest)
-            if not prepared.upstream:
+            if prepared.sync_test:
                 prove_instruments(guest, prepared.sync_test, self.seed, self.directory / "sync.ktap")
             uname = guest.run("uname -a", seconds=collect.READ_SECONDS).stdout.strip()[:500]
             differs = collect.config_differences(guest, kernel.config) if kernel.config else ()

@@ -31,7 +31,7 @@ from orchestrator.report.terminal import show
 from orchestrator.report.view import view
 from orchestrator.report.write import write_reports
 from orchestrator.runner.cell import Workshop
-from orchestrator.runner.lanes import lanes_of
+from orchestrator.runner.lanes import lanes_of, stock_id
 from orchestrator.runner.run import Runner, new_run
 from orchestrator.verdict.codes import exit_code
 
@@ -88,6 +88,9 @@ def repeater(matrix: Path, seconds: float | None) -> Callable[[Cell, int], str]:
 
     def repeat(cell: Cell, seed: int) -> str:
         again = ["guprace", "run", show_path(matrix), "--only", cell.id, "--seed", f"{seed:#x}"]
+        if cell.program and cell.kernel.mutant:
+            # Its failed tests count only beside those of the stock kernel in the same run.
+            again += ["--only", stock_id(cell)]
         return shlex.join(again if seconds is None else [*again, "--seconds", f"{seconds:g}"])
 
     return repeat

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cli.run import repeater
 from orchestrator.matrix.load import plan_for_tree
 from orchestrator.matrix.plan import GuestSettings, RaceSettings
 from orchestrator.matrix.upstream import PREFIX, PROGRAMS
@@ -64,6 +65,13 @@ def test_they_leave_the_lanes_kernel_as_it_is(project: Project) -> None:
 def test_a_control_may_name_them(project: Project) -> None:
     cells = load(MATRIX.format(scenarios="a_vs_b") + CONTROL, project).cells
     assert [cell.id for cell in cells] == ["6.12/arm64/plain/a_vs_b", "6.12+M01/arm64/plain/kselftest:cow"]
+
+
+def test_the_command_that_repeats_a_control_takes_the_stock_kernel_along(project: Project) -> None:
+    lane, control = load(MATRIX.format(scenarios="kselftest:cow") + CONTROL, project).cells
+    repeat = repeater(Path("m.yaml"), None)
+    assert repeat(control, 1) == f"guprace run m.yaml --only {control.id} --seed 0x1 --only {lane.id}"
+    assert repeat(lane, 1) == f"guprace run m.yaml --only {lane.id} --seed 0x1"
 
 
 def test_bisect_step_takes_them(project: Project) -> None:

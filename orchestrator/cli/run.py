@@ -108,9 +108,13 @@ def repeater(plan: Plan, seconds: float | None) -> Callable[[Cell, int], str]:
 
     def repeat(cell: Cell, seed: int) -> str:
         first = cell_id(cell.kernel, cell.scenario)
-        only = stock_id(cell) if first in ours else first
-        again = ["guprace", "run", show_path(plan.matrix), "--only", only, "--seed", f"{seed:#x}"]
-        again += ["--controls=all"] if first in ours else []
+        only = [stock_id(cell) if first in ours else first]
+        if cell.program and cell.kernel.mutant and first not in ours:
+            # Its failed tests count only beside those of the stock kernel in the same run.
+            only.append(stock_id(cell))
+        again = ["guprace", "run", show_path(plan.matrix)]
+        again += [word for each in only for word in ("--only", each)]
+        again += ["--seed", f"{seed:#x}", *(["--controls=all"] if first in ours else [])]
         kept = seconds if cell.attempt == 1 else cell.race.seconds
         return shlex.join(again if kept is None else [*again, "--seconds", f"{kept:g}"])
 

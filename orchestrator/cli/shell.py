@@ -13,7 +13,7 @@ from orchestrator.errors import ExitCode, UsageError
 from orchestrator.guest.boot import boot
 from orchestrator.matrix.plan import Cell
 from orchestrator.paths import Project
-from orchestrator.race.session import GUEST_DIR, deploy
+from orchestrator.race.session import GUEST_DIR
 from orchestrator.runner.cell import CellRun, Workshop
 from orchestrator.runner.events import Event, State
 from orchestrator.runner.rundir import RunDir
@@ -46,8 +46,10 @@ def _shell(cell: Cell) -> int:
         prepared = work.prepare(lambda report: builder.build(cell.kernel, report))
         click.echo(f"guprace: booting {cell.id} ({prepared.spec.accel.accel}: {prepared.spec.accel.why})", err=True)
         with boot(prepared.spec, stop=place.stop) as guest:
-            deploy(guest, prepared.binary, prepared.kernel.probe)
-            click.echo(f"guprace: {GUEST_DIR}/{cell.scenario} is in place; leave with exit or Ctrl-D", err=True)
+            prepared.deploy(guest)
+            click.echo(
+                f"guprace: {GUEST_DIR}/{prepared.binary.name} is in place; leave with exit or Ctrl-D", err=True
+            )
             guest.shell()
     return int(ExitCode.OK)
 

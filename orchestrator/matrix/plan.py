@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from orchestrator.matrix.upstream import program_of
+
 
 class Arch(StrEnum):
     """Guest architectures."""
@@ -148,6 +150,11 @@ class Cell:
     def lane(self) -> str:
         """The id of the lane: cells of one lane share a kernel."""
         return self.id.rsplit("/", 1)[0]
+
+    @property
+    def program(self) -> str | None:
+        """The program of the kernel's own selftests that is run instead of a race; None for a race of ours."""
+        return program_of(self.scenario)
 
 
 @dataclass(frozen=True, slots=True)

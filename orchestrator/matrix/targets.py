@@ -33,6 +33,7 @@ class Target:
     `scenarios` are those that its record names, `others` what is raced when none of them catches it: first those that
     other mutants of its principle name, then all the rest of the lane's. `race` is that of an attempt, which the
     first hit ends; the unbroken kernel races for `stock_seconds`, long enough to show what it has of its own.
+    `upstream` are the kernel's own selftests that the plan names: run once, whatever the scenarios say, to compare.
     """
 
     mutant: str
@@ -45,6 +46,7 @@ class Target:
     scenarios: tuple[str, ...]
     others: tuple[str, ...] = ()
     stock_seconds: float = RaceSettings().seconds
+    upstream: tuple[str, ...] = ()
 
     @property
     def lane(self) -> tuple[str, str, str]:
@@ -114,8 +116,9 @@ def patch_targets(plan: Plan, patch: Path, flavours: Sequence[str]) -> tuple[Tar
             kernel=broken(lane[0].kernel, name, patch.absolute()),
             guest=lane[0].guest,
             race=lane[0].race,
-            scenarios=tuple(cell.scenario for cell in lane),
+            scenarios=tuple(cell.scenario for cell in lane if not cell.program),
             stock_seconds=lane[0].race.seconds,
+            upstream=tuple(cell.scenario for cell in lane if cell.program),
         )
         for lane in _lanes(plan)
         if lane[0].kernel.flavour in (flavours or PATCH_FLAVOURS)
@@ -171,7 +174,7 @@ def _lanes(plan: Plan) -> list[list[Cell]]:
 def _target(
     mutant: Mutant, patch: Path, lane: Sequence[Cell], expect: MutantExpectation, mutants: Iterable[Mutant]
 ) -> Target:
-    raced = [cell.scenario for cell in lane]
+    raced = [cell.scenario for cell in lane if not cell.program]
     kin = {name for other in mutants if other.principle == mutant.principle for name in other.scenarios}
     rest = [name for name in raced if name not in mutant.scenarios] if expect in _SEARCHED else []
     return Target(
@@ -185,4 +188,5 @@ def _target(
         scenarios=tuple(name for name in mutant.scenarios if name in raced),
         others=tuple(sorted(rest, key=lambda name: name not in kin)),
         stock_seconds=lane[0].race.seconds,
+        upstream=tuple(cell.scenario for cell in lane if cell.program),
     )

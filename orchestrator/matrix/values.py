@@ -166,8 +166,9 @@ Scenario = Annotated[
     str,
     _known("scenario", lambda names: names.scenarios, globs=True),
     Field(
-        description="A race: kselftests/scenarios/<scenario>.c; with * and ? all whose name matches.",
-        examples=["pin_vs_munmap", "pin_vs_*"],
+        description="A race: kselftests/scenarios/<scenario>.c; or kselftest:<program>, the kernel's own mm "
+        "selftest. With * and ? all of that kind whose name matches.",
+        examples=["pin_vs_munmap", "pin_vs_*", "kselftest:cow"],
     ),
 ]
 MutantId = Annotated[

@@ -41,7 +41,8 @@ class RaceResult:
     `params` holds `seed` (decimal or 0x...) and the like; `counters` is keyed `<subtest>.<counter>` (trials,
     pins, unmaps, backoffs, preempted ...); `floors` are the least values, keyed as the counters are, below which
     that subtest's race did not happen; `problem` says why the output is no complete result (no plan line, missing
-    tests, bail out), and is empty when it is one; `begun` is the subtest that was being raced when it ended, if any.
+    tests, bail out), and is empty when it is one; `begun` is the subtest that was being raced when it ended, if any;
+    `upstream` is the program of the kernel's own selftests that said it, empty for a race of ours.
     """
 
     subtests: tuple[SubtestResult, ...]
@@ -51,6 +52,7 @@ class RaceResult:
     floors: dict[str, int]
     problem: str
     begun: str = ""
+    upstream: str = ""
 
     def of(self, subtest: str, counter: str) -> int | None:
         """Return one counter of one subtest, None when it was not printed."""

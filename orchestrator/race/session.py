@@ -10,6 +10,7 @@ from typing import Protocol
 
 from orchestrator import records
 from orchestrator.errors import HostError
+from orchestrator.guest.model import CommandResult
 from orchestrator.race.collect import Shell
 from orchestrator.race.ktap import read_ktap
 from orchestrator.race.model import Ending, RaceResult
@@ -89,13 +90,19 @@ def race(guest: Booted, order: Order, ktap: Path, tell: Callable[[str], None]) -
         GuestLostError: the guest stopped answering, or the scenario took longer than its deadline.
         HostError: `ktap` cannot be written.
     """
-    try:
-        with ktap.open("w", encoding="utf-8", errors="replace") as stream:
-            writer = _Writer(stream.write, tell)
-            done = guest.run(order.command, seconds=order.deadline, on_line=writer.line)
-    except OSError as error:
-        raise records.disk_error(error, ktap) from error
+    ktap.unlink(missing_ok=True)
+    done = transcribe(guest, order.command, order.deadline, ktap, tell)
     return read_ktap(ktap.read_text(encoding="utf-8"), done.status)
+
+
+def transcribe(guest: Booted, command: str, seconds: float, into: Path, tell: Callable[[str], None]) -> CommandResult:
+    """Run a command; its output is added to the file `into` line by line. Raises as `race`."""
+    try:
+        with into.open("a", encoding="utf-8", errors="replace") as stream:
+            writer = _Writer(stream.write, tell)
+            return guest.run(command, seconds=seconds, on_line=writer.line)
+    except OSError as error:
+        raise records.disk_error(error, into) from error
 
 
 class _Writer:

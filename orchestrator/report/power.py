@@ -63,8 +63,9 @@ class PowerView:
 
     @property
     def scenarios(self) -> tuple[str, ...]:
-        """Every scenario that was raced against a broken kernel."""
-        return tuple(sorted({each.scenario for row in self.rows for each in row.tried}))
+        """Every scenario that was raced against a broken kernel, ours before upstream's."""
+        own = {each.scenario for row in self.rows for each in row.tried}
+        return (*sorted(own), *sorted({each.scenario for row in self.rows for each in row.upstream}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,8 @@ def power_table(seen: PowerView, console: Console) -> None:
         console.print(Text(harmless(f"left out: {text}")), soft_wrap=True)
     for score in seen.scores:
         text = f"{score.principle}: {score.caught} of {score.due} caught, {score.always} in every attempt"
+        if score.upstream is not None:
+            text += f"; upstream's own selftests: {score.upstream}"
         console.print(Text(text), soft_wrap=True)
     console.print(Text(f"reports: {_near(seen.run.root / 'index.html')}"), soft_wrap=True)
 
@@ -160,10 +163,14 @@ def _table(seen: PowerView) -> Table:
     for name in ("runs", "median", "mean (95 %)", "trials"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("by", overflow="fold")
+    compared = any(row.upstream for row in seen.rows)
+    if compared:
+        table.add_column("upstream's own", overflow="fold")
     for row in seen.rows:
         style = {True: "green", False: "bold red", None: "yellow"}[row.agrees]
         runs = f"{row.caught}/{row.runs}" if row.runs else str(sum(each.runs for each in row.tried))
         trials = "-" if row.trials is None else f"{row.trials:.0f}"
+        own = [Text(_upstream(row))] if compared else []
         table.add_row(
             *(Text(row.target.mutant), Text("/".join(row.target.lane)), Text(label(row), style=style)),
             *(
@@ -172,9 +179,15 @@ def _table(seen: PowerView) -> Table:
                 Text(interval(row)),
                 Text(trials),
                 Text(harmless(_by(row)[:90])),
+                *own,
             ),
         )
     return table
+
+
+def _upstream(row: Row) -> str:
+    """Return which of the kernel's own selftests caught it; a dash where some were run and none did."""
+    return ", ".join(row.caught_upstream) or ("-" if row.upstream else "")
 
 
 def _plain(row: Row) -> list[str]:
@@ -183,6 +196,7 @@ def _plain(row: Row) -> list[str]:
         told += [f"{row.caught} of {row.runs} by {row.scenario}", f"median {seconds(row.median)}", row.shown]
         told += [f"mean {interval(row)}"]
         told += [] if row.trials is None else [f"{row.trials:.0f} trials"]
+    told += [f"upstream's own: {_upstream(row)}"] if row.upstream else []
     return told
 
 
@@ -226,7 +240,14 @@ def power_html(seen: PowerView) -> bytes:
     """Return the heat map and the details as one HTML page (UTF-8), self-contained as all our pages are."""
     page = environment().get_template("power.html.j2")
     shown = page.render(
-        seen=seen, label=label, shade=shade, brief=seconds, interval=interval, links=_links, cell_shade=_cell_shade
+        seen=seen,
+        label=label,
+        shade=shade,
+        brief=seconds,
+        interval=interval,
+        links=_links,
+        cell_shade=_cell_shade,
+        compared=any(row.upstream for row in seen.rows),
     )
     return shown.encode("utf-8", "replace")
 
@@ -247,7 +268,7 @@ def shade(row: Row | None) -> str:
 
 def _cell_shade(row: Row, scenario: str) -> tuple[str, str]:
     """Return class and text of a mutant's cell in the table by scenario."""
-    for each in row.tried:
+    for each in (*row.tried, *row.upstream):
         if each.scenario == scenario:
             return (
                 "h2" if each.caught == each.runs else "h4" if each.caught else "quiet"
@@ -258,7 +279,7 @@ def _cell_shade(row: Row, scenario: str) -> tuple[str, str]:
 def _links(seen: PowerView, row: Row) -> list[tuple[str, str]]:
     """Return name and address of the directory of each attempt at a target."""
     found = []
-    for each in row.tried:
+    for each in (*row.tried, *row.upstream):
         first = row.target.cell(each.scenario).id
         for attempt in range(1, each.runs + 1):
             name = first if attempt == 1 else f"{first}.{attempt}"

@@ -31,6 +31,9 @@ from orchestrator.race.ktap import read_ktap
 from orchestrator.race.model import Evidence, RaceResult
 from orchestrator.race.selftests import build_selftests
 from orchestrator.race.session import Order, deploy, prove_instruments, race
+from orchestrator.race.tap import read_upstream
+from orchestrator.race.upstream_build import NotApplicableError, Upstream, build_upstream
+from orchestrator.race.upstream_run import deploy_upstream, run_upstream
 from orchestrator.runner.events import Listener, State, event
 from orchestrator.runner.rundir import CellRecord, RunDir
 from orchestrator.splat.model import Splat
@@ -65,12 +68,20 @@ class Workshop:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """All that a guest needs before it boots."""
+    """All that a guest needs before it boots; `upstream` is what it runs where that is no race of ours."""
 
     kernel: Kernel
     binary: Path
-    sync_test: Path
+    sync_test: Path | None
     spec: GuestSpec
+    upstream: Upstream | None = None
+
+    def deploy(self, guest: Guest) -> None:
+        """Put what is run, and what it needs, into the guest. Raises as the race room does."""
+        if self.upstream:
+            deploy_upstream(guest, self.upstream)
+        else:
+            deploy(guest, self.binary, self.kernel.probe)
 
 
 class CellRun:
@@ -111,21 +122,23 @@ class CellRun:
         log.info("%s %s %.1f s", self.cell.id, name, seconds)
         self.shop.tell(event(self.cell.id, name, State.FINISHED, seconds=seconds))
 
-    def run(self, get_kernel: GetKernel, baseline: frozenset[str]) -> Verdict:
-        """Take the cell to its verdict and write it.
+    def run(self, get_kernel: GetKernel, baseline: frozenset[str], stock: RaceResult | None = None) -> Verdict:
+        """Take the cell to its verdict and write it; `baseline` and `stock` are what the unbroken kernel's cell gave.
 
         Raises:
             RunInterruptedError: somebody asked to stop; the cell then has no verdict.
             HostError: the run directory cannot be written.
         """
         log.info("%s: %s", self.cell.id, self.record.repeat)
-        facts = Facts(self.cell.expect, baseline=baseline)
+        facts = Facts(self.cell.expect, baseline=baseline, stock=stock)
         try:
             facts = replace(facts, evidence=self._evidence(get_kernel))
         except RunInterruptedError:
             raise
         except GuestLostError as error:
             facts = replace(facts, loss=loss_of(error), lost_after=self._raced_for(), race=self._said_so_far())
+        except NotApplicableError as error:
+            facts = replace(facts, skip=str(error))
         except GupraceError as error:
             facts = replace(facts, trouble=trouble_of(error), race=self._said_so_far())
         except Exception as error:
@@ -158,7 +171,10 @@ class CellRun:
 
     def _said_so_far(self) -> RaceResult | None:
         ktap = self.directory / "race.ktap"
-        return read_ktap(ktap.read_text(encoding="utf-8")) if ktap.is_file() else None
+        if not ktap.is_file():
+            return None
+        text, program = ktap.read_text(encoding="utf-8"), self.cell.program
+        return read_upstream(text, program) if program else read_ktap(text)
 
     def _raced_for(self) -> float | None:
         return None if self.race_began is None else round(time.monotonic() - self.race_began, 3)
@@ -170,8 +186,10 @@ class CellRun:
             GupraceError: as the rooms do.
         """
         with self.stage("build"):
+            # First: a kernel whose tree has no such program need not be built for it.
+            upstream = self._upstream()
             kernel = get_kernel(lambda text: self.waiting("build", text))
-            selftests = build_selftests(self.cell.kernel.arch, self.shop.project, self.shop.place)
+            binary, sync_test = (upstream.binary, None) if upstream else self._race_programs()
         if kernel.config:
             self.kcsan = "KCSAN" in read_config(kernel.config.read_text())
         with self.stage("image"):
@@ -184,8 +202,19 @@ class CellRun:
         )
         with self.stage("accel"):
             accel = self._accel(kernel, image)
-        binary = selftests.directory / self.cell.scenario
-        return Prepared(kernel, binary, selftests.sync_test, self._guest_spec(kernel, image, accel))
+        return Prepared(kernel, binary, sync_test, self._guest_spec(kernel, image, accel), upstream)
+
+    def _race_programs(self) -> tuple[Path, Path]:
+        selftests = build_selftests(self.cell.kernel.arch, self.shop.project, self.shop.place)
+        return selftests.directory / self.cell.scenario, selftests.sync_test
+
+    def _upstream(self) -> Upstream | None:
+        program, shop = self.cell.program, self.shop
+        if program is None:
+            return None
+        return build_upstream(
+            self.cell.kernel, program, shop.project, shop.place, lambda text: self.waiting("build", text)
+        )
 
     def _evidence(self, get_kernel: GetKernel) -> Evidence:
         prepared = self.prepare(get_kernel)
@@ -239,18 +268,18 @@ class CellRun:
         kernel, accel = prepared.kernel, prepared.spec.accel
         load = os.getloadavg()[0]
         with self.stage("deploy"):
-            deploy(guest, prepared.binary, kernel.probe)
-            prove_instruments(guest, prepared.sync_test, self.seed, self.directory / "sync.ktap")
+            prepared.deploy(guest)
+            if prepared.sync_test:
+                prove_instruments(guest, prepared.sync_test, self.seed, self.directory / "sync.ktap")
             uname = guest.run("uname -a", seconds=collect.READ_SECONDS).stdout.strip()[:500]
             differs = collect.config_differences(guest, kernel.config) if kernel.config else ()
             before = collect.snapshot(guest)
             begin, blind = collect.write_mark(guest, "begin", self.shop.place.stop)
             collect.rearm_warnings(guest)
-        order = Order(self.cell.scenario, self.cell.race.seconds, self.seed, self.cell.race.first_hit)
         self.race_began = started = time.monotonic()
         with self.stage("race", f"seed {self.seed:#x}"):
             self.marks = Marks(begin.token, "")
-            said = race(guest, order, self.directory / "race.ktap", lambda text: self.waiting("race", text))
+            said = self._said(guest, prepared)
         seconds = time.monotonic() - started
         with self.stage("collect"):
             after = collect.snapshot(guest)
@@ -273,3 +302,10 @@ class CellRun:
             )
             records.save(self.directory / "evidence.json", evidence)
         return evidence
+
+    def _said(self, guest: Guest, prepared: Prepared) -> RaceResult:
+        ktap, accel = self.directory / "race.ktap", prepared.spec.accel.accel
+        if prepared.upstream:
+            return run_upstream(guest, prepared.upstream, accel, ktap, lambda text: self.waiting("race", text))
+        order = Order(self.cell.scenario, self.cell.race.seconds, self.seed, self.cell.race.first_hit)
+        return race(guest, order, ktap, lambda text: self.waiting("race", text))

@@ -48,6 +48,7 @@ def rows(campaign: Campaign, done: Done) -> tuple[Row, ...]:
         row_of(
             target,
             {scenario: tried(results) for scenario, results in attempts(target, done).items()},
+            {scenario: tried(attempts_at(target.cell(scenario), done)) for scenario in target.upstream},
             _unusable(target, done),
             finished=whole.step(target, done) is None,
         )
@@ -72,6 +73,9 @@ class PowerSchedule:
         known = attempts(target, done)
         if any(hopeless(result) for results in known.values() for result in results):
             return None
+        return self._own(target, known, done) or next(_upstream(target, done), None)
+
+    def _own(self, target: Target, known: dict[str, tuple[CellResult, ...]], done: Done) -> Cell | None:
         for scenario, results in known.items():
             if any(_caught(result) for result in results):
                 return again(target.cell(scenario), len(results) + 1) if len(results) < self.seeds else None
@@ -85,6 +89,16 @@ class PowerSchedule:
                 yield stock
             elif usable(done[stock.id]) and len(attempts_at(cell, done)) < count:
                 yield again(cell, count)
+
+
+def _upstream(target: Target, done: Done) -> Iterator[Cell]:
+    """Yield what is left to do of the kernel's own selftests: a failure on the stock kernel as well is no catch."""
+    for scenario in target.upstream:
+        cell, stock = target.cell(scenario), target.stock(scenario)
+        if stock.id not in done:
+            yield stock
+        elif cell.id not in done and (found := done[stock.id].verdict) and found.outcome is not Outcome.SKIP:
+            yield cell
 
 
 def attempts(target: Target, done: Done) -> dict[str, tuple[CellResult, ...]]:

@@ -19,6 +19,7 @@ from orchestrator.errors import BuildError, GupraceError, HostError, RunInterrup
 from orchestrator.kernel.build import KernelBuilder
 from orchestrator.kernel.model import Kernel
 from orchestrator.matrix.plan import Cell, KernelSpec, Plan, stock_id
+from orchestrator.race.model import RaceResult
 from orchestrator.runner.cell import CellRun, Workshop
 from orchestrator.runner.events import EventLog, State, event, fan_out
 from orchestrator.runner.lanes import groups_of, guests_at_once
@@ -146,7 +147,9 @@ class _Work:
             self.shop.place.stop.check()
             self._enter(cell)
             if self.run.result(cell).verdict is None:
-                CellRun(cell, self.run, self.shop).run(self._kernel(cell, kernels), self._baseline(stock_id(cell)))
+                stock = stock_id(cell)
+                said = self._stock(stock) if cell.kernel.mutant else None
+                CellRun(cell, self.run, self.shop).run(self._kernel(cell, kernels), self._baseline(stock), said)
             done[cell.id] = self.run.result(cell)
 
     def _enter(self, cell: Cell) -> None:
@@ -196,3 +199,9 @@ class _Work:
             if cell.id == stock and not cell.kernel.mutant:
                 return frozenset(s.title for s in self.run.result(cell).splats if s.standing is Standing.NEW)
         return frozenset()
+
+    def _stock(self, stock: str) -> RaceResult | None:
+        """Return what the unbroken kernel's cell said in this run; None unless it came to its end."""
+        results = (self.run.result(cell) for cell in self.run.plan().cells if cell.id == stock)
+        evidence = next((found.evidence for found in results), None)
+        return evidence.race if evidence and not evidence.race.problem else None

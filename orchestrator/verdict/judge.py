@@ -7,12 +7,14 @@ A verdict starts as LOST. The rules are tried in this order, and the first that 
    host failed afterwards (the reason says so). The report of the loss itself (a bare panic, a lockup, a stall) is
    no such report, nor on a control is one from before the race or one that the unbroken kernel gives as well. Known
    issues and background races never decide anything. A control whose kernel is not the one built catches nothing.
+   Of the kernel's own selftests a failed test is a finding too; on a control one that passed on the stock kernel.
 2. The build, the host or the user stopped it: BROKEN, with the fault.
 3. The guest was lost: LOST with its reason.
 4. There is no result: LOST.
 5. The result cannot be trusted: BROKEN. Incomplete KTAP or a bail out, a kernel whose configuration is not the
-   one built, KCSAN off or idle in a KCSAN kernel, a blind console, dropped messages, a taint nothing explains.
-6. All subtests were skipped: SKIP.
+   one built, KCSAN off or idle in a KCSAN kernel, a blind console, dropped messages, a taint nothing explains; on a
+   control a test of the kernel's own that failed, and of which the stock kernel's run says nothing.
+6. All subtests were skipped, or there is nothing to run in this cell: SKIP.
 7. The race did not happen: VACUOUS. No valid trial in a subtest that ran (nor, where no race is needed, a check), or
    a counter below the floor that the selftest set for it.
 8. What is left is clean: PASS with its bound; for a control, MISSED.
@@ -30,6 +32,7 @@ from orchestrator.verdict.finding import finding
 from orchestrator.verdict.model import Fault, Outcome, Verdict
 from orchestrator.verdict.statistics import rule_of_three
 from orchestrator.verdict.trust import doubts, tainted
+from orchestrator.verdict.upstream import claim, in_words, new_failures, old_failures, unproven
 
 MAX_REASON = 2000
 MAX_TITLES = 50
@@ -89,13 +92,23 @@ def _found(facts: Facts) -> Verdict | None:
         return None
     race = facts.said
     told = _hits_in_words(race) if hit_count(race) or (race and race.hits) else ""
-    if not told and not facts.control and (failed := failed_subtests(race)):
+    if not told and race and race.upstream:
+        told = _failures_in_words(facts, race)
+    elif not told and not facts.control and (failed := failed_subtests(race)):
         told = f"{', '.join(failed)} failed"
     findings = [text for text in (told, _splats_in_words(new_splats(facts))) if text]
     if not findings:
         return None
     reason = "; ".join(findings) + _aftermath(facts)
     return Verdict(Outcome.CAUGHT if facts.control else Outcome.FAIL, reason, fault=Fault.KERNEL)
+
+
+def _failures_in_words(facts: Facts, race: RaceResult) -> str:
+    """Name the tests of the kernel's own that failed and count; on a control those that the stock kernel passed."""
+    failed = tuple(s for s in race.subtests if s.ending is Ending.FAIL)
+    counting = new_failures(facts) if facts.control else failed
+    passed = ", passed on the stock kernel" if facts.control else ""
+    return f"{in_words(counting)}{passed}" if counting else ""
 
 
 def _hits_in_words(race: RaceResult | None) -> str:
@@ -135,6 +148,8 @@ def _lost(facts: Facts) -> Verdict | None:
 
 
 def _absent(facts: Facts) -> Verdict | None:
+    if facts.skip:
+        return Verdict(Outcome.SKIP, facts.skip)
     if facts.evidence is None or facts.said is None:
         return Verdict(Outcome.LOST, "no result: the cell's evidence was never collected", fault=Fault.HOST)
     return None
@@ -142,8 +157,7 @@ def _absent(facts: Facts) -> Verdict | None:
 
 def _doubtful(facts: Facts) -> Verdict | None:
     found, bits = doubts(facts), tainted(facts)
-    if bits:
-        found = (*found, bits)
+    found = (*found, *filter(None, (bits, unproven(facts))))
     fault = Fault.KERNEL if bits else Fault.NONE
     return Verdict(Outcome.BROKEN, "; ".join(found), fault=fault) if found else None
 
@@ -204,10 +218,12 @@ def _clean(facts: Facts) -> Verdict | None:
             claims[0] += f" of the weakest of {len(trials)} subtests, {weakest} with {trials[weakest]}"
     if checks:
         claims.append(f"{sum(checks.values())} checks that need no race")
-    claim = f"0 hits in {'; in '.join(claims)}"
+    said = claim(race) if race.upstream else f"0 hits in {'; in '.join(claims)}"
+    if old := old_failures(facts):
+        said += f"; as on the stock kernel {in_words(old)}"
     if facts.control:
-        return Verdict(Outcome.MISSED, f"the broken kernel was not caught: {claim}", bound=bound)
-    return Verdict(Outcome.PASS, claim + _shown_only(facts), bound=bound)
+        return Verdict(Outcome.MISSED, f"the broken kernel was not caught: {said}", bound=bound)
+    return Verdict(Outcome.PASS, said + _shown_only(facts), bound=bound)
 
 
 def _shown_only(facts: Facts) -> str:

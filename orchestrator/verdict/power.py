@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import median
 
@@ -47,7 +47,8 @@ class Row:
     their `median`; `mean` the 95 % interval of the mean time to a catch (exponential; attempts that missed count with
     all of their time), `share` that of the share of attempts that catch it; `trials` the median of the trials to a
     catch in the subtest that made it, `per_trial` the 95 % interval of its rate, None where guests died with it.
-    `oracles` and `vehicles` are those of the catches, the most frequent first.
+    `oracles` and `vehicles` are those of the catches, the most frequent first. `upstream` is what became of the
+    kernel's own selftests on it; none of the other figures has anything of theirs.
     """
 
     target: Target
@@ -68,6 +69,12 @@ class Row:
     shown: str = ""
     tried: tuple[Tried, ...] = ()
     unusable: tuple[str, ...] = ()
+    upstream: tuple[Tried, ...] = ()
+
+    @property
+    def caught_upstream(self) -> tuple[str, ...]:
+        """The kernel's own selftests that caught it."""
+        return tuple(each.scenario for each in self.upstream if each.caught)
 
     @property
     def agrees(self) -> bool | None:
@@ -79,18 +86,34 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Of a principle: broken kernels that must show, and how many were caught in some attempt, and in each."""
+    """Of a principle: broken kernels that must show, and how many were caught in some attempt, and in each.
+
+    `upstream`: by one of the kernel's own selftests; None where none was run.
+    """
 
     principle: str
     due: int
     caught: int
     always: int
+    upstream: int | None = None
 
 
 def row_of(
+    target: Target,
+    attempts: Mapping[str, Sequence[Attempt]],
+    upstream: Mapping[str, Sequence[Attempt]],
+    unusable: tuple[str, ...],
+    *,
+    finished: bool,
+) -> Row:
+    """Sum up all attempts by scenario in the order of their trial, and those of upstream's selftests."""
+    row = _row(target, attempts, unusable, finished=finished)
+    return replace(row, upstream=tuple(_tried(program, each) for program, each in upstream.items() if each))
+
+
+def _row(
     target: Target, attempts: Mapping[str, Sequence[Attempt]], unusable: tuple[str, ...], *, finished: bool
 ) -> Row:
-    """Sum up all attempts at one target, by scenario in the order in which they are tried."""
     tried = tuple(_tried(scenario, each) for scenario, each in attempts.items() if each)
     every = [attempt.verdict for each in attempts.values() for attempt in each]
     for scenario, each in attempts.items():
@@ -123,6 +146,7 @@ def scores(rows: Iterable[Row]) -> tuple[Score, ...]:
             due=len(mine),
             caught=sum(row.status is Status.CAUGHT for row in mine),
             always=sum(row.status is Status.CAUGHT and row.caught == row.runs for row in mine),
+            upstream=sum(bool(row.caught_upstream) for row in mine) if any(row.upstream for row in mine) else None,
         )
         for name in [*names, "all"]
         if (mine := [row for row in due if name in (row.target.principle, "all")])

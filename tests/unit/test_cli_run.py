@@ -240,3 +240,13 @@ def test_a_dry_run_touches_nothing(house: House) -> None:
     assert code == 0
     assert STOCK in said
     assert not house.runs.exists()
+
+
+def test_a_selftest_that_the_kernels_tree_lacks_is_skipped_without_a_guest(house: House) -> None:
+    house.matrix.write_text(house.matrix.read_text().replace("[pin_vs_munmap]", '["kselftest:cow"]'))
+    code, said = house.race("--only", "6.1/arm64/*")
+    result = house.results()["6.1/arm64/plain/kselftest:cow"]
+    assert result.verdict, said
+    assert (result.verdict.outcome, result.verdict.reason) == (Outcome.SKIP, "this kernel's tree has no cow")
+    assert not (result.directory / "console.log").exists()
+    assert (code, set(junit(house).values())) == (0, {"skipped"})

@@ -137,6 +137,27 @@ def test_a_scenario_that_fails_on_the_stock_kernel_is_no_witness() -> None:
     assert row.unusable == ("a: FAIL on the stock kernel",)
 
 
+def test_the_kernel_s_own_selftests_are_run_beside_and_have_their_own_score() -> None:
+    target = replace(TARGET, upstream=("kselftest:cow", "kselftest:gup_test"))
+    field = Field({"a": [CAUGHT], "kselftest:cow": [CAUGHT], "kselftest:gup_test": [MISSED]})
+    assert power(field, target, seeds=1) == [
+        *("6.1/a", "6.1+M01/a", "6.1/kselftest:cow", "6.1+M01/kselftest:cow"),
+        *("6.1/kselftest:gup_test", "6.1+M01/kselftest:gup_test"),
+    ]
+    (row,) = rows(Campaign((target,), 1, 2), field.done)
+    assert (row.scenario, row.runs, row.caught_upstream) == ("a", 1, ("kselftest:cow",))
+    assert [each.scenario for each in row.tried] == ["a"]
+    assert [score.upstream for score in scores([row])] == [1, 1]
+
+
+def test_what_upstream_alone_sees_is_silent_by_our_scenarios() -> None:
+    target = replace(TARGET, scenarios=("a",), others=(), upstream=("kselftest:cow",))
+    field = Field({"a": [MISSED], "kselftest:cow": [CAUGHT]})
+    power(field, target)
+    (row,) = rows(Campaign((target,), 3, 2), field.done)
+    assert (row.status, row.caught_upstream) == (Status.SILENT, ("kselftest:cow",))
+
+
 def test_what_is_not_done_yet_is_unfinished() -> None:
     (row,) = rows(Campaign((TARGET,), 3, 2), {})
     assert (row.status, power_code([row])) == (Status.UNFINISHED, 3)

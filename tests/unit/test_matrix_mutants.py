@@ -94,6 +94,11 @@ def test_the_patches_of_the_project_are_unified_diffs_that_say_what_they_break()
             assert all(PATCH_LINE.match(line) for line in diff.splitlines()[1:])
 
 
+def test_every_patch_of_the_project_is_named_by_a_record() -> None:
+    named = {path.name for mutant in load_mutants(Project()) for path in mutant.patches.values()}
+    assert {path.name for path in Project().mutants.glob("*.patch")} == named
+
+
 def test_every_mutant_of_the_project_is_well_described() -> None:
     mutants = load_mutants(Project())
     assert "M01" in [mutant.id for mutant in mutants]

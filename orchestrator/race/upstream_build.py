@@ -7,6 +7,7 @@ may. So it is given a tree of links in which only its own directory is a copy.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -46,6 +47,7 @@ MAKE_SECONDS = 300.0
 _DECIDING = ("tools/", "usr/", "scripts/", "include/uapi/", "mm/gup_test.h", "Makefile")
 _KEPT = ("PATH", "HOME", "TMPDIR")
 _RUN = r"run_test \./{name}((?: [\w.:=+-]+)*)[ \t]*$"
+_ERROR = re.compile(r"\berror: |undefined reference|cannot find -l")
 _TIMEOUT = re.compile(r"^\s*timeout\s*=\s*(\d{1,6})\s*$", re.MULTILINE)
 
 
@@ -223,7 +225,10 @@ def _compile(job: _Job, name: str, room: Path, directory: Path, place: Workplace
     if done.returncode == 0 and (out / name).is_file():
         return ""
     lines = [line.strip().replace(f"{room}/", "") for line in done.stderr.splitlines()]
-    first = next((line for line in lines if "error" in line.lower() or "undefined" in line), "make left none")
+    first = next((line for line in lines if _ERROR.search(line)), "")
+    if not first or os.strerror(errno.ENOSPC) in done.stderr:
+        # Not the tree's fault, so nothing to remember of it: a full disk, a compiler that was killed.
+        raise HostError(f"{name} was not built: {'; '.join(lines[-3:])[:500]}", where=str(directory))
     return f"{name} does not compile in this kernel's tree: {first[:300]}"
 
 

@@ -110,6 +110,30 @@ def test_a_text_without_its_newline_does_not_swallow_the_next_test() -> None:
     assert endings(read(glued, 1)) == [("cow #1 one", Ending.FAIL), ("cow #2 two", Ending.PASS)]
 
 
+KSM = """\
+TAP version 13
+1..3
+# [RUN] test_prctl
+ok 1 works
+# [RUN] test_prctl_fork_exec
+# [RUN] test_prctl_unmerge
+{child}
+# Planned tests != run tests (3 != 2)
+# Totals: pass:2 fail:0 xfail:0 xpass:0 skip:0 error:0
+ok 2 inherited
+# [RUN] test_prctl_unmerge
+ok 3 Pages were unmerged
+# Totals: pass:{passed} fail:{failed} xfail:0 xpass:0 skip:0 error:0
+"""
+
+
+def test_a_child_that_goes_on_with_its_parents_tests_is_seen_through() -> None:
+    result = read(KSM.format(child="ok 2 Pages were unmerged", passed=3, failed=0))
+    assert ([test.ending for test in result.subtests], result.problem) == ([Ending.PASS] * 3, "")
+    worse = read(KSM.format(child="not ok 2 Pages were not unmerged", passed=3, failed=0))
+    assert [test.ending for test in worse.subtests] == [Ending.PASS, Ending.FAIL, Ending.PASS]
+
+
 @pytest.mark.parametrize(
     ("text", "status", "problem"),
     [

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.errors import HostError
 from orchestrator.kernel.aptroot import host_codename
 from orchestrator.kernel.source import Workplace
 from orchestrator.matrix.plan import Accel, Arch, KernelSpec, PrebuiltSource, TreeSource
@@ -118,6 +119,14 @@ def test_what_the_tree_lacks_or_does_not_compile_is_a_skip_that_says_so(tmp_path
         build(spec_of(tree), "memfd_secret", place)
     with pytest.raises(NotApplicableError, match=r"migration does not compile .*: migration.c:1:2: error: no such"):
         build(spec_of(tree), "migration", place)
+
+
+def test_a_build_that_the_host_broke_is_not_remembered_as_the_trees_fault(tmp_path: Path, place: Workplace) -> None:
+    tree = make_tree(tmp_path / "tree")
+    (tree / "tools/testing/selftests/lib.mk").unlink()
+    with pytest.raises(HostError, match="cow was not built"):
+        build(spec_of(tree), "cow", place)
+    assert not list((place.cache / "upstream").glob("[0-9a-f]*"))
 
 
 def test_a_tree_without_selftests_and_a_prebuilt_image_are_skips(tmp_path: Path, place: Workplace) -> None:

@@ -21,6 +21,10 @@ def _warn(form: Form, place: str, title: str, skip: str, blame: Blame = Blame.HE
     return Grammar(form, "WARNING:", _AT + place, title, blame, skip, needs=_STACK, eats=_EATS)
 
 
+def _trouble(needle: str, header: str, title: str = "{what}") -> Grammar:
+    return Grammar(Form.TROUBLE, needle, header, title, Blame.NOBODY)
+
+
 FORMS = (
     _warn(Form.ODEBUG, r"\S*lib/debugobjects\.c[:, ]", "WARNING: ODEBUG bug", "odebug", Blame.STACK),
     _warn(Form.REFCOUNT, r"\S*lib/refcount\.c[:, ]", "WARNING: refcount bug", "refcount", Blame.STACK),
@@ -150,6 +154,19 @@ FORMS = (
         "out of memory: killed {what}",
         Blame.NOBODY,
     ),
+    # The state of a page without a report around it: migration failed, a page was poisoned
+    Grammar(
+        Form.PAGE_DUMP,
+        "mapcount:",
+        r"page:(?:[0-9a-f]+)? ?(?:ref)?count:-?\d+ mapcount:",
+        "page dumped because: {reason}",
+        Blame.NOBODY,
+    ),
+    # What the kernel complains of, with a stack, and does not call a bug
+    _trouble("page allocation failure", r".{1,16}: (?P<what>page allocation failure)[:.]"),
+    _trouble("unchecked MSR access", r"(?P<what>unchecked MSR access error): "),
+    _trouble("non-responsive CSD lock", r"(?:smp: )?csd: \w+ (?P<what>non-responsive CSD lock)"),
+    _trouble(": nobody cared", r"irq \d+: nobody cared", "irq: nobody cared"),
     # A driver's own words: shown, but no report of a bug in the kernel (standing.py: background)
     Grammar(
         Form.REMARK,

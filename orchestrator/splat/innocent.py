@@ -59,8 +59,9 @@ kzalloc*
 device_{add,for_each_child,del,register,unregister,release_driver*,remove_{file,group}*,create_file}
 get_device_parent {get,put}_device sysfs_{remove,create}_* dev_{warn,err,info,notice,emerg,printk}*
 netdev_{warn,err,info,notice,emerg,printk}* dev_vprintk_emit dev_printk_emit dev_set_name dev_driver_string
-rollback_registered* unregister_netdevice_{many,queue}* usb_{kill,submit,poison,unlink}_urb i2c_del_adapter
-i2c_unregister_device unregister_client bitmap_* read_word_at_a_time page_address {drop,inc,clear,set}_nlink
+rollback_registered* unregister_netdevice_{many,queue}* usb_{kill,submit,poison,unlink}_urb
+{i2c,spi}_{del,unregister}_* unregister_client platform_device_{del,unregister} bitmap_* read_word_at_a_time
+page_address {drop,inc,clear,set}_nlink
 fast_dput dput retain_dentry mark_buffer_* brelse bforget {un,}lock_{page,buffer} folio_{un,}lock
 folio_{put,end,wait,clear,set,test}* end_page_* put_page
 """
@@ -100,10 +101,10 @@ TABLES = {
     "page": _ALLOC
     + """
         bad_page* free_* page_{cache,remove}* check_{pcp,new,free}* print_bad_pte vm_normal_page folios_put*
-        pages_put* put_pages_list release_pages destroy_large_folio tlb_* bulk_* prep_compound_* put_*page*
+        pages_put* put_pages_list folio_batch_* lru_add_fn folio_add_lru*
+        release_pages destroy_large_folio tlb_* bulk_* prep_compound_* put_*page*
         unaccount_page_cache* filemap_unaccount* filemap_{alloc,get,add}_folio* pagecache_get_page""",
-    "allocator": _ALLOC
-    + "*alloc* *strdup* *strndup* *memdup* kmem* mempool* bpf_map_area* debug_objects_mem_init idr_get*",
+    "allocator": _ALLOC + "*alloc* *strdup* *strndup* *memdup* kmem* mempool* bpf_map_area* idr_get*",
     "list": "list_*",
     "usercopy": "usercopy_* check_* copy_*",
     "bug": "skb_{over,under}_panic skb_panic skb_{push,put,pull}*",

@@ -13,7 +13,7 @@ from orchestrator.splat.alarm import hits
 from orchestrator.splat.grammar import Grammar, header_of
 from orchestrator.splat.lines import CHUNK, LineReader
 from orchestrator.splat.message import Message, parse, second, stamped
-from orchestrator.splat.model import Form, Phase, Scan, Splat
+from orchestrator.splat.model import ASIDE, Form, Phase, Scan, Splat
 from orchestrator.splat.report import BAR, Report
 
 MAX_SPLATS = 200
@@ -36,7 +36,7 @@ _CONSEQUENCE = re.compile(
     r"softlockup: hung tasks|RCU Stall|Hard LOCKUP|Oops|kernel: panic_on|Fatal hardware)"
 )
 # What is shown only where nothing else is.
-_WEAK = frozenset({Form.INFO, Form.REMARK, Form.OOM, Form.OTHER, Form.USERSPACE})
+_WEAK = ASIDE | {Form.INFO, Form.REMARK, Form.OTHER, Form.USERSPACE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ class Scanner:
                 form=Form.REBOOT,
                 boot=max(self._boots, 1),
             )
-            self._keep((title, self._phase), lambda: splat)
+            self._keep((title, self._phase), Form.REBOOT, lambda: splat)
         if text.startswith("Linux version "):
             self._boots += 1
             self._version = text.split(maxsplit=3)[2]
@@ -216,15 +216,17 @@ class Scanner:
     def _consequence(self, message: Message) -> bool:
         """A panic because of the report before it is no report of its own."""
         expected = _CONSEQUENCE.match(message.text) is not None
-        if (report := self._open.get(message.caller)) and (expected or report.awaits_stack):
+        report = self._open.get(message.caller)
+        if report and report.grammar.form not in ASIDE and (expected or report.awaits_stack):
             report.panicked = True
             self._continue(report, message)
             return True
         if not expected:
             return False
         for report in self._open.values():
-            report.panicked = True
-            return True
+            if report.grammar.form not in ASIDE:
+                report.panicked = True
+                return True
         if self._number - self._last_line <= PATIENCE and self._last and self._last in self._found:
             self._found[self._last] = replace(self._found[self._last], panicked=True)
             return True
@@ -287,14 +289,15 @@ class Scanner:
         report = self._open.pop(caller)
         if not report.quotation():
             name = report.name()
-            self._keep((name[0], report.phase), lambda: report.splat(name))
+            self._keep((name[0], report.phase), report.grammar.form, lambda: report.splat(name))
 
-    def _keep(self, key: _Key, splat: Callable[[], Splat]) -> None:
+    def _keep(self, key: _Key, form: Form, splat: Callable[[], Splat]) -> None:
         """Count a report of a known title, keep one of a new title, as long as there are not too many.
 
         What the boot said already is new when the race says it again.
         """
-        self._last, self._last_line = key, self._number
+        if form not in ASIDE:
+            self._last, self._last_line = key, self._number
         if key in self._found:
             self._counts[key] += 1
         elif len(self._found) < MAX_SPLATS:

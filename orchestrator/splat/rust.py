@@ -18,7 +18,29 @@ _BASE62 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _BASIC = dict(
     zip(
         "abcdefhijlmnopstuvxyz",
-        "i8 bool char f64 str f32 u8 isize usize i32 u32 i128 u128 _ i16 u16 () ... i64 u64 !".split(),
+        [
+            "i8",
+            "bool",
+            "char",
+            "f64",
+            "str",
+            "f32",
+            "u8",
+            "isize",
+            "usize",
+            "i32",
+            "u32",
+            "i128",
+            "u128",
+            "_",
+            "i16",
+            "u16",
+            "()",
+            "...",
+            "i64",
+            "u64",
+            "!",
+        ],
         strict=True,
     )
 )

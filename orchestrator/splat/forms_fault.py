@@ -124,7 +124,7 @@ FORMS = (
     Grammar(
         Form.LIST_CORRUPTION,
         "ernel BUG at",
-        r"[Kk]ernel BUG at \S*lib/list_debug\.c[:!]",
+        r"[Kk]ernel BUG at (?:\S*lib/list_debug\.c[:!]|__list_(?:add|del)\w*\+0x)",
         "BUG: corrupted list",
         Blame.PC,
         "list",
@@ -134,7 +134,7 @@ FORMS = (
     Grammar(
         Form.KERNEL_BUG,
         "ernel BUG at",
-        r"[Kk]ernel BUG at \S*mm/usercopy\.c[:!]",
+        r"[Kk]ernel BUG at (?:\S*mm/usercopy\.c[:!]|usercopy_\w+\+0x)",
         "BUG: bad usercopy",
         Blame.PC,
         "usercopy",
@@ -150,7 +150,13 @@ FORMS = (
         eats=_BUG,
     ),
     Grammar(
-        Form.KERNEL_BUG, "ernel BUG at", r"Kernel BUG at (?P<f>[\w.$]+)\+0x", "kernel BUG", Blame.PC, "bug", eats=_BUG
+        Form.KERNEL_BUG,
+        "ernel BUG at",
+        r"[Kk]ernel BUG at (?P<f>[\w.$]+)\+0x",
+        "kernel BUG",
+        Blame.PC,
+        "bug",
+        eats=_BUG,
     ),
     _fault(Form.FAULT, "[#", r"(?P<what>Kernel BUG|Oops - [\w ()]+) \[#\d", "Internal error"),
     # ppc and s390: what came before the `Oops:` line was lost

@@ -17,7 +17,8 @@ set_track* save_trace arch_stack_walk* unwind_{get,next}* walk_stackframe stack_
 debug_show_* check_panic_on_* stack_chk_fail brk_handler bug_handler call_break_hook debug_exception_*
 do_debug_exception {trace,hardirqs}_{hardirqs,softirqs,irq,on,off}* trace_*_thunk perf_trace_* traceiter_*
 ftrace_* spin_{dump,bug} rwlock_bug debug_smp_* check_preemption_* lockdep_* csd_lock_* debug_object_*
-check_poison* should_fail* fail_dump hex_dump_to_buffer print_hex_dump* ref_tracker_* tracer_*
+check_poison* check_{slab,page}_allocation should_fail* fail_dump hex_dump_to_buffer print_hex_dump*
+ref_tracker_* tracer_*
 # entry
 exc_* asm_* do_error_trap do_trap* do_invalid_op invalid_op error_{entry,return,exit} no_context bad_area*
 do_page_fault page_fault* async_page_fault general_protection do_general_protection do_kern_addr_fault
@@ -147,6 +148,7 @@ __{x64,ia32,x32,arm64,riscv,s390,s390x,se,do,ia32_compat,arm64_compat}_{compat_,
 # ... these only pass on to what a file, protocol, timer or work item asked for: whom they called is named.
 PASSERS = """
 vfs_{ioctl,read,write,readv,writev,fallocate,fsync,fsync_range} do_vfs_ioctl new_sync_{read,write}
+full_proxy_{read,write,llseek,poll,unlocked_ioctl}
 call_{read,write}_iter do_iter_{read,write,readv_writev}* do_loop_readv_writev
 ksys_{ioctl,read,write,fallocate}
 {x64,ia32,arm64,riscv,se,do}_{compat_,}sys_{ioctl,read,write,readv,writev,pwrite64,pread64,fallocate}

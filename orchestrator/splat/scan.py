@@ -77,6 +77,8 @@ class Scanner:
     _last: _Key | None = None
     _last_line: int = -PATIENCE
     _cut: str = ""
+    # Where the bar is that ended a report: it begins no other.
+    _barred: int = 0
 
     def __post_init__(self) -> None:
         """Before the first mark everything is the boot's."""
@@ -250,7 +252,9 @@ class Scanner:
     @staticmethod
     def _begins_another(report: Report, grammar: Grammar, message: Message) -> bool:
         if grammar.form in _WEAK:
-            return False
+            return grammar.form in ASIDE and report.grammar.form in ASIDE
+        if grammar.form is Form.SOFT_LOCKUP and report.grammar is grammar and not report.stackless:
+            return True  # the watchdog says it again and again, each time in full
         return not any(needle in message.text for needle in report.grammar.eats)
 
     def _begin(self, message: Message, grammar: Grammar, header: re.Match[str]) -> None:
@@ -261,7 +265,7 @@ class Scanner:
             self._close(min(self._open, key=lambda caller: self._open[caller].last))
         start, bar = self._number, 0
         before = parse(self._previous)
-        if BAR.match(before.text) and before.caller == message.caller:
+        if BAR.match(before.text) and before.caller == message.caller and self._barred != start - 1:
             start, bar = start - 1, len(before.text.rstrip())
         self._open[message.caller] = Report(
             grammar,
@@ -287,6 +291,8 @@ class Scanner:
 
     def _close(self, caller: str) -> None:
         report = self._open.pop(caller)
+        if report.closed and report.grammar.bars:
+            self._barred = report.last
         if not report.quotation():
             name = report.name()
             self._keep((name[0], report.phase), report.grammar.form, lambda: report.splat(name))

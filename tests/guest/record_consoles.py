@@ -45,7 +45,7 @@ from orchestrator.splat.scan import scan
 DATA = Path(__file__).resolve().parents[1] / "data" / "splat" / "real"
 CRASH = Path(__file__).resolve().parent / "crash"
 MARK = "guprace: record "
-LINES = 260
+LINES = 130
 TOLD = ("kasan_multi_shot",)
 PROVOKE = "/sys/kernel/debug/provoke-crash/DIRECT"
 CANNOT = b"guprace: this kernel cannot"
@@ -72,7 +72,7 @@ def crash(what: str) -> str:
 class Kind:
     """One report to provoke: where (a pattern over flavours), by which shell line, and how long it may take.
 
-    `fresh`: in a new guest, since the kernel says so once only (lockdep).
+    `fresh`: in a new guest, since the kernel says so once only (lockdep). `waits_for` is what the console must say.
     """
 
     name: str
@@ -80,11 +80,13 @@ class Kind:
     line: str
     seconds: float = SECONDS
     fresh: bool = False
+    waits_for: bytes = b""
 
 
 # The watchdogs of a guest are slow on purpose; here they shall bark.
 _SOFT = "echo 4 > /proc/sys/kernel/watchdog_thresh"
-_STALL = "echo 0 > /proc/sys/kernel/watchdog; echo 6 > /sys/module/rcupdate/parameters/rcu_cpu_stall_timeout"
+# A grace period that has begun keeps its deadline, so it is set before the CPU is gone.
+_STALL = "echo 20 > /sys/module/rcupdate/parameters/rcu_cpu_stall_timeout"
 _HUNG = "echo 3 > /proc/sys/kernel/hung_task_timeout_secs"
 KINDS = (
     Kind("bug", "kasan", lkdtm("BUG")),
@@ -94,11 +96,11 @@ KINDS = (
     Kind("exec-data", "kasan", lkdtm("EXEC_DATA")),
     Kind("access-user", "kasan", lkdtm("ACCESS_USERSPACE")),
     Kind("refcount", "kasan", lkdtm("REFCOUNT_INC_ZERO")),
-    Kind("kasan-lkdtm-read-after-free", "kasan", lkdtm("READ_AFTER_FREE")),
-    Kind("kasan-lkdtm-vmalloc-overflow", "kasan", lkdtm("VMALLOC_LINEAR_OVERFLOW")),
-    Kind("kasan-use-after-free", "kasan", crash("use_after_free")),
-    Kind("kasan-out-of-bounds", "kasan", crash("out_of_bounds")),
-    Kind("kasan-double-free", "kasan", crash("double_free")),
+    Kind("lkdtm-read-after-free", "kasan", lkdtm("READ_AFTER_FREE")),
+    Kind("lkdtm-vmalloc-overflow", "kasan", lkdtm("VMALLOC_LINEAR_OVERFLOW")),
+    Kind("use-after-free", "kasan", crash("use_after_free")),
+    Kind("out-of-bounds", "kasan", crash("out_of_bounds")),
+    Kind("double-free", "kasan", crash("double_free")),
     Kind("bad-page-state", "kasan", crash("bad_page_state")),
     Kind("page-dump", "debug", crash("page_dump")),
     Kind("sysrq-locks-tasks-cpus", "debug", "for key in d w l; do echo $key > /proc/sysrq-trigger; done"),
@@ -109,18 +111,18 @@ KINDS = (
     Kind("rcu-usage", "debug", crash("rcu_usage"), fresh=True),
     Kind("circular-locks", "debug", crash("circular_locks"), fresh=True),
     Kind("recursive-locks", "debug", crash("recursive_locks"), fresh=True),
-    Kind("kcsan-read-write", "kcsan", crash("race_read_write"), 30),
-    Kind("kcsan-write-write", "kcsan", crash("race_write_write"), 30),
-    Kind("kcsan-marked-read", "kcsan", crash("race_marked_read"), 30),
-    Kind("kcsan-marked-write", "kcsan", crash("race_marked_write"), 30),
-    Kind("kcsan-assert-writer", "kcsan", crash("race_assert_writer"), 30),
-    Kind("kcsan-assert-access", "kcsan", crash("race_assert_access"), 30),
-    Kind("kcsan-assert-bits", "kcsan", crash("race_assert_bits"), 30),
-    Kind("kcsan-unknown-origin", "kcsan", crash("race_unknown_origin"), 30),
+    Kind("read-write", "kcsan", crash("race_read_write"), 30),
+    Kind("write-write", "kcsan", crash("race_write_write"), 30),
+    Kind("marked-read", "kcsan", crash("race_marked_read"), 30),
+    Kind("marked-write", "kcsan", crash("race_marked_write"), 30),
+    Kind("assert-writer", "kcsan", crash("race_assert_writer"), 30),
+    Kind("assert-access", "kcsan", crash("race_assert_access"), 30),
+    Kind("assert-bits", "kcsan", crash("race_assert_bits"), 30),
+    Kind("unknown-origin", "kcsan", crash("race_unknown_origin"), 30),
     # The task stays, the CPU is gone, and in the end the guest is.
     Kind("hung-task", "kasan", f"{_HUNG}; {lkdtm('HUNG_TASK')}", 25),
-    Kind("soft-lockup", "kasan", f"{_SOFT}; {lkdtm('SOFTLOCKUP')}", 40),
-    Kind("rcu-stall", "kasan", _STALL, 40),
+    Kind("soft-lockup", "kasan", f"{_STALL}; sleep 1; {_SOFT}; {lkdtm('SOFTLOCKUP')}", 40),
+    Kind("rcu-stall", "kasan", "echo 0 > /proc/sys/kernel/watchdog", 60, waits_for=b"detected stall"),
     Kind("sysrq-crash", "kasan", "echo c > /proc/sysrq-trigger"),
     Kind("panic", "debug", lkdtm("PANIC")),
     Kind("stack-overflow", "kasan", lkdtm("EXHAUST_STACK"), 20),
@@ -191,7 +193,7 @@ class Recorder:
             said = part(guest.console_log.read_bytes(), kind.name)
             if len(said) != size:
                 size, since = len(said), time.monotonic()
-            elif time.monotonic() - since > QUIET * slowness and (CANNOT in said or scan(io.BytesIO(said)).splats):
+            elif time.monotonic() - since > QUIET * slowness and over(said, kind.waits_for):
                 return
             time.sleep(0.5)
 
@@ -204,6 +206,11 @@ class Recorder:
         log.write_bytes(said)
         found = "; ".join(f"{splat.form}: {splat.title}" for splat in scan(log).splats)
         print(f"{kind.name}: {log.name}, {len(said)} bytes: {found or 'NO REPORT'}", flush=True)
+
+
+def over(said: bytes, waits_for: bytes) -> bool:
+    """Say whether a kind's part of the console holds what was waited for: a report."""
+    return CANNOT in said or (waits_for in said and bool(scan(io.BytesIO(said)).splats))
 
 
 def part(log: bytes, kind: str) -> bytes:

@@ -7,7 +7,7 @@ are looked for in what is left when all but capitals and a few signs are deleted
 
 from __future__ import annotations
 
-CAPITALS = ("BUG", "WARNING:", "INFO:", "UBSAN:", "NULL", "LOCKUP", "[#", "PANIC:", "SYZFA")
+CAPITALS = ("BUG", "WARNING:", "INFO:", "UBSAN:", "NULL", "LOCKUP", "[#", "PANIC:", "SYZFA", "GFP", "MSR", "CSD")
 WORDS = (
     "nable to handle",
     "general protection fault",
@@ -27,13 +27,7 @@ WORDS = (
     "trusty: panic",
     "ut of memory: Kill",
     "mapcount:",
-    "page allocation failure",
-    "unchecked MSR access",
-    "non-responsive CSD lock",
-    ": nobody cared",
     "suspected memory leak",
-    "bad: scheduling from",
-    "hard LOCKUP",
     "messages dropped",
     "Linux version ",
     "Booting the kernel",

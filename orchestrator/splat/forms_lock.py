@@ -131,14 +131,6 @@ FORMS = (
         "sleep",
     ),
     Grammar(
-        Form.ATOMIC_SLEEP,
-        "bad: scheduling from",
-        r"bad: scheduling from the idle thread!",
-        "bad: scheduling from the idle thread",
-        Blame.STACK,
-        "sleep",
-    ),
-    Grammar(
         Form.PREEMPT,
         "in preemptible",
         r"BUG: using (?P<what>\w+)(?:\(\))? in preemptible",

@@ -27,8 +27,8 @@ def _warn(
     return Grammar(form, "WARNING:", _AT + where, title, blame, skip, needs=_STACK, eats=_EATS)
 
 
-def _trouble(needle: str, header: str, title: str = "{what}") -> Grammar:
-    return Grammar(Form.TROUBLE, needle, header, title, Blame.NOBODY)
+def _trouble(needle: str, header: str) -> Grammar:
+    return Grammar(Form.TROUBLE, needle, header, "{what}", Blame.NOBODY)
 
 
 FORMS = (
@@ -200,10 +200,9 @@ FORMS = (
         Blame.NOBODY,
     ),
     # What the kernel complains of, with a stack, and does not call a bug
-    _trouble("page allocation failure", r".{1,16}: (?P<what>page allocation failure)[:.]"),
+    _trouble("GFP", r".{1,16}: (?P<what>page allocation failure)[:.].*GFP"),
     _trouble("unchecked MSR access", r"(?P<what>unchecked MSR access error): "),
     _trouble("non-responsive CSD lock", r"(?:smp: )?csd: \w+ (?P<what>non-responsive CSD lock)"),
-    _trouble(": nobody cared", r"irq \d+: nobody cared", "irq: nobody cared"),
     # A driver's own words: shown, but no report of a bug in the kernel (standing.py: background)
     Grammar(
         Form.REMARK,

@@ -47,10 +47,14 @@ _BASIC = dict(
 _SPECIAL = {"C": "closure", "S": "shim"}
 
 
-@lru_cache(maxsize=1024)
 def demangle(function: str) -> str:
     """Return a Rust function's name in words, any other name unchanged; clones' suffixes are dropped."""
-    found = _MANGLED.match(function) if function.startswith("_R") else None
+    return _demangled(function) if function.startswith("_R") else function
+
+
+@lru_cache(maxsize=1024)
+def _demangled(function: str) -> str:
+    found = _MANGLED.match(function)
     if found is None:
         return function
     try:

@@ -56,8 +56,8 @@ def titles(grammar: Grammar, header: re.Match[str], body: Sequence[str]) -> Name
     shown |= {
         "access": f" {access}" if access else "",
         "f": name or NOBODY,
-        "next": normal(body[1]) if len(body) > 1 else "",
-        "reason": normal(next((found[1] for line in body if (found := _DUMPED.match(line))), "")),
+        "next": normal(body[1]) if "{next}" in grammar.title and len(body) > 1 else "",
+        "reason": _reason(body) if "{reason}" in grammar.title else "",
         "word": groups.get("word", "").lstrip("[ "),
     }
     head = grammar.title.format_map(shown)
@@ -80,6 +80,10 @@ def _with(grammar: Grammar, header: re.Match[str], body: Sequence[str], head: st
     if grammar.alt:
         alts += [f"{grammar.alt} in {other}" for other in _spellings(name)]
     return _cut(f"{head} in {better}"), tuple(_cut(alt) for alt in alts), (name,)
+
+
+def _reason(body: Sequence[str]) -> str:
+    return normal(next((found[1] for line in body if (found := _DUMPED.match(line))), ""))
 
 
 def strangers(body: Sequence[str]) -> bool:

@@ -48,7 +48,6 @@ KINDS = (
     Kind("sysrq-crash", "", "echo c > /proc/sysrq-trigger", 5),
     Kind("stack-overflow", "", lkdtm("EXHAUST_STACK"), 5, fresh=True),
     Kind("panic", "", lkdtm("PANIC"), 5, fresh=True),
-    Kind("double-fault", "", lkdtm("DOUBLE_FAULT"), 5, fresh=True),
 )
 
 

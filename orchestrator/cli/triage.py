@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO
 
 import click
 
@@ -15,7 +14,7 @@ RUN = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command(name="triage")
-@click.argument("log", type=click.File("rb"), default="-")
+@click.argument("log", type=click.Path(exists=True, allow_dash=True, path_type=Path), default="-")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for other tools.")
 @click.option("--vmlinux", type=FILE, help="The kernel, with debug info: frames get file and line.")
 @click.option("--module", "modules", type=FILE, multiple=True, help="A module's .ko, for its frames. Repeatable.")
@@ -24,7 +23,7 @@ RUN = click.Path(exists=True, file_okay=False, path_type=Path)
     "--diff", nargs=2, type=RUN, help="Two run directories: which reports are new, gone, more or less often."
 )
 def command(
-    log: IO[bytes],
+    log: Path,
     as_json: bool,
     vmlinux: Path | None,
     modules: tuple[Path, ...],
@@ -33,9 +32,13 @@ def command(
 ) -> int:
     """Cut the kernel's reports out of a console LOG (`-`: stdin), and say of what kind they are and whom to blame.
 
+    LOG may be the directory of a cell, too. What lies beside a cell's console is used: which kernel it was, what
+    KCSAN counted, and the kernel's own vmlinux from the cache, if it was built with debug information.
+
     \b
     Examples:
       guprace triage console.log --vmlinux vmlinux
+      guprace triage runs/last/6.12/arm64/kcsan/pin_vs_munmap
       dmesg | guprace triage --json | jq '.reports[].title'
       guprace triage --diff runs/before runs/after
 
@@ -51,14 +54,16 @@ def command(
 
 
 def _show_console(
-    log: IO[bytes], as_json: bool, vmlinux: Path | None, modules: tuple[Path, ...], known: Path | None
+    log: Path, as_json: bool, vmlinux: Path | None, modules: tuple[Path, ...], known: Path | None
 ) -> None:
     import json
+    import os
     from datetime import UTC, datetime
 
     from rich.console import Console
 
-    from orchestrator.paths import Project
+    from orchestrator.paths import Project, cache_root
+    from orchestrator.report.beside import beside, console_of
     from orchestrator.report.console import read_console, reading_data, with_symbols
     from orchestrator.report.triage import report_rows, show_reports
     from orchestrator.splat.policy import load_known, load_path
@@ -66,14 +71,20 @@ def _show_console(
 
     configs = Project().configs
     path, issues = load_path(configs / "gup-path.yaml"), load_known(known or configs / "known-issues.yaml")
-    reading = read_console(log, path, issues, datetime.now(UTC).date())
+    console = console_of(log)
+    more = beside(console, cache_root(os.environ), Project())
+    with click.open_file(str(console), "rb") as stream:
+        reading = read_console(stream, path, issues, datetime.now(UTC).date(), more.subject, more.races)
     if vmlinux:
         reading = with_symbols(reading, vmlinux, {each.stem: each for each in modules})
+    elif more.vmlinux:
+        reading = with_symbols(reading, more.vmlinux, more.modules)
     if as_json:
         click.echo(json.dumps(reading_data(reading), indent=1))
     else:
         rows = report_rows(reading.found.splats, path, reading.located)
-        show_reports(rows, Console(), notes(reading.found))
+        said = [reading.races.text] if reading.races else []
+        show_reports(rows, Console(), [*notes(reading.found), *said])
 
 
 def _show_difference(before: Path, after: Path, as_json: bool) -> None:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import HostError, UsageError
-from orchestrator.kernel.cache import Entry, Store, digest_of, file_digest, locked, tree_digest
+from orchestrator.kernel.cache import Entry, Store, digest_of, file_digest, locked
 from orchestrator.kernel.configure import configure
 from orchestrator.kernel.gitsource import GitTree
+from orchestrator.kernel.kept import probe_digest
 from orchestrator.kernel.lane import LaneTree, prepare
 from orchestrator.kernel.make import FLAGS, KernelMake
 from orchestrator.kernel.model import Kernel
@@ -117,7 +118,7 @@ class KernelBuilder:
         return _kernel(where, entry, probe[0] / "guprace_probe.ko", not built, time.monotonic() - started)
 
     def _probe_digest(self, kernel: str) -> str:
-        return digest_of([kernel, tree_digest(self.project.selftests / "probe")])
+        return probe_digest(kernel, self.project)
 
     def _in_lane(self, job: Job, lane: LaneTree, report: Report) -> tuple[str, bool]:
         """Bring the lane to this kernel; build what the cache lacks. The caller holds the lane's lock."""

@@ -11,28 +11,43 @@ from typing import IO, Any
 
 from orchestrator.splat.model import Scan
 from orchestrator.splat.present import as_dict
+from orchestrator.splat.races import Races
 from orchestrator.splat.scan import scan
 from orchestrator.splat.sources import Located, frame_data, locate
 from orchestrator.splat.standing import GupPath, KnownIssue, Subject, classify
 from orchestrator.splat.symbols import Symbolizer
 
+_ORIGINS = ("known", "unknown")
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a console says: `found` with the standing of each report; `located` the same with symbols, or empty."""
+    """What a console says: `found` with the standing of each report; `located` the same with symbols, or empty.
+
+    `races` are its data races against the kernel's counters, where those are known.
+    """
 
     found: Scan
     located: tuple[Located, ...] = ()
+    races: Races | None = None
 
 
-def read_console(log: IO[bytes], path: GupPath, known: tuple[KnownIssue, ...], today: date) -> Reading:
+def read_console(
+    log: IO[bytes],
+    path: GupPath,
+    known: tuple[KnownIssue, ...],
+    today: date,
+    subject: Subject | None = None,
+    races: Races | None = None,
+) -> Reading:
     """Return the reports of `log`, placed by GUP's path and the known issues.
 
-    A console does not tell flavour and architecture by themselves: entries that are for some only match nothing.
+    A console does not tell flavour and architecture by itself: without a `subject`, entries that are for some only
+    match nothing.
     """
     found = scan(log)
-    splats = classify(found.splats, path, known, Subject(found.version, "", ""), today)
-    return Reading(replace(found, splats=splats))
+    splats = classify(found.splats, path, known, subject or Subject(found.version, "", ""), today)
+    return Reading(replace(found, splats=splats), races=races)
 
 
 def with_symbols(reading: Reading, vmlinux: Path, modules: Mapping[str, Path]) -> Reading:
@@ -46,8 +61,20 @@ def with_symbols(reading: Reading, vmlinux: Path, modules: Mapping[str, Path]) -
 
 
 def reading_data(reading: Reading) -> dict[str, Any]:
-    """Return what `guprace triage --json` prints: as `as_dict` does, with `source` and `frames` where symbols are."""
+    """Return what `guprace triage --json` prints: as `as_dict` does, with `source` and `frames` where symbols are.
+
+    `races` is there where the counters are known.
+    """
     data = as_dict(reading.found)
+    if races := reading.races:
+        data["races"] = {
+            "printed": dict(zip(_ORIGINS, races.printed, strict=True)),
+            "counted": dict(zip(_ORIGINS, races.counted, strict=True)),
+            "incomplete": races.incomplete,
+            "watchpoints": races.checks,
+            "possible": not races.impossible,
+            "said": races.text,
+        }
     by_title = {each.splat.title: each for each in reading.located}
     for report in (*data["reports"], *data["remarks"]):
         if located := by_title.get(report["title"]):

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from orchestrator.report.known import remarks
 from orchestrator.report.terminal import figures
 from orchestrator.report.text import harmless, seconds, shorten
 from orchestrator.report.view import CellView, RunView
@@ -43,7 +44,7 @@ def environment() -> Environment:
     )
     environment.filters.update(harmless=harmless, seconds=seconds)
     environment.globals.update(
-        figures=figures, links=_links, stages=_stages, facts=_facts, splats=_splats, words=_words
+        figures=figures, links=_links, stages=_stages, facts=_facts, splats=_splats, words=_words, remarks=remarks
     )
     return environment
 
@@ -77,6 +78,8 @@ def _facts(cell: CellView) -> list[tuple[str, str]]:
             f"after {verdict.seconds_to_hit:.1f} s" if verdict and verdict.seconds_to_hit is not None else "",
         ),
     ]
+    if races := cell.races:
+        found.append(("data races", races.text))
     if cell.result.evidence:
         race = cell.result.evidence.race
         found += [(s.name, f"{s.ending}{': ' if s.detail else ''}{s.detail}") for s in race.subtests]

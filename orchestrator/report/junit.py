@@ -70,7 +70,9 @@ def _properties(run: RunView, lane: _Lane) -> list[tuple[str, str]]:
         for name, value in _own(cell)
         if name in ("seed", "trials", "bound", "hits", "back-offs")
     ]
-    return [*_shared(run, lane.cells[0]), *claims]
+    # Of the whole run: an entry that is expired, vanished or seen too often, or that covered something.
+    known = [(f"known-issue.{each.issue.id}", each.text) for each in run.known if each.remarks or each.seen]
+    return [*_shared(run, lane.cells[0]), *claims, *known]
 
 
 def _shared(run: RunView, cell: CellView) -> list[tuple[str, str]]:
@@ -105,6 +107,7 @@ def _own(cell: CellView) -> list[tuple[str, str]]:
         ("back-offs", str(cell.counter("backoffs") or "")),
         ("known reports", str(known or "")),
         ("background reports", str(background or "")),
+        ("data races", cell.races.text if cell.races else ""),
         ("kernel.digest", cell.record.kernel_digest),
         ("image.digest", cell.record.image_digest),
         ("toolchain", cell.record.toolchain),

@@ -46,9 +46,14 @@ def show_known(run: RunDir, project: Project, console: Console) -> None:
         HostError: there is no plan to read.
         UsageError: the list, or that of GUP's path, is not what it should be.
     """
-    path, known = load_path(project.configs / "gup-path.yaml"), load_known(project.configs / "known-issues.yaml")
-    for line in remarks(audited(run, known, path, datetime.now(UTC).date())):
+    for line in remarks(audit_of(run, project)):
         console.print(Text(harmless(line)), soft_wrap=True)
+
+
+def audit_of(run: RunDir, project: Project) -> tuple[Audited, ...]:
+    """Return what a run says of this project's known issues today. Raises as `show_known`."""
+    path, known = load_path(project.configs / "gup-path.yaml"), load_known(project.configs / "known-issues.yaml")
+    return audited(run, known, path, datetime.now(UTC).date())
 
 
 def remarks(entries: Sequence[Audited]) -> tuple[str, ...]:

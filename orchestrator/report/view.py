@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from orchestrator.errors import HostError
 from orchestrator.report.text import tail
 from orchestrator.runner.rundir import CellRecord, CellResult, Metadata, RunDir
+from orchestrator.splat.audit import Audited
 from orchestrator.splat.model import Splat, Standing
+from orchestrator.splat.races import Races, compare
 from orchestrator.verdict.model import Outcome, Verdict
 
 NOT_FINISHED = "NOT FINISHED"
@@ -68,6 +70,12 @@ class CellView:
         """Return the total of a counter of the race, None when there is no evidence."""
         return self.result.evidence.race.total(name) if self.result.evidence else None
 
+    @property
+    def races(self) -> Races | None:
+        """What KCSAN printed against what it counted; None without its counters."""
+        counters = self.result.evidence.kcsan if self.result.evidence else None
+        return compare(self.result.splats, counters) if counters is not None else None
+
     def splats(self, standing: Standing) -> tuple[Splat, ...]:
         """Return the kernel reports of one standing."""
         return tuple(splat for splat in self.result.splats if splat.standing is standing)
@@ -90,12 +98,13 @@ class CellView:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run as reports show it."""
+    """A run as reports show it; `known` are the known issues that speak of its kernels."""
 
     run: RunDir
     plan_name: str
     metadata: Metadata | None
     cells: tuple[CellView, ...]
+    known: tuple[Audited, ...] = ()
 
     @property
     def interrupted(self) -> str:

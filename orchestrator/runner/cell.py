@@ -282,8 +282,9 @@ class CellRun:
             said = self._said(guest, prepared)
         seconds = time.monotonic() - started
         with self.stage("collect"):
-            after = collect.snapshot(guest)
             end, blind_end = collect.write_mark(guest, "end", self.shop.place.stop)
+            # behind the mark: what the console shows before it has been counted
+            after = collect.snapshot(guest)
             self.marks = Marks(begin.token, end.token)
             dmesg = guest.run("dmesg", seconds=collect.READ_SECONDS).stdout
             records.write_atomically(self.directory / "dmesg.log", dmesg.encode(errors="replace"))

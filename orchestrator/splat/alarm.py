@@ -7,7 +7,7 @@ are looked for in what is left when all but capitals and a few signs are deleted
 
 from __future__ import annotations
 
-CAPITALS = ("BUG", "WARNING:", "INFO:", "UBSAN:", "NULL", "LOCKUP", "[#", "PANIC:", "SYZFA")
+CAPITALS = ("BUG", "WARNING:", "INFO:", "UBSAN:", "NULL", "LOCKUP", "[#", "PANIC:", "SYZFA", "GFP", "MSR", "CSD")
 WORDS = (
     "nable to handle",
     "general protection fault",
@@ -26,6 +26,8 @@ WORDS = (
     "VFS: Busy inodes",
     "trusty: panic",
     "ut of memory: Kill",
+    "mapcount:",
+    "suspected memory leak",
     "messages dropped",
     "Linux version ",
     "Booting the kernel",

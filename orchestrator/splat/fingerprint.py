@@ -35,7 +35,10 @@ _NUMBER = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-f]{8,16}\b|\d+")
 
 def normal(function: str) -> str:
     """Return the function that a frame names: without offset, module, and what a compiler added."""
-    name = _BEHIND.sub("", function).partition(" ")[0].partition(".")[0]
+    name = _BEHIND.sub("", function)
+    if "::" in name:  # Rust's
+        return name
+    name = name.partition(" ")[0].partition(".")[0]
     return _SYSCALL.sub("sys_", name)
 
 

@@ -70,7 +70,10 @@ FORMS = (
         "general protection fault",
     ),
     _fault(
-        Form.DOUBLE_FAULT, "double fault", r"(?:PANIC: double fault|(?:Oops: )?double fault: )", "PANIC: double fault"
+        Form.DOUBLE_FAULT,
+        "double fault",
+        r"(?:(?:traps: )?PANIC: double fault|(?:Oops: )?double fault: )",
+        "PANIC: double fault",
     ),
     Grammar(
         Form.STACK_OVERFLOW,
@@ -121,7 +124,7 @@ FORMS = (
     Grammar(
         Form.LIST_CORRUPTION,
         "ernel BUG at",
-        r"[Kk]ernel BUG at \S*lib/list_debug\.c[:!]",
+        r"[Kk]ernel BUG at (?:\S*lib/list_debug\.c[:!]|__list_(?:add|del)\w*\+0x)",
         "BUG: corrupted list",
         Blame.PC,
         "list",
@@ -131,7 +134,7 @@ FORMS = (
     Grammar(
         Form.KERNEL_BUG,
         "ernel BUG at",
-        r"[Kk]ernel BUG at \S*mm/usercopy\.c[:!]",
+        r"[Kk]ernel BUG at (?:\S*mm/usercopy\.c[:!]|usercopy_\w+\+0x)",
         "BUG: bad usercopy",
         Blame.PC,
         "usercopy",
@@ -147,15 +150,35 @@ FORMS = (
         eats=_BUG,
     ),
     Grammar(
-        Form.KERNEL_BUG, "ernel BUG at", r"Kernel BUG at (?P<f>[\w.$]+)\+0x", "kernel BUG", Blame.PC, "bug", eats=_BUG
+        Form.KERNEL_BUG,
+        "ernel BUG at",
+        r"[Kk]ernel BUG at (?P<f>[\w.$]+)\+0x",
+        "kernel BUG",
+        Blame.PC,
+        "bug",
+        eats=_BUG,
     ),
     _fault(Form.FAULT, "[#", r"(?P<what>Kernel BUG|Oops - [\w ()]+) \[#\d", "Internal error"),
     # ppc and s390: what came before the `Oops:` line was lost
     _fault(Form.PAGING, "Oops", r"Oops: (?:[Kk]ernel access of bad area|[0-9a-f]{4} )[^\n]*\[#\d", "Oops"),
+    _fault(Form.FAULT, "[#", r"Oops: (?P<what>[A-Z][\w ]+), sig: \d+ \[#\d", "Oops: {what}"),
+    # whatever else die() is told: x86 `words: 0000 [#1]`, s390 `words: 0001 ilc:2 [#1]`; mips, loongarch `words[#1]:`
+    _trap(Form.FAULT, "[#", r"(?P<what>[A-Za-z#][\w #/-]{2,60}): [0-9a-f]{4,16} (?:ilc:\d )?\[#\d+\]", "{what}"),
+    _fault(Form.FAULT, "[#", r"(?P<what>[A-Z][a-z][\w ]{2,60})\[#\d+\]:", "{what}"),
     Grammar(
         Form.PANIC_RUST,
         "rust_kernel: panicked at",
-        r"rust_kernel: panicked at (?:\S+:\d+:\d+:|'(?P<what>[^']+)')\s*$",
+        r"rust_kernel: panicked at \S+:\d+:\d+:\s*$",
+        "{next}",
+        Blame.STACK,
+        "rust",
+        eats=_BUG,
+    ),
+    # the panic message before Rust 1.73
+    Grammar(
+        Form.PANIC_RUST,
+        "rust_kernel: panicked at",
+        r"rust_kernel: panicked at '(?P<what>[^\n]+)'(?:, \S+:\d+:\d+)?\s*$",
         "{what}",
         Blame.STACK,
         "rust",

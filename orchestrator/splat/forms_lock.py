@@ -115,6 +115,22 @@ FORMS = (
         "sleep",
     ),
     Grammar(
+        Form.ATOMIC_SLEEP,
+        "scheduling in a non-blocking section",
+        r"BUG: scheduling in a non-blocking section",
+        "BUG: scheduling in a non-blocking section",
+        Blame.STACK,
+        "sleep",
+    ),
+    Grammar(
+        Form.ATOMIC_SLEEP,
+        "BUG: assuming ",
+        r"BUG: (?P<what>assuming (?:atomic|non migratable) context) at",
+        "BUG: {what}",
+        Blame.STACK,
+        "sleep",
+    ),
+    Grammar(
         Form.PREEMPT,
         "in preemptible",
         r"BUG: using (?P<what>\w+)(?:\(\))? in preemptible",
@@ -142,9 +158,9 @@ FORMS = (
     ),
     Grammar(
         Form.ATOMIC_SLEEP,
-        "workqueue leaked lock",
-        r"BUG: workqueue leaked lock or atomic: ",
-        "BUG: workqueue leaked lock or atomic",
+        "workqueue leaked ",
+        r"BUG: (?P<what>workqueue leaked (?:lock or atomic|atomic, lock or RCU)): ",
+        "BUG: {what}",
         Blame.LAST_FUNCTION,
     ),
     Grammar(
@@ -173,6 +189,13 @@ FORMS = (
         "wait",
         eats=("blocked for more than", "can't die for", "lockdep is turned off", "INFO: lockdep"),
         alt="hang",
+    ),
+    Grammar(
+        Form.HUNG_TASK,
+        "waiting for writeback",
+        r"INFO: The task .{1,80} has been waiting for writeback completion for more than",
+        "INFO: task waits for writeback",
+        Blame.NOBODY,
     ),
     Grammar(
         Form.HUNG_TASK,

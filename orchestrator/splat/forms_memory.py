@@ -151,7 +151,7 @@ FORMS = (
     Grammar(
         Form.BUG,
         "BUG ",
-        r"BUG (?P<cache>[\w:.-]+) \((?:Not t|T)ainted[^)]*\): (?P<what>(?!kasan: bad access)[A-Z].{3,60}?)\s*$",
+        r"BUG (?P<cache>\S+) \((?:Not t|T)ainted[^)]*\): (?P<what>(?!kasan: bad access)[A-Z].{3,60}?)\s*$",
         "BUG: {what}",
         Blame.NOBODY,
     ),
@@ -173,5 +173,13 @@ FORMS = (
         Blame.STACK,
         "allocator",
         needs=r"backtrace",
+    ),
+    # the scan only counts them: the leaks themselves stand in a file
+    Grammar(
+        Form.LEAK,
+        "suspected memory leak",
+        r"kmemleak: \d+ new suspected memory leaks",
+        "memory leak: see /sys/kernel/debug/kmemleak",
+        Blame.NOBODY,
     ),
 )

@@ -16,25 +16,65 @@ _AT = r"WARNING: (?:(?:CPU: \d+ PID: \d+ )?at |\[.{1,200}\] )?"
 _F = r"(?::\d+)?,?(?: at)? (?P<f>[A-Za-z_][\w.$]*)"
 
 
-def _warn(form: Form, place: str, title: str, skip: str, blame: Blame = Blame.HEADER_FIRST) -> Grammar:
-    """A WARN() at `place`, a pattern over `file:line function`."""
-    return Grammar(form, "WARNING:", _AT + place, title, blame, skip, needs=_STACK, eats=_EATS)
+def _warn(
+    form: Form, place: str, title: str, skip: str, blame: Blame = Blame.HEADER_FIRST, functions: str = ""
+) -> Grammar:
+    """A WARN() at `place`, a pattern over `file:line function`.
+
+    A kernel without CONFIG_DEBUG_BUGVERBOSE says the function only: `functions` are the patterns of those at `place`.
+    """
+    where = rf"(?:{place}|(?:{functions})(?:\.\w+)*\+0x)" if functions else place
+    return Grammar(form, "WARNING:", _AT + where, title, blame, skip, needs=_STACK, eats=_EATS)
+
+
+def _trouble(needle: str, header: str) -> Grammar:
+    return Grammar(Form.TROUBLE, needle, header, "{what}", Blame.NOBODY)
 
 
 FORMS = (
-    _warn(Form.ODEBUG, r"\S*lib/debugobjects\.c[:, ]", "WARNING: ODEBUG bug", "odebug", Blame.STACK),
-    _warn(Form.REFCOUNT, r"\S*lib/refcount\.c[:, ]", "WARNING: refcount bug", "refcount", Blame.STACK),
+    _warn(
+        Form.ODEBUG,
+        r"\S*lib/debugobjects\.c[:, ]",
+        "WARNING: ODEBUG bug",
+        "odebug",
+        Blame.STACK,
+        "debug_print_object",
+    ),
+    _warn(
+        Form.REFCOUNT,
+        r"\S*lib/refcount\.c[:, ]",
+        "WARNING: refcount bug",
+        "refcount",
+        Blame.STACK,
+        r"refcount_\w+",
+    ),
     _warn(Form.REFCOUNT, r"\S*refcount\.h[:, ]", "WARNING: refcount bug", "refcount", Blame.STACK),
-    _warn(Form.WARNING, r"\S*lib/kobject\.c[:, ]", "WARNING: kobject bug", "kobject", Blame.STACK),
-    _warn(Form.WARNING, r"\S*mm/usercopy\.c[:, ]", "WARNING: bad usercopy", "usercopy", Blame.STACK),
-    _warn(Form.WARNING, r"\S*fs/proc/generic\.c[:, ]", "WARNING: proc registration bug", "proc", Blame.STACK),
-    _warn(Form.LOCKDEP, r"\S*kernel/locking/lockdep\.c[:, ]", "WARNING: locking bug", "lock", Blame.STACK),
+    _warn(Form.WARNING, r"\S*lib/kobject\.c[:, ]", "WARNING: kobject bug", "kobject", Blame.STACK, r"kobject_\w+"),
+    _warn(Form.WARNING, r"\S*mm/usercopy\.c[:, ]", "WARNING: bad usercopy", "usercopy", Blame.STACK, r"usercopy_\w+"),
+    _warn(
+        Form.WARNING,
+        r"\S*fs/proc/generic\.c[:, ]",
+        "WARNING: proc registration bug",
+        "proc",
+        Blame.STACK,
+        "proc_register|remove_proc_entry",
+    ),
+    _warn(
+        Form.LOCKDEP,
+        r"\S*kernel/locking/lockdep\.c[:, ]",
+        "WARNING: locking bug",
+        "lock",
+        Blame.STACK,
+        r"(?:__)?lock_(?:acquire|release|acquired|contended|downgrade|set_class|is_held\w*|pin_lock|unpin_lock)"
+        r"|check_flags|hlock_class|look_up_lock_class|register_lock_class|mark_lock\w*|lockdep_\w+",
+    ),
     _warn(
         Form.WARNING,
         r"\S*mm/\S+\.c:\d+ (?:at )?_*(?:kv?[mz]?alloc|kv?calloc|krealloc)",
         "WARNING: kmalloc bug",
         "kmalloc",
         Blame.STACK,
+        r"_*(?:kv?[mz]?alloc|kv?calloc|krealloc)\w*",
     ),
     _warn(
         Form.WARNING,
@@ -42,6 +82,7 @@ FORMS = (
         "WARNING: zero-size vmalloc",
         "kmalloc",
         Blame.STACK,
+        r"__vmalloc_node_range\w*",
     ),
     _warn(Form.WARNING, r"\S+:\d+ (?:at )?usb_submit_urb", "WARNING in {f}/usb_submit_urb", "urb", Blame.STACK),
     _warn(Form.WARNING, rf"\S+?{_F}\+0x", "WARNING", "warn"),
@@ -150,6 +191,18 @@ FORMS = (
         "out of memory: killed {what}",
         Blame.NOBODY,
     ),
+    # The state of a page without a report around it: migration failed, a page was poisoned
+    Grammar(
+        Form.PAGE_DUMP,
+        "mapcount:",
+        r"page:(?:[0-9a-f]+)? ?(?:ref)?count:-?\d+ mapcount:",
+        "page dumped because: {reason}",
+        Blame.NOBODY,
+    ),
+    # What the kernel complains of, with a stack, and does not call a bug
+    _trouble("GFP", r".{1,16}: (?P<what>page allocation failure)[:.].*GFP"),
+    _trouble("unchecked MSR access", r"(?P<what>unchecked MSR access error): "),
+    _trouble("non-responsive CSD lock", r"(?:smp: )?csd: \w+ (?P<what>non-responsive CSD lock)"),
     # A driver's own words: shown, but no report of a bug in the kernel (standing.py: background)
     Grammar(
         Form.REMARK,

@@ -27,7 +27,7 @@ _PC = re.compile(
 _PC_LINE = re.compile(r"(?:[RE]?IP: |pc : |PC is at |epc : |NIP \[)")
 _TRACE = re.compile(r"\s*(?:Call Trace|Call trace|Backtrace|backtrace|stack backtrace)\b.*:")
 _STACK_BACKTRACE = re.compile(r"\s*stack backtrace:")
-_LAST_FUNCTION = re.compile(rf"\s*last function: {_NAME}")
+_LAST_FUNCTION = re.compile(rf"\s*(?:last function: |.* workfn=){_NAME}")
 _BECAME_SAFE = re.compile(r"\s*\.\.\. which became \S+-irq-safe at:")
 # Where everybody on the stack is innocent, the outermost is named.
 _OUTERMOST = frozenset({Blame.PC, Blame.HEADER_FIRST})

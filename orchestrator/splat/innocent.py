@@ -17,7 +17,8 @@ set_track* save_trace arch_stack_walk* unwind_{get,next}* walk_stackframe stack_
 debug_show_* check_panic_on_* stack_chk_fail brk_handler bug_handler call_break_hook debug_exception_*
 do_debug_exception {trace,hardirqs}_{hardirqs,softirqs,irq,on,off}* trace_*_thunk perf_trace_* traceiter_*
 ftrace_* spin_{dump,bug} rwlock_bug debug_smp_* check_preemption_* lockdep_* csd_lock_* debug_object_*
-check_poison* should_fail* fail_dump hex_dump_to_buffer print_hex_dump* ref_tracker_* tracer_*
+check_poison* check_{slab,page}_allocation should_fail* fail_dump hex_dump_to_buffer print_hex_dump*
+ref_tracker_* tracer_*
 # entry
 exc_* asm_* do_error_trap do_trap* do_invalid_op invalid_op error_{entry,return,exit} no_context bad_area*
 do_page_fault page_fault* async_page_fault general_protection do_general_protection do_kern_addr_fault
@@ -59,8 +60,9 @@ kzalloc*
 device_{add,for_each_child,del,register,unregister,release_driver*,remove_{file,group}*,create_file}
 get_device_parent {get,put}_device sysfs_{remove,create}_* dev_{warn,err,info,notice,emerg,printk}*
 netdev_{warn,err,info,notice,emerg,printk}* dev_vprintk_emit dev_printk_emit dev_set_name dev_driver_string
-rollback_registered* unregister_netdevice_{many,queue}* usb_{kill,submit,poison,unlink}_urb i2c_del_adapter
-i2c_unregister_device unregister_client bitmap_* read_word_at_a_time page_address {drop,inc,clear,set}_nlink
+rollback_registered* unregister_netdevice_{many,queue}* usb_{kill,submit,poison,unlink}_urb
+{i2c,spi}_{del,unregister}_* unregister_client platform_device_{del,unregister} bitmap_* read_word_at_a_time
+page_address {drop,inc,clear,set}_nlink
 fast_dput dput retain_dentry mark_buffer_* brelse bforget {un,}lock_{page,buffer} folio_{un,}lock
 folio_{put,end,wait,clear,set,test}* end_page_* put_page
 """
@@ -100,10 +102,10 @@ TABLES = {
     "page": _ALLOC
     + """
         bad_page* free_* page_{cache,remove}* check_{pcp,new,free}* print_bad_pte vm_normal_page folios_put*
-        pages_put* put_pages_list release_pages destroy_large_folio tlb_* bulk_* prep_compound_* put_*page*
+        pages_put* put_pages_list folio_batch_* lru_add_fn folio_add_lru*
+        release_pages destroy_large_folio tlb_* bulk_* prep_compound_* put_*page*
         unaccount_page_cache* filemap_unaccount* filemap_{alloc,get,add}_folio* pagecache_get_page""",
-    "allocator": _ALLOC
-    + "*alloc* *strdup* *strndup* *memdup* kmem* mempool* bpf_map_area* debug_objects_mem_init idr_get*",
+    "allocator": _ALLOC + "*alloc* *strdup* *strndup* *memdup* kmem* mempool* bpf_map_area* idr_get*",
     "list": "list_*",
     "usercopy": "usercopy_* check_* copy_*",
     "bug": "skb_{over,under}_panic skb_panic skb_{push,put,pull}*",
@@ -146,6 +148,7 @@ __{x64,ia32,x32,arm64,riscv,s390,s390x,se,do,ia32_compat,arm64_compat}_{compat_,
 # ... these only pass on to what a file, protocol, timer or work item asked for: whom they called is named.
 PASSERS = """
 vfs_{ioctl,read,write,readv,writev,fallocate,fsync,fsync_range} do_vfs_ioctl new_sync_{read,write}
+full_proxy_{read,write,llseek,poll,unlocked_ioctl}
 call_{read,write}_iter do_iter_{read,write,readv_writev}* do_loop_readv_writev
 ksys_{ioctl,read,write,fallocate}
 {x64,ia32,arm64,riscv,se,do}_{compat_,}sys_{ioctl,read,write,readv,writev,pwrite64,pread64,fallocate}

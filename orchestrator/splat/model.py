@@ -68,6 +68,8 @@ class Form(StrEnum):
     INFO = "info"
     REMARK = "remark"
     OOM = "oom"
+    PAGE_DUMP = "page-dump"
+    TROUBLE = "trouble"
     OTHER = "other"
     USERSPACE = "userspace"
 
@@ -112,9 +114,13 @@ _FAMILY = {
     Form.INFO: SplatKind.BUG,
     Form.REMARK: SplatKind.INFO,
     Form.OOM: SplatKind.INFO,
+    Form.PAGE_DUMP: SplatKind.INFO,
+    Form.TROUBLE: SplatKind.INFO,
     Form.OTHER: SplatKind.BUG,
     Form.USERSPACE: SplatKind.INFO,
 }
+# Worth knowing for who reads the console, and no report of a bug: remarks. A panic never follows from one of them.
+ASIDE = frozenset({Form.OOM, Form.PAGE_DUMP, Form.TROUBLE})
 
 
 class Standing(StrEnum):

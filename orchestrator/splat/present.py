@@ -6,19 +6,17 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.splat.fingerprint import fingerprint
-from orchestrator.splat.model import Form, Kcsan, Scan, Splat
+from orchestrator.splat.model import ASIDE, Form, Kcsan, Scan, Splat
 
 # A remark is a warning in a driver's own words.
 _SHOWN_AS = {Form.REMARK: Form.WARNING}
-# Worth knowing for who reads the console, and no report of a bug.
-_ASIDE = frozenset({Form.OOM})
 
 
 def as_dict(found: Scan) -> dict[str, Any]:
     """Return what `guprace triage --json` prints."""
     return {
         "reports": reports(found),
-        "remarks": [report(splat) for splat in found.splats if splat.form in _ASIDE],
+        "remarks": [report(splat) for splat in found.splats if splat.form in ASIDE],
         "omitted": found.omitted,
         "dropped": found.dropped,
         "lines": found.lines,
@@ -41,7 +39,7 @@ def notes(found: Scan) -> tuple[str, ...]:
 
 def reports(found: Scan) -> list[dict[str, Any]]:
     """Return the reports, in the order of the console."""
-    return [report(splat) for splat in found.splats if splat.form not in _ASIDE]
+    return [report(splat) for splat in found.splats if splat.form not in ASIDE]
 
 
 def report(splat: Splat) -> dict[str, Any]:

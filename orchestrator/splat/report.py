@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from orchestrator.splat import kcsan
 from orchestrator.splat.frames import functions, traced
 from orchestrator.splat.grammar import Blame, Grammar, pattern
-from orchestrator.splat.model import Form, Phase, Splat, SplatKind
+from orchestrator.splat.model import ASIDE, Form, Phase, Splat, SplatKind
+from orchestrator.splat.rust import demangle
 from orchestrator.splat.title import Name, strangers, titles
 
 MAX_LINES = 800
@@ -18,6 +19,8 @@ MAX_WIDTH = 1000
 MAX_TEXT = 64 * 1024
 # So many lines of its own without anything of a report end a report without bars.
 SLACK = 30
+# A panic behind one of these is no part of it.
+_NO_STACK = ASIDE | {Form.PANIC, Form.REMARK, Form.OTHER}
 # A quotation is found out after so many lines.
 _QUOTED = 3
 
@@ -89,7 +92,7 @@ class Report:
     @property
     def awaits_stack(self) -> bool:
         """Say whether its stack is still to come, so that a panic is part of it: panic() prints the stack then."""
-        return self.stackless and self.grammar.form not in (Form.PANIC, Form.REMARK, Form.OOM, Form.OTHER)
+        return self.stackless and self.grammar.form not in _NO_STACK
 
     @staticmethod
     def piece(text: str) -> bool:
@@ -127,7 +130,7 @@ class Report:
             end_line=self.last if self.closed else min(self.last, self.start + len(body)),
             text="\n".join(line for line in body if line[:1] != "=" or not BAR.match(line))[:MAX_TEXT],
             functions=blame,
-            stacks=stacks or tuple(filter(None, (functions(body),))),
+            stacks=stacks or tuple(filter(None, (tuple(map(demangle, functions(body))),))),
             accesses=tuple(access.words for access in fields.accesses) if fields else (),
             whole=not corrupted,
             phase=self.phase,

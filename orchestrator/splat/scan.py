@@ -13,7 +13,7 @@ from orchestrator.splat.alarm import hits
 from orchestrator.splat.grammar import Grammar, header_of
 from orchestrator.splat.lines import CHUNK, LineReader
 from orchestrator.splat.message import Message, parse, second, stamped
-from orchestrator.splat.model import Form, Phase, Scan, Splat
+from orchestrator.splat.model import ASIDE, Form, Phase, Scan, Splat
 from orchestrator.splat.report import BAR, Report
 
 MAX_SPLATS = 200
@@ -36,7 +36,7 @@ _CONSEQUENCE = re.compile(
     r"softlockup: hung tasks|RCU Stall|Hard LOCKUP|Oops|kernel: panic_on|Fatal hardware)"
 )
 # What is shown only where nothing else is.
-_WEAK = frozenset({Form.INFO, Form.REMARK, Form.OOM, Form.OTHER, Form.USERSPACE})
+_WEAK = ASIDE | {Form.INFO, Form.REMARK, Form.OTHER, Form.USERSPACE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,8 @@ class Scanner:
     _last: _Key | None = None
     _last_line: int = -PATIENCE
     _cut: str = ""
+    # Where the bar is that ended a report: it begins no other.
+    _barred: int = 0
 
     def __post_init__(self) -> None:
         """Before the first mark everything is the boot's."""
@@ -207,7 +209,7 @@ class Scanner:
                 form=Form.REBOOT,
                 boot=max(self._boots, 1),
             )
-            self._keep((title, self._phase), lambda: splat)
+            self._keep((title, self._phase), Form.REBOOT, lambda: splat)
         if text.startswith("Linux version "):
             self._boots += 1
             self._version = text.split(maxsplit=3)[2]
@@ -216,15 +218,17 @@ class Scanner:
     def _consequence(self, message: Message) -> bool:
         """A panic because of the report before it is no report of its own."""
         expected = _CONSEQUENCE.match(message.text) is not None
-        if (report := self._open.get(message.caller)) and (expected or report.awaits_stack):
+        report = self._open.get(message.caller)
+        if report and report.grammar.form not in ASIDE and (expected or report.awaits_stack):
             report.panicked = True
             self._continue(report, message)
             return True
         if not expected:
             return False
         for report in self._open.values():
-            report.panicked = True
-            return True
+            if report.grammar.form not in ASIDE:
+                report.panicked = True
+                return True
         if self._number - self._last_line <= PATIENCE and self._last and self._last in self._found:
             self._found[self._last] = replace(self._found[self._last], panicked=True)
             return True
@@ -248,7 +252,9 @@ class Scanner:
     @staticmethod
     def _begins_another(report: Report, grammar: Grammar, message: Message) -> bool:
         if grammar.form in _WEAK:
-            return False
+            return grammar.form in ASIDE and report.grammar.form in ASIDE
+        if grammar.form is Form.SOFT_LOCKUP and report.grammar is grammar and not report.stackless:
+            return True  # the watchdog says it again and again, each time in full
         return not any(needle in message.text for needle in report.grammar.eats)
 
     def _begin(self, message: Message, grammar: Grammar, header: re.Match[str]) -> None:
@@ -259,7 +265,7 @@ class Scanner:
             self._close(min(self._open, key=lambda caller: self._open[caller].last))
         start, bar = self._number, 0
         before = parse(self._previous)
-        if BAR.match(before.text) and before.caller == message.caller:
+        if BAR.match(before.text) and before.caller == message.caller and self._barred != start - 1:
             start, bar = start - 1, len(before.text.rstrip())
         self._open[message.caller] = Report(
             grammar,
@@ -285,16 +291,19 @@ class Scanner:
 
     def _close(self, caller: str) -> None:
         report = self._open.pop(caller)
+        if report.closed and report.grammar.bars:
+            self._barred = report.last
         if not report.quotation():
             name = report.name()
-            self._keep((name[0], report.phase), lambda: report.splat(name))
+            self._keep((name[0], report.phase), report.grammar.form, lambda: report.splat(name))
 
-    def _keep(self, key: _Key, splat: Callable[[], Splat]) -> None:
+    def _keep(self, key: _Key, form: Form, splat: Callable[[], Splat]) -> None:
         """Count a report of a known title, keep one of a new title, as long as there are not too many.
 
         What the boot said already is new when the race says it again.
         """
-        self._last, self._last_line = key, self._number
+        if form not in ASIDE:
+            self._last, self._last_line = key, self._number
         if key in self._found:
             self._counts[key] += 1
         elif len(self._found) < MAX_SPLATS:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from orchestrator.splat.frames import blamed, traced
 from orchestrator.splat.grammar import Blame, Grammar
 from orchestrator.splat.model import Form
+from orchestrator.splat.rust import demangle
 from orchestrator.splat.skip import plain
 
 # A report's title, the other titles under which people may know it, and the functions to blame.
@@ -27,6 +28,8 @@ _HELD = re.compile(r"\d+ locks? held by .{1,40}/(\d+)")
 _RAN = re.compile(r"CPU: \d+ (?:UID: \d+ )?PID: (\d+) ")
 # What panic() says behind the words that matter.
 _TAIL = re.compile(r"(?: ?\.\.\.| exitcode=\S+|, error code \S+)?\s*$")
+# Why a page's state was printed.
+_DUMPED = re.compile(r"page dumped because: (.*)")
 # A system call's entry has a name per architecture, and generations of wrappers.
 _ENTRY = re.compile(r"__(?:x64|ia32|x32|arm64|riscv|s390x?|ia32_compat|arm64_compat)_((?:compat_)?sys_\w+)")
 _WRAPPED = re.compile(r"(?:__se_|__do_)?sys_(\w+)|S[yY](?:S|SC)_(\w+)|SYSC_(\w+)")
@@ -48,11 +51,13 @@ def titles(grammar: Grammar, header: re.Match[str], body: Sequence[str]) -> Name
     access = next((found[1] for line in body if (found := _ACCESS_WORD.match(line.strip()))), "")
     if grammar.form is Form.KASAN and not access and "{access}" in grammar.title and groups.get("rest"):
         return _cut(f"KASAN: {groups['what']} in {normal(groups['rest'])}"), (), _only(groups["f"])
-    name = blamed(grammar, header, body)
+    name = demangle(blamed(grammar, header, body))
     shown = {key: normal(text) for key, text in groups.items() if key != "f"}
     shown |= {
         "access": f" {access}" if access else "",
         "f": name or NOBODY,
+        "next": normal(body[1]) if "{next}" in grammar.title and len(body) > 1 else "",
+        "reason": _reason(body) if "{reason}" in grammar.title else "",
         "word": groups.get("word", "").lstrip("[ "),
     }
     head = grammar.title.format_map(shown)
@@ -75,6 +80,10 @@ def _with(grammar: Grammar, header: re.Match[str], body: Sequence[str], head: st
     if grammar.alt:
         alts += [f"{grammar.alt} in {other}" for other in _spellings(name)]
     return _cut(f"{head} in {better}"), tuple(_cut(alt) for alt in alts), (name,)
+
+
+def _reason(body: Sequence[str]) -> str:
+    return normal(next((found[1] for line in body if (found := _DUMPED.match(line))), ""))
 
 
 def strangers(body: Sequence[str]) -> bool:

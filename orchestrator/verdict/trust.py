@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from orchestrator.race.model import Evidence
 from orchestrator.splat.model import Phase, Splat
+from orchestrator.splat.races import compare
 from orchestrator.verdict.facts import Facts
 from orchestrator.verdict.taint import decode, unexplained
 
@@ -17,7 +18,7 @@ def doubts(facts: Facts) -> tuple[str, ...]:
     found = [race.problem] if race.problem else []
     if evidence.config_lost:
         found.append(_config_in_words(evidence.config_lost))
-    if facts.kcsan and (why := _kcsan_doubt(evidence)):
+    if facts.kcsan and (why := _kcsan_doubt(evidence) or compare(facts.splats, evidence.kcsan or {}).impossible):
         found.append(why)
     if evidence.console_blind:
         found.append(f"the console is blind: {evidence.console_blind}")

@@ -6,9 +6,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from tests.fakes.rundir import every_ending
+from orchestrator import records
+from tests.fakes.rundir import FakeRun, every_ending, evidence, race_result
 
 LOG = Path(__file__).parents[1] / "data" / "splat" / "x86_64-6.1-kcsan-pin_vs_munmap.log"
 KNOWN = """\
@@ -72,3 +74,16 @@ def test_a_module_without_its_kernel_is_refused() -> None:
     done = triage("--module", str(LOG), str(LOG))
     assert done.returncode == 2
     assert b"--vmlinux" in done.stderr
+
+
+def test_a_cells_directory_says_what_kcsan_counted(tmp_path: Path) -> None:
+    cell = FakeRun(tmp_path).add(
+        None, flavour="kcsan", race=race_result(), splats=(), files={"console.log": LOG.read_bytes()}
+    )
+    where = tmp_path / cell.id
+    counted = {"data_races": 77, "setup_watchpoints": 1000}
+    records.save(where / "evidence.json", replace(evidence(race_result()), kcsan=counted))
+    assert b"KCSAN counted 77 races and printed 0" in triage(str(where)).stdout
+    races = json.loads(triage("--json", str(where)).stdout)["races"]
+    assert (races["counted"], races["possible"]) == ({"known": 77, "unknown": 0}, True)
+    assert triage(str(tmp_path)).returncode == 2

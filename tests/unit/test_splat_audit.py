@@ -15,6 +15,7 @@ from orchestrator import records
 from orchestrator.matrix.plan import Arch
 from orchestrator.paths import Project
 from orchestrator.report.known import audited, remarks, show_known
+from orchestrator.report.write import write_reports
 from orchestrator.runner.rundir import RunDir
 from orchestrator.splat.audit import Heard, Remark, audit
 from orchestrator.splat.model import Splat, SplatKind, Standing
@@ -107,3 +108,18 @@ def test_the_known_issues_of_a_run_are_printed(tmp_path: Path) -> None:
     out = StringIO()
     show_known(run.done(), Project(), Console(file=out))
     assert "known issue gup-fast-rereads-plain: 0 reports in 0 of 1 cells; vanished" in out.getvalue()
+
+
+def test_the_known_issues_of_a_run_stand_in_its_reports(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path)
+    run.add(Verdict(Outcome.PASS, ""), arch=Arch.X86_64, flavour="kcsan")
+    records.save(RunDir(tmp_path).root / "6.1/x86_64/kcsan/pin_vs_munmap/splats.json", ())
+    write_reports(run.done())
+    assert (
+        "known issue gup-fast-rereads-plain: 0 reports in 0 of 1 cells; vanished"
+        in (tmp_path / "index.html").read_text()
+    )
+    assert (
+        'name="known-issue.gup-fast-rereads-plain" value="gup-fast-rereads-plain: 0 reports'
+        in (tmp_path / "junit.xml").read_text()
+    )

@@ -194,7 +194,7 @@ def _plain(row: Row) -> list[str]:
     told = [f"{label(row):<8} {row.target.id}"]
     if row.scenario:
         told += [f"{row.caught} of {row.runs} by {row.scenario}", f"median {seconds(row.median)}", row.shown]
-        told += [f"mean {interval(row)}"]
+        told += [f"mean {interval(row)}", *([f"{row.broken} attempts without an answer"] if row.broken else [])]
         told += [] if row.trials is None else [f"{row.trials:.0f} trials"]
     told += [f"upstream's own: {_upstream(row)}"] if row.upstream else []
     return told

@@ -78,7 +78,9 @@ class PowerSchedule:
     def _own(self, target: Target, known: dict[str, tuple[CellResult, ...]], done: Done) -> Cell | None:
         for scenario, results in known.items():
             if any(_caught(result) for result in results):
-                return again(target.cell(scenario), len(results) + 1) if len(results) < self.seeds else None
+                # What the host broke was no attempt; but a host that breaks half of them is not asked for ever.
+                enough = sum(raced(result) for result in results) >= self.seeds or len(results) >= 2 * self.seeds
+                return None if enough else again(target.cell(scenario), len(results) + 1)
         return next(self._search(target, done), None)
 
     def _search(self, target: Target, done: Done) -> Iterator[Cell]:
@@ -121,6 +123,11 @@ def hopeless(result: CellResult) -> bool:
 
 def _never_raced(result: CellResult) -> bool:
     return all(stage not in ("boot", "deploy", "race") for stage, _ in result.record.stages)
+
+
+def raced(result: CellResult) -> bool:
+    """Return whether an attempt has an answer: caught, or missed."""
+    return result.verdict is not None and result.verdict.outcome in (Outcome.CAUGHT, Outcome.MISSED)
 
 
 def _caught(result: CellResult) -> bool:

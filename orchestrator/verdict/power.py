@@ -47,8 +47,9 @@ class Row:
     their `median`; `mean` the 95 % interval of the mean time to a catch (exponential; attempts that missed count with
     all of their time), `share` that of the share of attempts that catch it; `trials` the median of the trials to a
     catch in the subtest that made it, `per_trial` the 95 % interval of its rate, None where guests died with it.
-    `oracles` and `vehicles` are those of the catches, the most frequent first. `upstream` is what became of the
-    kernel's own selftests on it; none of the other figures has anything of theirs.
+    `broken` attempts of it had no answer (the host, or the guest, failed). `oracles` and `vehicles` are those of the
+    catches, the most frequent first. `upstream` is what became of the kernel's own selftests on it; none of the other
+    figures has anything of theirs.
     """
 
     target: Target
@@ -58,6 +59,7 @@ class Row:
     subtest: str = ""
     runs: int = 0
     caught: int = 0
+    broken: int = 0
     times: tuple[float, ...] = ()
     median: float | None = None
     mean: tuple[float, float] | None = None
@@ -171,6 +173,7 @@ def _caught(
         subtest=subtests[0] if subtests else "",
         runs=len(raced),
         caught=len(caught),
+        broken=len(each) - len(raced),
         times=times,
         median=median(times) if times else None,
         mean=(1.0 / high, 1.0 / low),

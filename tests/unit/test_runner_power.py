@@ -129,6 +129,16 @@ def test_a_kernel_that_does_not_build_is_neither_caught_nor_silent() -> None:
     assert (row.status, row.agrees, power_code([row])) == (Status.NOT_BUILT, None, 4)
 
 
+def test_what_the_host_broke_is_no_attempt_but_is_told_and_has_an_end() -> None:
+    lost = Verdict(Outcome.BROKEN, "the synchroniser's self-test failed", fault=Fault.HOST)
+    field = Field({"a": [CAUGHT, lost, CAUGHT, CAUGHT]})
+    assert power(field)[-1] == "6.1+M01/a.4"
+    (row,) = rows(Campaign((TARGET,), 3, 2), field.done)
+    assert (row.caught, row.runs, row.broken, row.agrees) == (3, 3, 1, True)
+    field = Field({"a": [CAUGHT, lost]})
+    assert power(field)[-1] == "6.1+M01/a.6"
+
+
 def test_a_scenario_that_fails_on_the_stock_kernel_is_no_witness() -> None:
     field = Field({"a": [CAUGHT], "b": [CAUGHT], "stock fails": ["a"]})  # type: ignore[list-item]
     assert power(field)[:3] == ["6.1/a", "6.1/b", "6.1+M01/b"]

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.cli.run import repeater
 from orchestrator.matrix.load import plan_for_tree
-from orchestrator.matrix.plan import GuestSettings, RaceSettings
+from orchestrator.matrix.plan import GuestSettings, Plan, RaceSettings
 from orchestrator.matrix.upstream import PREFIX, PROGRAMS
 from orchestrator.paths import Project
 from tests.unit.matrix_project import load, make_project, refusal
@@ -69,8 +69,8 @@ def test_a_control_may_name_them(project: Project) -> None:
 
 def test_the_command_that_repeats_a_control_takes_the_stock_kernel_along(project: Project) -> None:
     lane, control = load(MATRIX.format(scenarios="kselftest:cow") + CONTROL, project).cells
-    repeat = repeater(Path("m.yaml"), None)
-    assert repeat(control, 1) == f"guprace run m.yaml --only {control.id} --seed 0x1 --only {lane.id}"
+    repeat = repeater(Plan("m", Path("m.yaml"), (lane, control)), None)
+    assert repeat(control, 1) == f"guprace run m.yaml --only {control.id} --only {lane.id} --seed 0x1"
     assert repeat(lane, 1) == f"guprace run m.yaml --only {lane.id} --seed 0x1"
 
 

@@ -33,6 +33,7 @@ class Target:
     `scenarios` are those that its record names, `others` what is raced when none of them catches it: first those that
     other mutants of its principle name, then all the rest of the lane's. `race` is that of an attempt, which the
     first hit ends; the unbroken kernel races for `stock_seconds`, long enough to show what it has of its own.
+    `headers`: its patch changes some, so that much is compiled anew, now and for whatever comes next.
     `upstream` are the kernel's own selftests that the plan names: run once, whatever the scenarios say, to compare.
     """
 
@@ -46,6 +47,7 @@ class Target:
     scenarios: tuple[str, ...]
     others: tuple[str, ...] = ()
     stock_seconds: float = RaceSettings().seconds
+    headers: bool = False
     upstream: tuple[str, ...] = ()
 
     @property
@@ -118,6 +120,7 @@ def patch_targets(plan: Plan, patch: Path, flavours: Sequence[str]) -> tuple[Tar
             race=lane[0].race,
             scenarios=tuple(cell.scenario for cell in lane if not cell.program),
             stock_seconds=lane[0].race.seconds,
+            headers=_touches_headers(patch),
             upstream=tuple(cell.scenario for cell in lane if cell.program),
         )
         for lane in _lanes(plan)
@@ -162,6 +165,15 @@ def _control(cell: Cell, mutant: Mutant) -> Cell | None:
     return Cell(cell_id(spec, cell.scenario), spec, cell.scenario, cell.guest, race, Expectation.CAUGHT)
 
 
+def _touches_headers(patch: Path) -> bool:
+    """Return whether a patch changes a header; one that cannot be read is the build's to complain of."""
+    try:
+        lines = patch.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    return any(line.startswith("+++ ") and line.split()[1].endswith(".h") for line in lines if len(line) > 4)
+
+
 def _lanes(plan: Plan) -> list[list[Cell]]:
     """Gather the unbroken kernels' cells by kernel, in the order of the plan."""
     found: dict[KernelSpec, list[Cell]] = {}
@@ -188,5 +200,6 @@ def _target(
         scenarios=tuple(name for name in mutant.scenarios if name in raced),
         others=tuple(sorted(rest, key=lambda name: name not in kin)),
         stock_seconds=lane[0].race.seconds,
+        headers=_touches_headers(patch),
         upstream=tuple(cell.scenario for cell in lane if cell.program),
     )

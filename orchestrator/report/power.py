@@ -140,7 +140,7 @@ def power_table(seen: PowerView, console: Console) -> None:
         for row in seen.rows:
             console.print(Text(harmless("  ".join(_plain(row)))), soft_wrap=True)
     for row in seen.rows:
-        if row.agrees is False or row.status not in (Status.CAUGHT, Status.SILENT):
+        if row.agrees is False or row.status not in (Status.CAUGHT, Status.SILENT, Status.UNFINISHED):
             why = row.reason or row.shown
             console.print(Text(harmless(f"{row.target.id}: {label(row)}: {shorten(why, 600)}")), soft_wrap=True)
         for unusable in row.unusable:

@@ -15,6 +15,7 @@ from orchestrator.matrix.mutants import Mutant, MutantExpectation, load_mutants
 from orchestrator.matrix.plan import Expectation, Plan, stock_id
 from orchestrator.matrix.targets import patch_targets, targets, with_controls
 from orchestrator.paths import Project
+from orchestrator.runner.power import Campaign, schedules
 
 MUTANTS = load_mutants(Project())
 
@@ -46,6 +47,12 @@ def test_its_own_scenarios_come_first_then_those_of_its_principle_then_the_rest(
     assert target.others[0] == "pin_vs_collapse", "M03 is of P4, too"
     every = {cell.scenario for cell in arm64.cells if cell.kernel.flavour == "plain"}
     assert {*target.scenarios, *target.others} == every
+
+
+def test_what_changes_headers_is_told_for_it_costs_whole_builds(arm64: Plan) -> None:
+    found, _ = targets(arm64, [mutant("M01"), mutant("M19"), mutant("M10")], ())
+    assert [target.headers for target in found] == [False, True, False]
+    assert [target.mutant for target in schedules(Campaign(found, 5, 3))[0].targets] == ["M01", "M10", "M19"]
 
 
 def test_nobody_searches_for_what_does_no_harm(arm64: Plan) -> None:

@@ -90,8 +90,8 @@ def command(
             with watcher(console) as listener:
                 shop = Workshop(place, Project(), listener, repeater(plan, seconds))
                 Runner(builder, shop).run(run, plan, guests)
-        finally:
             back_verdicts(run, Project())
+        finally:
             write_reports(run)
             show(view(run), console)
         show_known(run, Project(), console)

@@ -11,6 +11,7 @@ _STAMP = r"\[ {0,9}\d{1,9}\.\d{1,9}\](?: ?[\[(] {0,9}(?P<caller>[TC]\d+)[\])])?"
 _PLAIN = re.compile(rf"(?:<(?P<level>\d{{1,4}})>)?{_STAMP} ?")
 # Behind what a syslog daemon, a getty, a test runner or a program without newline put there.
 _LATER = re.compile(r"\[ {0,9}\d{1,9}\.\d{2,9}\](?: ?[\[(] {0,9}(?P<caller>[TC]\d+)[\])])? ")
+_CLOCK = re.compile(r"\[ {0,9}(\d{1,9}\.\d{1,9})\]")
 _SYSLOG = re.compile(r"(?:\w{3} +\d+ )?\d\d:\d\d:\d\d (?:\S+ )?kernel: ")
 _GETTY = re.compile(r"[\w.-]{1,64} login: ")
 _LEVEL = re.compile(r"<(?P<level>\d{1,4})>")
@@ -50,6 +51,12 @@ def stamped(line: str) -> tuple[str, str] | None:
     """Return caller and text of a line that begins with a time stamp, the most of a report, without further ado."""
     found = _PLAIN.match(line)
     return (found["caller"] or "", line[found.end() :]) if found else None
+
+
+def stamp(line: str) -> float | None:
+    """Return the kernel's clock (seconds since boot) in front of a line, None where there is none."""
+    found = _CLOCK.search(line, 0, _SPLIT_WITHIN)
+    return float(found[1]) if found else None
 
 
 def second(text: str) -> Message | None:

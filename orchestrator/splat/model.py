@@ -195,7 +195,8 @@ class Splat:
     the report shows, innermost function first; for KCSAN one per access, with `accesses` beside them (`read`, `write
     (marked)` ...). `whole` is False when the report was cut short or disturbed, `corrupted` says how; `count` is how
     often the same title came (the text is the first one's). `panicked`: the kernel panicked because of it.
-    `standing` is decided by splat/standing.py; `why` says it.
+    `standing` is decided by splat/standing.py; `why` says it. `since`: how many seconds after the run's first mark it
+    began, by the kernel's clock; None before it, or where lines bear no time.
     """
 
     kind: SplatKind
@@ -221,6 +222,7 @@ class Splat:
     boot: int = 1
     panicked: bool = False
     kcsan: Kcsan | None = None
+    since: float | None = None
 
     @property
     def frame(self) -> str:

@@ -60,6 +60,7 @@ class Report:
     boot: int = 1
     bar: int = 0
     stamped: bool = False
+    since: float | None = None
     stackless: bool = True
     useful: int = 1
     closed: bool = False
@@ -144,6 +145,7 @@ class Report:
             boot=self.boot,
             panicked=self.panicked,
             kcsan=fields,
+            since=self.since,
         )
 
     def _corrupted(self, body: list[str], blame: bool) -> str:

@@ -12,7 +12,7 @@ from typing import IO
 from orchestrator.splat.alarm import hits
 from orchestrator.splat.grammar import Grammar, header_of
 from orchestrator.splat.lines import CHUNK, LineReader
-from orchestrator.splat.message import Message, parse, second, stamped
+from orchestrator.splat.message import Message, parse, second, stamp, stamped
 from orchestrator.splat.model import ASIDE, Form, Phase, Scan, Splat
 from orchestrator.splat.report import BAR, Report
 
@@ -77,6 +77,8 @@ class Scanner:
     _last: _Key | None = None
     _last_line: int = -PATIENCE
     _cut: str = ""
+    _line: str = ""
+    _began: float | None = None
     # Where the bar is that ended a report: it begins no other.
     _barred: int = 0
 
@@ -139,6 +141,7 @@ class Scanner:
             self._expire()
 
     def _look(self, line: str, alarming: bool) -> None:
+        self._line = line
         message = parse(line)
         self._stamped += message.stamped
         report = self._open.get(message.caller)
@@ -247,6 +250,8 @@ class Scanner:
         if not self.marks or token != (self.marks.begin if which == "begin" else self.marks.end):
             return
         self._phase = Phase.RACE if which == "begin" else Phase.AFTER
+        if which == "begin":
+            self._began = stamp(self._line)
         self._seen.append(which)
 
     @staticmethod
@@ -277,7 +282,13 @@ class Scanner:
             max(self._boots, 1),
             bar,
             message.stamped,
+            self._since(),
         )
+
+    def _since(self) -> float | None:
+        """Return the seconds since the first mark; None before it, or without a clock."""
+        now = None if self._began is None else stamp(self._line)
+        return None if now is None or self._began is None else round(max(0.0, now - self._began), 6)
 
     def _continue(self, report: Report, message: Message) -> None:
         if not message.stamped and (self._stamped >= STAMPED or (report.stamped and not report.piece(message.text))):

@@ -32,13 +32,16 @@ class Finding:
         return self.subtest.split(".")[0]
 
 
-def finding(race: RaceResult | None, race_seconds: float, lost_after: float | None) -> Finding | None:
+def finding(
+    race: RaceResult | None, race_seconds: float, lost_after: float | None, reported_after: float | None = None
+) -> Finding | None:
     """Return the first finding of a cell in which something was found; None when the selftest never raced.
 
     `race_seconds` is how long the whole selftest took, `lost_after` after how many seconds the guest was lost (None:
     it was not). An oracle's hit comes with its time. A kernel report is noticed by the taint it leaves (a tenth of a
-    second late at most), or by the loss of the guest; a report that does neither (lockdep, KCSAN) counts with the
-    time of the whole race, the worst it could be.
+    second late at most), or by the loss of the guest. One that does neither (lockdep, KCSAN, a second WARN) has the
+    kernel's own clock: `reported_after` seconds since the mark before the race, set-up included; or else the time
+    of the whole race, the worst it could be.
     """
     if race is None:
         return None
@@ -52,6 +55,8 @@ def finding(race: RaceResult | None, race_seconds: float, lost_after: float | No
         oracle = next((h.oracle for h in race.hits if h.subtest == race.begun), CONSOLE)
         own = max(0.0, lost_after - _raced(race, race.begun))
         return Finding(oracle, race.begun, max(own, lost_after), own)
+    if reported_after is not None and not race.hits:
+        return Finding(CONSOLE, "", reported_after, reported_after)
     oracle = race.hits[0].oracle if race.hits else CONSOLE
     return Finding(oracle, "", race_seconds, race_seconds)
 

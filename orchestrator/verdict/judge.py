@@ -73,8 +73,13 @@ def _completed(facts: Facts, verdict: Verdict) -> Verdict:
         evidence=facts.files,
         last_lines=facts.loss.last_lines if facts.loss else (),
         race_seconds=seconds,
-        found=finding(race, seconds, facts.lost_after) if found else None,
+        found=finding(race, seconds, facts.lost_after, _reported_after(facts)) if found else None,
     )
+
+
+def _reported_after(facts: Facts) -> float | None:
+    """Return how long after the mark before the race the first report that decides came."""
+    return min((splat.since for splat in new_splats(facts) if splat.since is not None), default=None)
 
 
 def new_splats(facts: Facts) -> tuple[Splat, ...]:

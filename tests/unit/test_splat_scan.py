@@ -250,6 +250,18 @@ def test_only_the_runs_own_marks_count() -> None:
     assert found.marks == ("begin", "end")
 
 
+def test_a_report_says_how_long_after_the_mark_it_came() -> None:
+    text = (
+        "[    3.000000][   T1] guprace: mark begin 0b5e\n"
+        "[    7.500000][   T9] BUG: Bad page state in process a  pfn:1\n"
+        "[    9.000000][   T1] guprace: mark end e4d0\n"
+    )
+    before = "[    2.000000][   T9] BUG: Bad rss-counter state mm:1 type:MM_FILEPAGES val:1\n"
+    found = of((before + text).encode(), Marks("0b5e", "e4d0"))
+    assert [splat.since for splat in found.splats] == [None, 4.5]
+    assert [splat.since for splat in of((before + text).encode()).splats] == [None, None]
+
+
 def test_between_gives_the_races_reports_only(tmp_path: Path) -> None:
     (tmp_path / "console.log").write_bytes(REAL)
     assert {s.kind for s in between(tmp_path / "console.log", REAL_MARKS)} == {SplatKind.KCSAN}

@@ -49,6 +49,11 @@ def test_a_report_without_taint_counts_with_the_whole_race() -> None:
     assert finding(said(FIRST), 7.5, None) == Finding(CONSOLE, "", 7.5, 7.5)
 
 
+def test_a_report_without_taint_has_the_kernel_s_clock_where_that_is_known() -> None:
+    assert finding(said(FIRST), 7.5, None, 3.25) == Finding(CONSOLE, "", 3.25, 3.25)
+    assert finding(said(FIRST + HIT), 9.0, None, 0.1) == Finding("foreign_stamp", "vmsplice.b", 2.25, 0.25, 9)
+
+
 def test_nobody_raced_nothing_found() -> None:
     assert finding(None, 3.0, None) is None
 

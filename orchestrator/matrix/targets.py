@@ -19,6 +19,7 @@ from orchestrator.matrix.plan import (
     cell_id,
 )
 
+CATALOGUE = "M"
 DEFAULT_FLAVOUR = "plain"
 # What nobody has a record of may show by its content, or take a checker.
 PATCH_FLAVOURS = ("plain", "kasan")
@@ -137,16 +138,17 @@ def with_controls(plan: Plan, mutants: Sequence[Mutant], every: bool) -> Plan:
     """Return the plan with controls for each scenario that is raced on an unbroken kernel, and that must have some.
 
     A control is a mutant whose record names the scenario and says that it is caught on this architecture, series and
-    flavour: one for each scenario (the first by id that has none yet), or with `every` all there are. It is raced as
-    its scenario is, and ends with its first hit.
+    flavour: one for each scenario that has none yet (the first by id, the open catalogue's before those we thought
+    of ourselves), or with `every` all there are. It is raced as its scenario is, and ends with its first hit.
     """
+    ordered = sorted(mutants, key=lambda mutant: (not mutant.id.startswith(CATALOGUE), mutant.id))
     cells = list(plan.cells)
     known = {cell.id for cell in cells}
     controlled = {cell_id(replace(c.kernel, mutant=None), c.scenario) for c in cells if c.kernel.mutant}
     for cell in plan.cells:
         if cell.kernel.mutant or (cell.id in controlled and not every):
             continue
-        fitting = (control for mutant in mutants if (control := _control(cell, mutant)))
+        fitting = (control for mutant in ordered if (control := _control(cell, mutant)))
         for control in fitting if every else list(fitting)[:1]:
             if control.id not in known:
                 cells.append(control)

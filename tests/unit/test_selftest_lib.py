@@ -17,7 +17,7 @@ KTAP_LINE = re.compile(r"KTAP version 1|1\.\.\d+|# .*|(?:not )?ok \d+ [a-z_]+(?:
 def make(out: Path, *targets: str, tree: Path = KSELFTESTS) -> None:
     """Build `targets` of `tree` (a copy of kselftests) in `out`; warnings are errors there."""
     done = subprocess.run(
-        ["make", "-s", "-C", str(tree), f"OUT={out}", *targets], capture_output=True, text=True, timeout=120
+        ["make", "-s", "-C", str(tree), f"OUT={out}", *targets], capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
 

@@ -22,7 +22,7 @@ from orchestrator.matrix.plan import Cell, Plan
 from orchestrator.matrix.targets import Target, patch_targets, targets
 from orchestrator.paths import Project
 from orchestrator.report.live import watcher
-from orchestrator.report.power import CAMPAIGN, power_table, power_view
+from orchestrator.report.power import CAMPAIGN, is_power_run, power_table, power_view
 from orchestrator.report.write import write_reports
 from orchestrator.runner.cell import Workshop
 from orchestrator.runner.power import Campaign, schedules
@@ -93,6 +93,8 @@ def command(
     with workplace() as (place, builder):
         if resume is not None:
             run = open_run(resume)
+            if not is_power_run(run):
+                raise UsageError("not a run of `guprace power`", where=str(resume), hint=f"it has no {CAMPAIGN}")
             campaign = records.load(run.root / CAMPAIGN, Campaign)
         else:
             plan = lanes(load_plan(matrix or Project().configs / SUITE, Project()), kernels, arches, scenarios)

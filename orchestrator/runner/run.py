@@ -147,6 +147,7 @@ class _Work:
             self.shop.place.stop.check()
             self._enter(cell)
             if self.run.result(cell).verdict is None:
+                self.run.clear(cell)
                 stock = stock_id(cell)
                 said = self._stock(stock) if cell.kernel.mutant else None
                 CellRun(cell, self.run, self.shop).run(self._kernel(cell, kernels), self._baseline(stock), said)

@@ -10,6 +10,7 @@ Whatever is missing did not happen: a cell without verdict.json is lost or not f
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +90,19 @@ class RunDir:
     def cell_dir(self, cell: Cell) -> Path:
         """Return the directory of `cell`: its id, as a path."""
         return self.root / cell.id
+
+    def clear(self, cell: Cell) -> None:
+        """Remove what an interrupted race of `cell` left: none of it may be taken for the next one's.
+
+        Raises:
+            HostError: it cannot be removed.
+        """
+        try:
+            shutil.rmtree(self.cell_dir(cell))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise records.disk_error(error, self.cell_dir(cell)) from error
 
     def plan(self) -> Plan:
         """Read the plan. Raises HostError when this is no run directory."""

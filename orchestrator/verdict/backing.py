@@ -78,7 +78,7 @@ def backed(verdict: Verdict, controls: Sequence[Backing], demanded: bool) -> Ver
         return replace(verdict, controls=tuple(controls))
     if not controls:
         none = "no kernel broken on purpose is known to show by it here: no control"
-        return replace(verdict, reason=f"{verdict.reason}; {none}")
+        return verdict if verdict.reason.endswith(none) else replace(verdict, reason=f"{verdict.reason}; {none}")
     missed = [control.mutant for control in controls if control.outcome is Outcome.MISSED]
     if missed:
         reason = f"the same set-up missed {', '.join(missed)}: what it does not see proves nothing ({verdict.reason})"

@@ -76,10 +76,12 @@ def test_an_interrupted_campaign_goes_on_where_it_was(house: House) -> None:
     run = house.run
     first = (run.root / CONTROL / "verdict.json").stat().st_mtime_ns
     (run.root / f"{CONTROL}.2" / "verdict.json").unlink()
+    (run.root / f"{CONTROL}.2" / "build.log").write_text("of the interrupted race")
     code, said = house.guprace("power", "--resume", str(run.root))
     assert code == 0, said
     assert "2 of 2 by pin_vs_munmap" in said
     assert (run.root / CONTROL / "verdict.json").stat().st_mtime_ns == first
+    assert not (run.root / f"{CONTROL}.2" / "build.log").exists(), "nothing of it may count for the next"
     assert house.run.root == run.root
 
 

@@ -81,6 +81,8 @@ def test_a_control_that_could_not_be_raced_is_told_and_takes_nothing_away(outcom
 def test_a_pass_without_a_control_says_so_only_where_one_was_asked_for() -> None:
     assert "no control" in backed(PASS, [], demanded=True).reason
     assert backed(PASS, [], demanded=False) == PASS
+    once = backed(PASS, [], demanded=True)
+    assert backed(once, [], demanded=True) == once
 
 
 def test_a_failure_needs_no_control() -> None:

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "agree.h"
+#include "check.h"
 
 static bool is(const struct agree *a, const struct stamp *s, unsigned int index,
 	       uint64_t generation)
@@ -110,6 +112,10 @@ void agree_address(struct agree *a)
 
 void agree_admitted(struct agree *a, int got)
 {
+	/* Short of memory, or told to die: nothing is refused by that. */
+	if (got < 0 && got != -EFAULT && got != -EAGAIN)
+		broken("%s pin of pages mapped throughout: %s", a->race->vehicle.name,
+		       strerror(-got));
 	if (got != (int)a->pages)
 		race_hit(a->race, "refused", "expected %u pins of pages mapped throughout, observed %d (%s)",
 			 a->pages, got, got < 0 ? strerror(-got) : "the rest missing");

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Read the bits; false where they cannot be read. */
+/* Read the bits, but for that of a soft lockup; false where they cannot be read. */
 bool taint_read(uint64_t *bits);
 
 #endif

@@ -23,10 +23,17 @@
  *
  * Mode: steered. A pins many pages by one walk and B's fork goes through the same page table, so a
  * trial is not one chance but as many as there are pages that the two pass at the same time. B's
- * window, between its look for pins and the write-protection, is shorter than A's: for small pages
- * A's is not stretched (lib/stretch.c), or B would go through them all while A looks at one. In
- * probe_back.fork B's is, at a random instruction of the copy of a PTE, now and then at another,
- * and A pins page by page against the direction in which B goes.
+ * window, between its look for pins and the write-protection, is shorter than A's:
+ *   probe.fork       A's is not stretched (lib/stretch.c): what it gives back is what it had pinned
+ *                    when write_protect_seq changed
+ *   probe_back.fork  B's is, at a random instruction of the copy of a PTE, now and then at another,
+ *                    and A pins page by page against the direction in which B goes: calls that begin
+ *                    after write_protect_seq has changed, and must see that before they walk
+ *   probe.slow_fork  both are, A's the more: a walk that began before write_protect_seq changed is
+ *                    still under way when B, faster, passes it. Without A's stretch such a walk is
+ *                    over before B, who has tables to allocate, comes to the first page
+ *   probe_ro.fork_thp the pages are the last of a huge one. Every second time PTEs map it: since v6.9
+ *                    B looks for pins once for all of these, and write-protects A's at the end
  *
  * Oracles (lib/agree.h), after both windows, each a hit:
  *   pin_differs       written by address, not seen through the pin
@@ -37,12 +44,19 @@
  * one.
  *
  * What was exclusive must be known to be shared whatever has become of the page since, so what
- * needs no race is also done with pages that were swapped out before the fork, and moved after it.
+ * needs no race is also done with pages that were swapped out before the fork, moved after it, or are
+ * a part of a huge page whose mapping was split after it (probe_ro.split_thp). What was pinned must
+ * be known to be exclusive whatever was tried with it: probe.kept forks when a move has met the pins
+ * and given up. Beside each held pin others are taken and given back, which must not count. And
+ * fork looks for pins only in a process that is marked as one with pins (MMF_HAS_PINNED): the slow
+ * path marks it too, and has marked this one when back-offs were calibrated (lib/backoff.c), so
+ * probe.first has a new process, whose first pin is one of GUP-fast.
  *
  * Counters:
  *   checks, trials    families judged where no race is needed; valid trials (lib/trial.c)
  *   judged, pins      families judged; pages pinned
- *   huge              in the subtests called thp: forks that began with a huge page
+ *   huge              in those with huge pages: forks that began with one
+ *   kept              in probe.kept: pages that were where they had been, pinned
  *
  * Fixed by: 57efa1fe5957 ("mm/gup: prevent gup_fast from racing with COW during fork", v5.11),
  * fb3d824d1a46 ("mm/rmap: split page_dup_rmap() into page_dup_file_rmap() and
@@ -90,6 +104,7 @@ struct world {
 	struct family family;
 	uint8_t *elsewhere;		/* what A pins while the windows are measured */
 	bool decoyed;			/* in this trial */
+	bool alternates;		/* a PMD maps the huge page, or a table of PTEs */
 	int got;			/* A's pins */
 	unsigned int rounds;
 	uint64_t pins, huge;
@@ -113,6 +128,13 @@ static void check_pins(struct world *w)
 	w->pins += w->got;
 }
 
+/* Of the huge page's last page, which is none of those that are stamped, only the mapping goes. */
+static void split_mapping(struct world *w)
+{
+	check_madvise(w->target.addr + w->target.size - w->agree.page, w->agree.page, MADV_DONTNEED,
+		      "the last page");
+}
+
 static void prepare_fork(struct race *race, void *arg)
 {
 	struct world *w = arg;
@@ -120,6 +142,8 @@ static void prepare_fork(struct race *race, void *arg)
 	(void)race;
 	/* A huge page that was pinned at a fork is split, one that was shared copied in parts. */
 	w->huge += backing_renew(&w->target);
+	if (w->alternates && w->rounds++ % 2)
+		split_mapping(w);
 	agree_stamp(&w->agree);
 	family_prepare(&w->family);
 }
@@ -223,8 +247,10 @@ static void fork_once(struct race *race, void *arg)
 		broken("fork, to see where it goes: %s", strerror(errno));
 }
 
+/* B is to pass a walker whose every grab is stretched: its own stretch is a brief one then. */
 static void stretch_copy(struct race *race)
 {
+	bool passes = race->vehicle.ops != &vehicle_probe_back;
 	/* The innermost first: any of them may be part of the next. */
 	static const char * const names[] = {
 		"copy_present_pte", "copy_present_ptes", "copy_pte_range", "copy_page_range", NULL
@@ -233,7 +259,7 @@ static void stretch_copy(struct race *race)
 		.names = names, .least = PTES, .pass = fork_once,
 	};
 
-	stretch_code(race, &copy, NULL, STRETCH_SHORT);
+	stretch_code(race, &copy, NULL, passes ? STRETCH_BRIEF : STRETCH_SHORT);
 }
 
 static void prepare_slow_fork(struct race *race, void *arg)
@@ -286,7 +312,8 @@ static void race_slow_fork_world(struct world *w)
 
 	skip_too_slow(w->race);
 	move_down(w);
-	stretch_end();
+	if (w->race->vehicle.ops == &vehicle_probe_back)
+		stretch_end();
 	race_trials(w->race, &trial, w);
 	stretch_code_end();
 }
@@ -302,8 +329,12 @@ static void race_fork_world(struct world *w)
 		.prepare = prepare_fork, .a = take_pins, .b = do_fork, .settle = settle_fork,
 	};
 
-	if (w->target.kind == SMALL)
+	if (w->target.kind == SMALL) {
 		stretch_end();
+	} else {
+		w->alternates = true;
+		w->agree.addr += w->target.size - (w->agree.pages + 1) * w->agree.page;
+	}
 	race_trials(w->race, &trial, w);
 }
 
@@ -327,13 +358,31 @@ static void race_cow(struct race *race)
 	with_target(race, race_cow_world);
 }
 
+/* By somebody else, who gives back as many as he took. */
+static void pin_in_passing(struct world *w)
+{
+	struct vehicle other;
+	char why[128];
+	int got;
+
+	if (vehicle_open(&other, w->race->vehicle.ops, why, sizeof(why)))
+		broken("%s a second time: %s", w->race->vehicle.name, why);
+	got = other.ops->pin(&other, w->agree.addr, w->agree.pages, 1);
+	if (got != (int)w->agree.pages)
+		broken("%s took %d pins in passing of %u", other.name, got, w->agree.pages);
+	other.ops->unpin(&other);
+	other.ops->close(&other);
+}
+
 /* Pinned before the fork, or after it. */
 static void hold_once(struct world *w, bool before, const char *when)
 {
 	w->agree.when = when;
 	prepare_fork(w->race, w);
-	if (before)
+	if (before) {
 		take_pins(w->race, w);
+		pin_in_passing(w);
+	}
 	do_fork(w->race, w);
 	if (!before)
 		take_pins(w->race, w);
@@ -353,6 +402,25 @@ static void hold_world(struct world *w)
 static void hold(struct race *race)
 {
 	with_target(race, hold_world);
+}
+
+/* Forked as one huge page, which a table of PTEs maps when it is pinned. */
+static void split_thp_world(struct world *w)
+{
+	w->agree.when = "forked, its huge mapping split, then pinned";
+	for (unsigned int i = 0; i < REPEATS; i++) {
+		prepare_fork(w->race, w);
+		do_fork(w->race, w);
+		split_mapping(w);
+		take_pins(w->race, w);
+		settle_fork(w->race, w);
+	}
+	race_count(w->race, "checks", w->family.judged);
+}
+
+static void split_thp(struct race *race)
+{
+	with_target(race, split_thp_world);
 }
 
 /* Forked with swap entries in the place of pages: the pin faults in what the child shares. */
@@ -397,13 +465,18 @@ static bool move_target(struct world *w, int node)
 		       MPOL_MF_MOVE_ALL) >= 0;
 }
 
-/* Moved after the fork: the new page is shared as the old one was. */
-static void moved_world(struct world *w)
+static void need_two_nodes(struct world *w)
 {
 	agree_stamp(&w->agree);
 	if (!pagemap_tells() || !move_target(w, 0) || !move_target(w, 1))
 		race_skip(w->race, "needs two NUMA nodes, and root: move_pages: %s",
 			  strerror(errno));
+}
+
+/* Moved after the fork: the new page is shared as the old one was. */
+static void moved_world(struct world *w)
+{
+	need_two_nodes(w);
 	w->agree.when = "forked, moved to another node, then pinned";
 	for (unsigned int i = 0; i < REPEATS; i++) {
 		uint64_t before, after;
@@ -423,6 +496,133 @@ static void moved_world(struct world *w)
 static void moved(struct race *race)
 {
 	with_target(race, moved_world);
+}
+
+/* Pinned, then not moved, though that was tried, to the one node and to the other; and forked. */
+static void kept_world(struct world *w)
+{
+	need_two_nodes(w);
+	w->agree.when = "pinned, not moved for that, then forked";
+	for (unsigned int i = 0; i < REPEATS; i++) {
+		uint64_t before, after;
+		bool tried;
+
+		prepare_fork(w->race, w);
+		take_pins(w->race, w);
+		pagemap_read(w->agree.addr, &before, 1);
+		tried = move_target(w, 0) && move_target(w, 1);
+		pagemap_read(w->agree.addr, &after, 1);
+		race_add(w->race, "kept", tried && !((before ^ after) & PAGEMAP_PFN));
+		do_fork(w->race, w);
+		settle_fork(w->race, w);
+	}
+	race_count(w->race, "checks", w->family.judged);
+}
+
+static void kept(struct race *race)
+{
+	with_target(race, kept_world);
+}
+
+/* What a process that had never pinned found when it had, and had forked. */
+struct first {
+	int got;
+	unsigned int wrong, index;	/* pins that do not show what was written; the last one */
+	struct stamp seen;
+};
+
+/* A child that waits: for as long as it lives, it shares what its parent has not written. */
+static pid_t fork_waiter(int *release)
+{
+	int fds[2];
+	pid_t child;
+	char byte;
+
+	if (pipe(fds))
+		_exit(1);
+	child = fork();
+	if (!child) {
+		close(fds[1]);
+		(void)!read(fds[0], &byte, 1);
+		_exit(0);
+	}
+	*release = fds[1];
+	return child;
+}
+
+static void __attribute__((noreturn)) be_first(struct world *w, struct first *first)
+{
+	struct vehicle *v = &w->race->vehicle;
+	struct stamp stamps[VEHICLE_PINS_MAX];
+	struct agree *a = &w->agree;
+	int release;
+	pid_t child;
+
+	agree_stamp(a);		/* copies of its own: the parent has these pages too */
+	first->got = v->ops->pin(v, a->addr, a->pages, 1);
+	if (first->got != (int)a->pages)
+		_exit(0);
+	child = fork_waiter(&release);
+	if (child < 0)
+		_exit(1);
+	agree_stamp(a);
+	v->ops->read(v, stamps);
+	for (unsigned int i = 0; i < a->pages; i++) {
+		struct stamp want = stamp_of(a->mapping, i, a->generation);
+
+		if (!memcmp(&stamps[i], &want, sizeof(want)))
+			continue;
+		first->wrong++;
+		first->index = i;
+		first->seen = stamps[i];
+	}
+	v->ops->unpin(v);
+	close(release);
+	_exit(waitpid(child, NULL, 0) != child);
+}
+
+static void judge_first(struct world *w, const struct first *first)
+{
+	if (first->got != (int)w->agree.pages)
+		broken("%s took %d pins of %u in a new process", w->race->vehicle.name, first->got,
+		       w->agree.pages);
+	w->pins += first->got;
+	w->family.judged++;
+	if (first->wrong)
+		race_hit(w->race, "pin_differs",
+			 "pin %u (last of %u wrong), first pins of a process that then forked: expected generation %"
+			 PRIu64 ", observed %s mapping %" PRIu64 " index %" PRIu64 " generation %"
+			 PRIu64, first->index, first->wrong, w->agree.generation + 2,
+			 stamp_valid(&first->seen) ? "stamp" : "no stamp", first->seen.mapping,
+			 first->seen.index, first->seen.generation);
+}
+
+static void first_world(struct world *w)
+{
+	struct first *first = check_mmap(NULL, sizeof(*first), PROT_READ | PROT_WRITE,
+					 MAP_SHARED | MAP_ANONYMOUS, "the new process' report");
+
+	for (unsigned int i = 0; i < REPEATS; i++) {
+		int status;
+		pid_t child;
+
+		memset(first, 0, sizeof(*first));
+		agree_stamp(&w->agree);
+		child = fork();
+		if (!child)
+			be_first(w, first);
+		if (child < 0 || waitpid(child, &status, 0) != child || status)
+			broken("a process that pins and forks: %s, status %#x", strerror(errno),
+			       child < 0 ? 0 : status);
+		judge_first(w, first);
+	}
+	check_munmap(first, sizeof(*first), "the new process' report");
+	race_count(w->race, "checks", w->family.judged);
+}
+
+static void first(struct race *race)
+{
+	with_target(race, first_world);
 }
 
 /* A child that pins what it shares, and unmaps it, may not see what its parent writes later. */
@@ -480,6 +680,12 @@ static const struct floor moved_floors[] = {
 	{ }
 };
 
+static const struct floor kept_floors[] = {
+	{ "checks", REPEATS },
+	{ "kept", REPEATS / 2 },
+	{ }
+};
+
 static const struct floor raced[] = {
 	{ "trials", 20 },
 	{ "pins", 100 },
@@ -502,10 +708,14 @@ static const struct subtest subtests[] = {
 	{ "probe_ro.held_hugetlb", &vehicle_probe_ro, hold, held, HUGETLB },
 	{ "probe_ro.swapped", &vehicle_probe_ro, swapped, swapped_floors, SMALL },
 	{ "probe_ro.moved", &vehicle_probe_ro, moved, moved_floors, SMALL },
+	{ "probe.kept", &vehicle_probe, kept, kept_floors, SMALL },
+	{ "probe.first", &vehicle_probe, first, spied, SMALL },
+	{ "probe_ro.split_thp", &vehicle_probe_ro, split_thp, spied_thp, THP },
 	{ "vmsplice.child", &vehicle_vmsplice, spy, spied, SMALL },
 	{ "vmsplice.child_thp", &vehicle_vmsplice, spy, spied_thp, THP },
 	{ "probe.fork", &vehicle_probe, race_fork, raced, SMALL },
 	{ "probe_back.fork", &vehicle_probe_back, race_slow_fork, raced, SMALL },
+	{ "probe.slow_fork", &vehicle_probe, race_slow_fork, raced, SMALL },
 	{ "probe_ro.cow", &vehicle_probe_ro, race_cow, raced, SMALL },
 	{ "probe_ro.fork_thp", &vehicle_probe_ro, race_fork, raced_thp, THP },
 	{ }

@@ -38,6 +38,9 @@ void stretch_walk(struct race *race, unsigned int reads);
 /* The same, every second time inside the grab: for races against the page, between its looks at it. */
 void stretch_walk_and_grab(struct race *race, unsigned int reads);
 
+/* The same, inside the grab only, as far as that is a function of its own here. */
+void stretch_grab(struct race *race, unsigned int reads);
+
 /*
  * The same with somebody else's code: the first of these functions that is one here. `pass` goes
  * through it once, with nobody else there: a place that it does not come by is none to stretch.

@@ -187,6 +187,9 @@ static const char * const walkers[] = {
 	NULL
 };
 
+/* What code.sought says of spots in the walk, in the grab, in both. */
+static const char walker_spots[4];
+
 static void walk(struct race *race, void *area)
 {
 	struct vehicle *v = &race->vehicle;
@@ -198,18 +201,24 @@ static void walk(struct race *race, void *area)
 	v->ops->unpin(v);
 }
 
-static void stretch_walker(struct race *race, unsigned int reads, bool grab)
+enum where {
+	WALK		= 1u << 0,
+	GRAB		= 1u << 1,
+};
+
+static void stretch_walker(struct race *race, unsigned int reads, unsigned int where)
 {
 	struct pass pass = { .fn = walk, .race = race };
 	struct function grabber;
 	bool fresh;
 
-	if (!begin(race, walkers, &fresh))
+	if (!begin(race, &walker_spots[where], &fresh))
 		return;
 	if (fresh) {
-		if (grab && stretch_grabber(&grabber))
+		if (where & GRAB && stretch_grabber(&grabber))
 			add_spot(&grabber);
-		add_first(walkers);
+		if (where & WALK || !code.spots)
+			add_first(walkers);
 	}
 	/* Mostly in the loop over PTEs; a walker also begins, and goes from level to level. */
 	pass.least = rng_below(&code.rng, 4) ? 2 : 1;
@@ -221,12 +230,17 @@ static void stretch_walker(struct race *race, unsigned int reads, bool grab)
 
 void stretch_walk(struct race *race, unsigned int reads)
 {
-	stretch_walker(race, reads, false);
+	stretch_walker(race, reads, WALK);
 }
 
 void stretch_walk_and_grab(struct race *race, unsigned int reads)
 {
-	stretch_walker(race, reads, true);
+	stretch_walker(race, reads, WALK | GRAB);
+}
+
+void stretch_grab(struct race *race, unsigned int reads)
+{
+	stretch_walker(race, reads, GRAB);
 }
 
 void stretch_code(struct race *race, const struct stretch_code *what, void *arg,

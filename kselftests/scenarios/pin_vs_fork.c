@@ -371,6 +371,7 @@ static void pin_in_passing(struct world *w)
 	if (got != (int)w->agree.pages)
 		broken("%s took %d pins in passing of %u", other.name, got, w->agree.pages);
 	other.ops->unpin(&other);
+	w->race->vehicle.unpinned += other.unpinned;	/* or they counted as back-offs */
 	other.ops->close(&other);
 }
 
@@ -587,6 +588,7 @@ static void judge_first(struct world *w, const struct first *first)
 		broken("%s took %d pins of %u in a new process", w->race->vehicle.name, first->got,
 		       w->agree.pages);
 	w->pins += first->got;
+	w->race->vehicle.unpinned += first->got;	/* by the child, as the kprobes count */
 	w->family.judged++;
 	if (first->wrong)
 		race_hit(w->race, "pin_differs",

@@ -24,6 +24,13 @@
  * B splits by debugfs (split_huge_pages, for one page of this process), by MADV_PAGEOUT of one
  * page, and, of the PMD only, by munmap of the last quarter.
  *
+ * What A reads first has to be there again, to the bit, when it reads it the second time: a PMD that
+ * is split never is, so above steps come to their end, and the second look at the folio is needed,
+ * where the huge page was mapped by PTEs before. In probe.table it is: all of it but the pages that
+ * A pins was discarded, which leaves their PTEs, and a page that is still a huge one. There A's
+ * place is always in the grab, and another one soon: only the few instructions between the look at
+ * the folio and the count will do.
+ *
  * Oracles, after both windows (lib/agree.h for the first three):
  *   bad_stamp, foreign_stamp      the pin does not read what was stamped at the address
  *   pin_differs, address_differs  what one of the two writes, the other does not read
@@ -58,6 +65,7 @@
 #define SPLIT_FILE	"/sys/kernel/debug/split_huge_pages"
 #define PAGES		4u	/* pinned by one walk: the last ones, or the last that munmap leaves */
 #define NEXT_PLACE	64u	/* rounds at one place of the walk, then at another */
+#define NEXT_IN_GRAB	32u	/* the same, where it has to be a place in the grab */
 #define OTHERS		64u	/* pages made where the target's were */
 #define SPLITS		10u	/* least, for a race to count */
 
@@ -65,6 +73,7 @@ enum split {
 	BY_DEBUGFS,
 	BY_PAGEOUT,
 	BY_MUNMAP,
+	OF_TABLE,	/* by debugfs, of what PTEs map */
 };
 
 struct world {
@@ -92,16 +101,28 @@ static void map_target(const struct world *w)
 	check_madvise(w->target, w->huge, MADV_HUGEPAGE, "the target");
 }
 
+static void stretch(struct race *race, const struct world *w)
+{
+	if (w->how == OF_TABLE)
+		stretch_grab(race, STRETCH_LONG);
+	else
+		stretch_walk_and_grab(race, STRETCH_LONG);
+}
+
 static void prepare(struct race *race, void *arg)
 {
 	struct world *w = arg;
+	unsigned int rounds = w->how == OF_TABLE ? NEXT_IN_GRAB : NEXT_PLACE;
 
 	/* Not while windows are measured: a pin of what is not split is not that long. */
-	if (w->rounds++ % NEXT_PLACE == NEXT_PLACE - 1)
-		stretch_walk_and_grab(race, STRETCH_LONG);
+	if (w->rounds++ % rounds == rounds - 1)
+		stretch(race, w);
 	map_target(w);
 	agree_stamp(&w->agree);
 	w->small += !huge_present(w->target);	/* nobody has touched the first page */
+	if (w->how == OF_TABLE)
+		check_madvise(w->target, w->agree.addr - w->target, MADV_DONTNEED,
+			      "all but the pinned pages");
 }
 
 static void pin(struct race *race, void *arg)
@@ -120,6 +141,7 @@ static void split(struct race *race, void *arg)
 	(void)race;
 	switch (w->how) {
 	case BY_DEBUGFS:
+	case OF_TABLE:
 		if (write(w->fd, w->command, strlen(w->command)) < 0)
 			broken("write of '%s' to " SPLIT_FILE ": %s", w->command, strerror(errno));
 		break;
@@ -188,7 +210,7 @@ static void judge(struct race *race, void *arg)
 
 static void open_split_file(struct race *race, struct world *w)
 {
-	unsigned long at = (unsigned long)w->target;
+	unsigned long at = (unsigned long)(w->how == OF_TABLE ? w->agree.addr : w->target);
 
 	w->fd = open(SPLIT_FILE, O_WRONLY | O_CLOEXEC);
 	if (w->fd < 0)
@@ -220,7 +242,7 @@ static void race_split(struct race *race)
 
 	w.target = huge_reserve(w.huge, w.huge, "the target");
 	w.agree.addr = w.target + (w.how == BY_MUNMAP ? 3 * w.huge / 4 : w.huge) - PAGES * w.page;
-	if (w.how == BY_DEBUGFS)
+	if (w.how == BY_DEBUGFS || w.how == OF_TABLE)
 		open_split_file(race, &w);
 	w.others = huge_reserve(OTHERS * w.page, w.page, "the others");
 	huge_map(w.others, OTHERS * w.page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
@@ -263,6 +285,7 @@ static const struct subtest subtests[] = {
 	{ "vmsplice.debugfs", &vehicle_vmsplice, race_split, floors_page, BY_DEBUGFS },
 	{ "probe.pageout", &vehicle_probe, race_split, floors_page, BY_PAGEOUT },
 	{ "probe.munmap", &vehicle_probe, race_split, floors_pmd, BY_MUNMAP },
+	{ "probe.table", &vehicle_probe, race_split, floors_page, OF_TABLE },
 	{ }
 };
 

@@ -54,6 +54,22 @@ static void map_hugetlb(struct backing *b, struct race *race)
 	b->addr = map;
 }
 
+/* The file is gone with its mapping. */
+static void map_shmem(struct backing *b, unsigned int pages)
+{
+	int fd = memfd_create(b->name, MFD_CLOEXEC);
+	void *map;
+
+	b->size = (size_t)pages * getpagesize();
+	if (fd < 0 || ftruncate(fd, b->size))
+		broken("memfd of %zu bytes: %s", b->size, strerror(errno));
+	map = mmap(NULL, b->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		broken("mmap of a memfd of %zu bytes: %s", b->size, strerror(errno));
+	b->addr = map;
+	close(fd);
+}
+
 void backing_map(struct backing *b, struct race *race, enum backing_kind kind, unsigned int small,
 		 const char *name)
 {
@@ -67,6 +83,9 @@ void backing_map(struct backing *b, struct race *race, enum backing_kind kind, u
 		break;
 	case HUGETLB:
 		map_hugetlb(b, race);
+		break;
+	case SHMEM:
+		map_shmem(b, small);
 		break;
 	}
 	name_mapping(b->addr, b->size, name);

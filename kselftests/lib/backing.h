@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the pages of a test are: small ones, a transparent huge page, or one of hugetlb. */
+/* What the pages of a test are: small ones, a file's, a transparent huge page, one of hugetlb. */
 #ifndef GUPRACE_BACKING_H
 #define GUPRACE_BACKING_H
 
@@ -12,6 +12,7 @@ enum backing_kind {
 	SMALL,
 	THP,
 	HUGETLB,
+	SHMEM,		/* small ones too, of a memfd, shared */
 };
 
 struct backing {
@@ -21,7 +22,7 @@ struct backing {
 	size_t size;			/* bytes; of a huge page all of it */
 };
 
-/* Map private anonymous memory, `small` pages of it or one huge page; skips where there is none. */
+/* Map private memory (SHMEM: shared), `small` pages or one huge page; skips where there is none. */
 void backing_map(struct backing *b, struct race *race, enum backing_kind kind, unsigned int small,
 		 const char *name);
 

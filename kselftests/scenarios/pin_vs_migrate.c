@@ -28,7 +28,8 @@
  *
  * Oracles (lib/agree.h), after both windows: pin_differs, address_differs, foreign_stamp,
  * bad_stamp. They hold for FOLL_GET too: every reference stops a migration, whatever it was taken
- * for.
+ * for, and it is counted in a place of its own for pages in the page cache (their count is frozen),
+ * and of hugetlb.
  *
  * Counters:
  *   checks        of held pins, where no race is needed; the others count trials (lib/trial.c)
@@ -305,7 +306,7 @@ static void hold_against(struct world *w, operation *op, const char *when)
 /* No race: pinned first, moved then. The second half of small pages is not pinned: it must move. */
 static void hold_world(struct world *w)
 {
-	if (w->target.kind == SMALL)
+	if (w->target.kind == SMALL || w->target.kind == SHMEM)
 		w->pinned /= 2;
 	hold_against(w, do_move_pages, "pinned before move_pages");
 	hold_against(w, do_mbind, "pinned before mbind");
@@ -325,7 +326,8 @@ static const struct floor held[] = {
 	{ }
 };
 
-static const struct floor held_thp[] = {
+/* All of it is pinned. */
+static const struct floor held_huge[] = {
 	{ "checks", 3 * REPEATS },
 	{ "kept", 3 * REPEATS },
 	{ }
@@ -360,7 +362,9 @@ static const struct subtest subtests[] = {
 	{ "probe_ro.held", &vehicle_probe_ro, hold, held, SMALL },
 	{ "probe_get.held", &vehicle_probe_get, hold, held, SMALL },
 	{ "vmsplice.held", &vehicle_vmsplice, hold, held, SMALL },
-	{ "probe_get.held_thp", &vehicle_probe_get, hold, held_thp, THP },
+	{ "probe_get.held_thp", &vehicle_probe_get, hold, held_huge, THP },
+	{ "probe_get.held_shmem", &vehicle_probe_get, hold, held, SHMEM },
+	{ "probe_get.held_hugetlb", &vehicle_probe_get, hold, held_huge, HUGETLB },
 	{ "probe.move_pages", &vehicle_probe, race_move_pages, raced, SMALL },
 	{ "probe_get.move_pages", &vehicle_probe_get, race_move_pages, raced, SMALL },
 	{ "probe_ro.move_thp", &vehicle_probe_ro, race_move_pages, raced_thp, THP },

@@ -30,7 +30,7 @@
  * Counters:
  *   checks          of held pins, where no race is needed; the others count trials (lib/trial.c)
  *   pins            pages pinned
- *   moved, refused  pages moved; pages left because of a pin (or of a lock)
+ *   moved, refused  pages moved, huge ones in held_move_thp; left because of a pin (or of a lock)
  *
  * Fixed by: adef440691ba ("userfaultfd: UFFDIO_MOVE uABI", v6.8) has the two looks; no CVE.
  * Kconfig: pin_vs_uffd.config.
@@ -48,7 +48,9 @@
 #include <unistd.h>
 
 #include "agree.h"
+#include "backing.h"
 #include "check.h"
+#include "huge.h"
 #include "scenario.h"
 #include "stamp.h"
 
@@ -73,6 +75,7 @@ struct world {
 	struct race *race;
 	struct agree agree;		/* of the source */
 	size_t size;
+	size_t step;			/* bytes, by one call of UFFDIO_MOVE */
 	uint8_t *dst;
 	int fd;
 	unsigned int pinned;
@@ -108,14 +111,13 @@ static void prepare(struct race *race, void *arg)
 static void move_all(struct race *race, void *arg)
 {
 	struct world *w = arg;
-	size_t page = w->agree.page;
 
 	(void)race;
-	for (size_t at = 0; at < w->size; at += page) {
+	for (size_t at = 0; at < w->size; at += w->step) {
 		struct move_request move = {
 			.dst = (uintptr_t)w->dst + at,
 			.src = (uintptr_t)w->agree.addr + at,
-			.len = page,
+			.len = w->step,
 			.mode = ALLOW_SRC_HOLES,
 		};
 
@@ -250,6 +252,7 @@ static struct world make_world(struct race *race, const char *when)
 
 	w.pinned = w.agree.pages = race->vehicle.capacity < PAGES ? race->vehicle.capacity : PAGES;
 	w.size = w.agree.pages * w.agree.page;
+	w.step = w.agree.page;
 	return w;
 }
 
@@ -273,11 +276,17 @@ static struct world make_mover(struct race *race, const char *when)
 	return w;
 }
 
+static void count_moves(struct world *w)
+{
+	race_count(w->race, "pins", w->pins);
+	race_count(w->race, "moved", w->moved);
+	race_count(w->race, "refused", w->refused);
+}
+
 static void end_mover(struct world *w)
 {
 	end_world(w);
-	race_count(w->race, "moved", w->moved);
-	race_count(w->race, "refused", w->refused);
+	count_moves(w);
 }
 
 static void race_move(struct race *race)
@@ -306,6 +315,45 @@ static void hold_move(struct race *race)
 	}
 	end_mover(&w);
 	race_count(race, "checks", w.checks);
+}
+
+/*
+ * A huge page moves as a whole, by its PMD, with two looks for pins of its own. Every second time it
+ * is pinned before, the others must move.
+ */
+static void hold_move_thp(struct race *race)
+{
+	struct world w = make_world(race, "pinned before UFFDIO_MOVE of its huge page");
+	struct backing src;
+	uint64_t huge = 0;
+
+	w.fd = open_uffd(race, FEATURE_MOVE, "UFFDIO_MOVE");
+	backing_map(&src, race, THP, 0, "guprace source");
+	w.agree.addr = src.addr;
+	w.size = w.step = src.size;
+	w.dst = huge_reserve(w.size, w.size, "the destination");
+	huge_map(w.dst, w.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		 "the destination");
+	name_mapping(w.dst, w.size, "guprace destination");
+	enroll(&w, w.dst, UFFDIO_REGISTER_MODE_MISSING);
+	for (unsigned int i = 0; i < 2 * REPEATS && race_in_time(race); i++) {
+		huge += backing_renew(&src);
+		prepare(race, &w);
+		if (i % 2)
+			take_pins(race, &w);
+		move_all(race, &w);
+		if (w.err)
+			broken("ioctl(UFFDIO_MOVE) of a huge page: %s", strerror(w.err));
+		if (i % 2)
+			judge_moved(race, &w);
+		w.checks++;
+	}
+	close(w.fd);
+	backing_unmap(&src);
+	huge_release(w.dst, w.size, "the destination");
+	count_moves(&w);
+	race_count(race, "checks", w.checks);
+	race_count(race, "huge", huge);
 }
 
 /*
@@ -351,6 +399,14 @@ static const struct floor held[] = {
 	{ }
 };
 
+static const struct floor held_huge[] = {
+	{ "checks", 2 * REPEATS },
+	{ "huge", 2 * REPEATS },
+	{ "moved", REPEATS },
+	{ "refused", REPEATS },
+	{ }
+};
+
 static const struct floor moved[] = {
 	{ "trials", 20 },
 	{ "pins", 100 },
@@ -368,6 +424,7 @@ static const struct floor protected[] = {
 static const struct subtest subtests[] = {
 	{ "probe.held_move", &vehicle_probe, hold_move, held, 0 },
 	{ "probe_ro.held_move", &vehicle_probe_ro, hold_move, held, 0 },
+	{ "probe.held_move_thp", &vehicle_probe, hold_move_thp, held_huge, 0 },
 	{ "probe.move", &vehicle_probe, race_move, moved, 0 },
 	{ "probe_ro.move", &vehicle_probe_ro, race_move, moved, 0 },
 	{ "probe.protect", &vehicle_probe, race_protect, protected, 0 },

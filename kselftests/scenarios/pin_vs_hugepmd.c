@@ -19,6 +19,9 @@
  * The grab has to wait until the huge page is somebody's again, some tens of microseconds: A's walk
  * is stretched at a random instruction, every few hundred rounds at another.
  *
+ * And every other trial nobody is given the page: its count stays 0, where A must not take it from
+ * (it would be freed once more when A gives it back), and no refill hides that.
+ *
  * Mode: steered. A round of B zeroes two huge pages, which takes a hundred times as long as a pin:
  * left to themselves the two would meet once in a hundred pins.
  *
@@ -75,6 +78,7 @@ struct world {
 	uint64_t generation;
 	unsigned int rounds;
 	bool judged;			/* the target is huge in this trial */
+	bool refills;			/* in this trial */
 	int got;			/* by A's pin call */
 
 	uint64_t pins, refusals, zeroes, small;
@@ -106,6 +110,7 @@ static void prepare(struct race *race, void *arg)
 	if (w->rounds++ % NEXT_PLACE == NEXT_PLACE - 1)
 		stretch_walk_and_grab(race, STRETCH_SHORT);
 	w->generation++;
+	w->refills = race_sampling(race) || w->rounds % 2;
 	check_madvise(w->refill, w->huge, MADV_DONTNEED, "the refill");
 	if (w->flags & OP_MUNMAP)
 		map(w, w->target, "guprace target");
@@ -130,7 +135,8 @@ static void unmap_and_refill(struct race *race, void *arg)
 		check_munmap(w->target, w->huge, "the target");
 	else
 		check_madvise(w->target, w->huge, MADV_DONTNEED, "the target");
-	stamp(w, w->refill, MAPPING_REFILL);
+	if (w->refills)
+		stamp(w, w->refill, MAPPING_REFILL);
 }
 
 static bool zeroes(const struct stamp *s)

@@ -54,6 +54,13 @@ struct stretch_code {
 void stretch_code(struct race *race, const struct stretch_code *code, void *arg,
 		  unsigned int reads);
 
+/*
+ * B's code at a new place in every odd turn, and nothing but the grab in the others. For whoever in B
+ * looks for references and clears the PTE: the wrong way round, there are a few instructions between.
+ */
+void stretch_by_turns(struct race *race, const struct stretch_code *code, void *arg,
+		      unsigned int reads, unsigned int turn);
+
 /* Neither is stretched any longer. Counter of all three: stretched, the places found. */
 void stretch_code_end(void);
 

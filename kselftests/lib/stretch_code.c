@@ -27,25 +27,34 @@
 #define PAGES		8u	/* of the walk that tells whether a place is come by */
 #define SEARCH_PART	16u	/* of the time to race: then a place known is good enough, */
 #define SEARCH_MAX_PART	4u	/* or, after so much, it stays as it is for the whole subtest */
+#define AREAS_MAX	8u	/* of one program */
 
 struct spot {
 	struct function fn;
 	unsigned int good;	/* offset that somebody came by; 0: none yet */
 };
 
-static struct {
-	const void *sought;	/* the names that these were looked for by */
+/* What is known of the code that some names stand for. */
+struct area {
+	const void *sought;	/* the names */
 	struct spot spot[2];
 	unsigned int spots;
-	int probe;		/* -1: not armed */
 	const struct subtest *given_up;
+};
+
+static struct {
+	struct area area[AREAS_MAX];
+	unsigned int areas;
+	struct area *at;	/* the one that is stretched, or was last */
+	int probe;		/* -1: not armed */
+	const struct subtest *seeded;
 	struct rng rng;
 } code = { .probe = -1 };
 
 static void add_spot(const struct function *fn)
 {
 	if (fn->size)
-		code.spot[code.spots++] = (struct spot){ .fn = *fn };
+		code.at->spot[code.at->spots++] = (struct spot){ .fn = *fn };
 }
 
 static void add_first(const char * const *names)
@@ -140,7 +149,7 @@ static bool arm_somewhere(unsigned int reads, const struct pass *pass)
 	any.least = 1;		/* when the search has taken its time */
 
 	for (;;) {
-		struct spot *spot = &code.spot[rng_below(&code.rng, code.spots)];
+		struct spot *spot = &code.at->spot[rng_below(&code.rng, code.at->spots)];
 		uint64_t spent = now_ns() - begin;
 
 		if (try_place(spot, random_place(spot), reads, pass))
@@ -152,6 +161,21 @@ static bool arm_somewhere(unsigned int reads, const struct pass *pass)
 	}
 }
 
+/* True where these names were not asked for before: their spots are still to be added. */
+static bool enter_area(const void *names)
+{
+	for (unsigned int i = 0; i < code.areas; i++) {
+		code.at = &code.area[i];
+		if (code.at->sought == names)
+			return false;
+	}
+	if (code.areas == AREAS_MAX)
+		broken("more than %u kinds of code to stretch", AREAS_MAX);
+	code.at = &code.area[code.areas++];
+	code.at->sought = names;
+	return true;
+}
+
 /* False where nothing may be stretched; true with `fresh` where the spots are still to be added. */
 static bool begin(struct race *race, const void *names, bool *fresh)
 {
@@ -161,22 +185,18 @@ static bool begin(struct race *race, const void *names, bool *fresh)
 		return false;
 	/* Shown even where none is found: such a pass says less. */
 	race_add(race, "stretched", 0);
-	if (code.given_up == race->subtest)
-		return false;
-	*fresh = code.sought != names;
-	if (*fresh) {
-		code.sought = names;
-		code.spots = 0;
+	if (code.seeded != race->subtest)
 		code.rng = rng_seeded(race->seed, 2);
-	}
-	return true;
+	code.seeded = race->subtest;
+	*fresh = enter_area(names);
+	return code.at->given_up != race->subtest;
 }
 
 static void arm(unsigned int reads, const struct pass *pass)
 {
-	if (!code.spots || arm_somewhere(reads, pass))
+	if (!code.at->spots || arm_somewhere(reads, pass))
 		return;
-	code.given_up = pass->race->subtest;
+	code.at->given_up = pass->race->subtest;
 	ktap_diag("not stretched: no place found in time that is come by");
 }
 
@@ -187,7 +207,7 @@ static const char * const walkers[] = {
 	NULL
 };
 
-/* What code.sought says of spots in the walk, in the grab, in both. */
+/* The names, as it were, of the walk, of the grab, of both. */
 static const char walker_spots[4];
 
 static void walk(struct race *race, void *area)
@@ -217,7 +237,7 @@ static void stretch_walker(struct race *race, unsigned int reads, unsigned int w
 	if (fresh) {
 		if (where & GRAB && stretch_grabber(&grabber))
 			add_spot(&grabber);
-		if (where & WALK || !code.spots)
+		if (where & WALK || !code.at->spots)
 			add_first(walkers);
 	}
 	/* Mostly in the loop over PTEs; a walker also begins, and goes from level to level. */
@@ -254,6 +274,15 @@ void stretch_code(struct race *race, const struct stretch_code *what, void *arg,
 	if (fresh)
 		add_first(what->names);
 	arm(reads, &pass);
+}
+
+void stretch_by_turns(struct race *race, const struct stretch_code *what, void *arg,
+		      unsigned int reads, unsigned int turn)
+{
+	if (turn % 2)
+		stretch_code(race, what, arg, reads);
+	else
+		disarm();
 }
 
 void stretch_code_end(void)

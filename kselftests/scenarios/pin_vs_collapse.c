@@ -16,6 +16,9 @@
  *
  * Mode: steered for MADV_COLLAPSE: of its half a millisecond and more, the moment that matters is a
  * few microseconds. khugepaged comes when it likes: there A pins, judges and unpins in a loop.
+ * Between its first look at the references and the clearing of the PMD, after which it has to look
+ * again, collapse allocates the huge page: by turns that is stretched, or a pin hardly ever comes
+ * just there.
  *
  * Oracles (lib/agree.h), after both windows:
  *   bad_stamp, foreign_stamp      the pin does not read what was stamped at the address
@@ -42,10 +45,12 @@
 #include "huge.h"
 #include "scenario.h"
 #include "stamp.h"
+#include "stretch.h"
 
 #define MAPPING_TARGET	1
 #define PAGES		4u	/* present, pinned by one walk */
 #define COLLAPSES	10u	/* least, for a race to count */
+#define NEXT_PLACE	64u	/* rounds at one place of the allocation, then at another, or none */
 #define IDLE_NS_MAX	(2 * NSEC_PER_MSEC)	/* between two pins: khugepaged wants its turn */
 #define PATIENCE	64u	/* pins without a collapse, then the target is made anew */
 
@@ -55,6 +60,7 @@ struct world {
 	uint8_t *target;
 	uint8_t *elsewhere;		/* pinned while windows are measured: see race_sampling() */
 	struct agree agree;
+	unsigned int rounds;
 	int got;			/* by A's pin call */
 	int err;			/* of B's collapse */
 
@@ -74,12 +80,6 @@ static bool collapsed(const struct world *w)
 	return huge_present(w->target + w->huge - w->page);
 }
 
-static void prepare(struct race *race, void *arg)
-{
-	(void)race;
-	make_small(arg);
-}
-
 static void pin(struct race *race, void *arg)
 {
 	struct world *w = arg;
@@ -94,6 +94,28 @@ static void collapse(struct race *race, void *arg)
 
 	(void)race;
 	w->err = madvise(w->target, w->huge, MADV_COLLAPSE) ? errno : 0;
+}
+
+/* With nobody else there. */
+static void collapse_alone(struct race *race, void *arg)
+{
+	make_small(arg);
+	collapse(race, arg);
+}
+
+static void prepare(struct race *race, void *arg)
+{
+	static const char * const names[] = {
+		"alloc_charge_hpage", "alloc_charge_folio", "collapse_huge_page", NULL
+	};
+	static const struct stretch_code allocate = {
+		.names = names, .least = 1, .pass = collapse_alone,
+	};
+	struct world *w = arg;
+
+	if (!race_sampling(race) && w->rounds++ % NEXT_PLACE == 0)
+		stretch_by_turns(race, &allocate, w, STRETCH_LONG, w->rounds / NEXT_PLACE);
+	make_small(w);
 }
 
 static void judge_pins(struct race *race, struct world *w)
@@ -172,6 +194,7 @@ static void race_madvise(struct race *race)
 			  w.err ? strerror(w.err) : "smaps shows no huge page");
 
 	race_trials(race, &trial, &w);
+	stretch_code_end();
 
 	world_exit(&w);
 	race_count(race, "pins", w.pins);

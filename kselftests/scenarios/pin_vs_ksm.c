@@ -19,7 +19,8 @@
  *
  * Mode: steered; held pins need no race. B's window lets ksmd make one pass, with everything it can
  * want: two keepers for each page of the target, merged before. A pins all pages by one walk. When
- * the windows end ksmd stands still, so nothing merges between the looks of the oracle.
+ * the windows end ksmd stands still, so nothing merges between the looks of the oracle. By turns
+ * ksmd is stretched where it write-protects a page, at a random instruction.
  *
  * Oracles (lib/agree.h), after both windows: pin_differs, address_differs, foreign_stamp,
  * bad_stamp. A FOLL_GET that was there before the merge stops it as well, so it is held to the
@@ -52,11 +53,13 @@
 #include "scenario.h"
 #include "setting.h"
 #include "stamp.h"
+#include "stretch.h"
 
 #define KSM		"/sys/kernel/mm/ksm/"
 #define MAPPING_TARGET	1
 #define PAGES		8u		/* of the target, and of each keeper */
 #define REPEATS		6u		/* of what needs no race */
+#define NEXT_PLACE	32u		/* rounds at one place of ksmd, then at another, or none */
 #define SETTLE_NS	(20 * NSEC_PER_SEC)	/* for the keepers to be merged */
 
 struct world {
@@ -67,6 +70,7 @@ struct world {
 	int run;			/* file descriptors */
 	int full_scans;
 	unsigned int pinned;
+	unsigned int rounds;
 	int got;
 	uint64_t checks, pins, merged, kept;
 };
@@ -141,6 +145,29 @@ static void prepare(struct race *race, void *arg)
 	(void)race;
 	w->agree.generation = 0;
 	agree_stamp(&w->agree);
+}
+
+/* With nobody else there. */
+static void merge_alone(struct race *race, void *arg)
+{
+	prepare(race, arg);
+	scan(race, arg);
+}
+
+static void prepare_race(struct race *race, void *arg)
+{
+	static const char * const names[] = {
+		"write_protect_page", "try_to_merge_one_page", "try_to_merge_with_ksm_page",
+		"cmp_and_merge_page", NULL
+	};
+	static const struct stretch_code merge = {
+		.names = names, .least = PAGES / 2, .pass = merge_alone,
+	};
+	struct world *w = arg;
+
+	if (!race_sampling(race) && w->rounds++ % NEXT_PLACE == 0)
+		stretch_by_turns(race, &merge, w, STRETCH_SHORT, w->rounds / NEXT_PLACE);
+	prepare(race, arg);
 }
 
 static void prepare_merged(struct race *race, void *arg)
@@ -248,11 +275,12 @@ static void with_target(struct race *race, void (*fn)(struct world *w))
 static void race_merge_world(struct world *w)
 {
 	static const struct trial trial = {
-		.prepare = prepare, .a = take_pins, .b = scan, .judge = judge,
+		.prepare = prepare_race, .a = take_pins, .b = scan, .judge = judge,
 	};
 
 	w->pinned /= 2;		/* a pin unmerges: the others tell that ksmd came by */
 	race_trials(w->race, &trial, w);
+	stretch_code_end();
 }
 
 static void race_merge(struct race *race)

@@ -26,7 +26,9 @@
  * No swap is needed: shrink_folio_list() asks for it only where folio_test_swapbacked(), which
  * MADV_FREE clears, and MADV_PAGEOUT takes anonymous pages whether anything can be swapped or not.
  *
- * Mode: steered. On M01 all its subtests hit within 81 ms on arm64, so nothing else was tried.
+ * Mode: steered. On M01 all its subtests hit within 81 ms on arm64. By turns B is stretched, between
+ * its look at a page and the end of its PTE, at a random instruction: a kernel that counts first and
+ * clears then is wrong for a few instructions only.
  *
  * Oracles, after both windows. Each page that still has its stamp at the address gets a fresh one
  * there, and where pins are FOLL_PINs for writing, so does every other. The pins must show what the
@@ -61,12 +63,14 @@
 #include "check.h"
 #include "scenario.h"
 #include "stamp.h"
+#include "stretch.h"
 
 #define MAPPING_TARGET	1
 #ifndef PAGES
 #define PAGES		16u
 #endif
 #define AGAIN		4u		/* every fourth trial */
+#define NEXT_PLACE	64u		/* rounds at one place of reclaim, then at another, or none */
 
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT	21
@@ -82,6 +86,7 @@ struct world {
 	int got;
 	int err;			/* of B's madvise */
 	bool written[PAGES];		/* with generation + 1, after the windows */
+	unsigned int rounds;
 	uint64_t pins, discarded, kept, held_again;
 };
 
@@ -117,16 +122,36 @@ static void report(const struct world *w, const char *oracle, const char *where,
 }
 
 /* Fresh pages, each on a list of reclaim's, clean and old. */
-static void prepare(struct race *race, void *arg)
+static void make_free(struct world *w)
 {
-	struct world *w = arg;
-
-	(void)race;
 	w->generation += 2;
 	check_madvise(w->target, w->size, MADV_DONTNEED, "the target");
 	for (unsigned int i = 0; i < w->pages; i++)
 		stamp_page(page_at(w, i), stamp_of(MAPPING_TARGET, i, w->generation));
 	check_madvise(w->target, w->size, MADV_FREE, "the target");
+}
+
+/* With nobody else there. */
+static void reclaim_alone(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	(void)race;
+	make_free(w);
+	check_madvise(w->target, w->size, MADV_PAGEOUT, "the target");
+}
+
+static void prepare(struct race *race, void *arg)
+{
+	static const char * const names[] = { "try_to_unmap_one", "try_to_unmap", NULL };
+	static const struct stretch_code unmap = {
+		.names = names, .least = PAGES / 2, .pass = reclaim_alone,
+	};
+	struct world *w = arg;
+
+	if (!race_sampling(race) && w->rounds++ % NEXT_PLACE == 0)
+		stretch_by_turns(race, &unmap, w, STRETCH_SHORT, w->rounds / NEXT_PLACE);
+	make_free(w);
 }
 
 static void take_pins(struct race *race, void *arg)
@@ -271,6 +296,7 @@ static void race_lazyfree(struct race *race)
 		race_skip(race, "no MADV_FREE and MADV_PAGEOUT here: %s", strerror(errno));
 
 	race_trials(race, &trial, &w);
+	stretch_code_end();
 
 	check_munmap(w.target, w.size, "the target");
 	race_count(race, "pins", w.pins);

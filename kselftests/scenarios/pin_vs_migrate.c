@@ -24,7 +24,7 @@
  *
  * Mode: steered; held pins need no race. A pins many pages by one walk while B's call moves the
  * same pages, to the other NUMA node and with the next trial back: as many chances as pages that
- * the two pass together.
+ * the two pass together. By turns the end of a PTE is stretched at a random instruction.
  *
  * Oracles (lib/agree.h), after both windows: pin_differs, address_differs, foreign_stamp,
  * bad_stamp. They hold for FOLL_GET too: every reference stops a migration, whatever it was taken
@@ -57,10 +57,12 @@
 #include "pagemap.h"
 #include "scenario.h"
 #include "stamp.h"
+#include "stretch.h"
 
 #define MAPPING_TARGET	1
 #define PAGES		8u		/* of the target */
 #define REPEATS		6u		/* of what needs no race, with each operation */
+#define NEXT_PLACE	64u		/* rounds at one place of the move, then at another, or none */
 #define COMPACT_PATH	"/proc/sys/vm/compact_memory"
 
 struct world {
@@ -72,6 +74,7 @@ struct world {
 	int node;			/* where the next move goes: 0 or 1 */
 	unsigned int pinned;		/* pages of the target that A pins, the first ones */
 	int got;
+	unsigned int rounds;
 	void *address[PAGES];
 	int nodes[PAGES];
 	int status[PAGES];		/* of the last move_pages */
@@ -222,15 +225,40 @@ static void with_target(struct race *race, void (*fn)(struct world *w))
 	race_count(race, "kept", w.kept);
 }
 
+/* With nobody else there; there and back, since one of the two may be where the pages are. */
+static void move_alone(struct race *race, void *arg)
+{
+	for (unsigned int i = 0; i < 2; i++) {
+		prepare(race, arg);
+		do_move_pages(arg);
+	}
+}
+
+static void prepare_race(struct race *race, void *arg)
+{
+	static const char * const names[] = { "try_to_migrate_one", "try_to_migrate", NULL };
+	struct world *w = arg;
+	const struct stretch_code move = {
+		.names = names,
+		.least = w->target.kind == THP ? 1 : PAGES / 2,
+		.pass = move_alone,
+	};
+
+	if (!race_sampling(race) && w->rounds++ % NEXT_PLACE == 0)
+		stretch_by_turns(race, &move, w, STRETCH_SHORT, w->rounds / NEXT_PLACE);
+	prepare(race, arg);
+}
+
 static void race_move_pages_world(struct world *w)
 {
 	static const struct trial trial = {
-		.prepare = prepare, .a = take_pins, .b = b_move_pages, .judge = judge,
+		.prepare = prepare_race, .a = take_pins, .b = b_move_pages, .judge = judge,
 	};
 
 	backing_map(&w->decoy, w->race, SMALL, w->agree.pages, "guprace decoy");
 	memset(w->decoy.addr, 1, w->decoy.size);
 	race_trials(w->race, &trial, w);
+	stretch_code_end();
 	backing_unmap(&w->decoy);
 }
 

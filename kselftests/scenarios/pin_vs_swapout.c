@@ -17,12 +17,15 @@
  *   A: writes by address: refault, from swap or by a copy: not seen through the pin
  *
  * Mode: steered; held pins need no race. A pins many pages by one walk while B pages the same pages
- * out: as many chances as pages that the two pass together.
+ * out: as many chances as pages that the two pass together. By turns, A's walk is stretched at a
+ * random instruction, or B's way from the look at a page to the end of its PTE.
  *
  * Oracles (lib/agree.h), after both windows: pin_differs, address_differs, foreign_stamp,
  * bad_stamp. A FOLL_GET stops no swap-out: it gives the page of that time, whose content was this
  * or, when the process has copied it since, the last one. With DEBUG_VM the kernel looks for pinned
- * pages that are not exclusive by itself (sanity_check_pinned_pages).
+ * pages that are not exclusive by itself (sanity_check_pinned_pages), when they are pinned and when
+ * they are dropped; a refault from the swap cache finds the same page and makes it exclusive again,
+ * so every other trial drops its pins before anybody touches an address.
  *
  * Counters:
  *   checks         of held pins, where no race is needed; the others count trials (lib/trial.c)
@@ -50,7 +53,7 @@
 #define MAPPING_TARGET	1
 #define PAGES		8u
 #define REPEATS		8u		/* of what needs no race */
-#define NEXT_PLACE	512u		/* rounds at one place of the walk, then at another */
+#define NEXT_PLACE	64u		/* rounds at one place of the walk or of reclaim, then at another */
 
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT	21
@@ -63,6 +66,7 @@ struct world {
 	unsigned int pinned;		/* pages of the target that A pins, the first ones */
 	int got;
 	int err;			/* of B's madvise */
+	bool raced;			/* not held */
 	unsigned int rounds;
 	uint64_t checks, pins, swapped, kept;
 };
@@ -73,16 +77,6 @@ static void prepare(struct race *race, void *arg)
 
 	(void)race;
 	agree_stamp(&w->agree);
-}
-
-/* Reclaim freezes the count only when the page is written: A's look and grab are as far apart. */
-static void prepare_race(struct race *race, void *arg)
-{
-	struct world *w = arg;
-
-	if (w->rounds++ % NEXT_PLACE == NEXT_PLACE - 1)
-		stretch_walk_and_grab(race, STRETCH_SHORT);
-	prepare(race, arg);
 }
 
 static void take_pins(struct race *race, void *arg)
@@ -98,6 +92,39 @@ static void page_out(struct race *race, void *arg)
 
 	(void)race;
 	w->err = madvise(w->agree.addr, w->size, MADV_PAGEOUT) ? errno : 0;
+}
+
+/* All pages, and nobody pins them. */
+static void page_out_alone(struct race *race, void *arg)
+{
+	prepare(race, arg);
+	page_out(race, arg);
+}
+
+/*
+ * Reclaim freezes the count only when the page is written: A's look and grab are as far apart. What
+ * it does to the PTE before is over in no time, unless that is stretched.
+ */
+static void stretch(struct race *race, struct world *w, unsigned int turn)
+{
+	static const char * const names[] = { "try_to_unmap_one", "try_to_unmap", NULL };
+	static const struct stretch_code unmap = {
+		.names = names, .least = PAGES / 2, .pass = page_out_alone,
+	};
+
+	if (turn % 2)
+		stretch_code(race, &unmap, w, STRETCH_SHORT);
+	else
+		stretch_walk_and_grab(race, STRETCH_SHORT);
+}
+
+static void prepare_race(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	if (!race_sampling(race) && w->rounds++ % NEXT_PLACE == 0)
+		stretch(race, w, w->rounds / NEXT_PLACE);
+	prepare(race, arg);
 }
 
 static void count_swapped(struct world *w)
@@ -126,6 +153,14 @@ static void judge(struct race *race, void *arg)
 		broken("%s took %d pins of %u mapped pages", v->name, w->got, w->pinned);
 	w->pins += w->got;
 	count_swapped(w);
+	/* Dropped as they are: what is faulted in first is exclusive again, and DEBUG_VM content. */
+	if (w->raced && w->rounds % 2) {
+		if (!(v->ops->is & VEHICLE_READ_DROPS))
+			agree_content(&w->agree, AGREE_ALWAYS);
+		v->ops->unpin(v);
+		agree_address(&w->agree);
+		return;
+	}
 	if (!(v->ops->is & VEHICLE_READ_DROPS))
 		agree_content(&w->agree, AGREE_ALWAYS);
 	agree_address_to_pins(&w->agree, foll_pin ? AGREE_ALWAYS : AGREE_UNLESS_COPIED);
@@ -182,6 +217,7 @@ static void race_world(struct world *w)
 		.settle = judge,
 	};
 
+	w->raced = true;
 	w->pinned /= 2;		/* pages found pinned are soon passed over: the others keep B busy */
 	race_trials(w->race, &trial, w);
 	stretch_code_end();

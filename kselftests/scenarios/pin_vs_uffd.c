@@ -19,7 +19,8 @@
  * until B removes it.
  *
  * Mode: steered; held pins need no race. A pins many pages by one walk, B moves the same pages one
- * by one (a move ends at the first page that it must leave), or protects and unprotects them all.
+ * by one (a move ends at the first page that it must leave), or protects and unprotects them all. By
+ * turns the move of a page is stretched at a random instruction: between look and clearing, too.
  *
  * Oracles, after both windows: pin_differs, address_differs, foreign_stamp, bad_stamp
  * (lib/agree.h). After a move, page by page: a pin that reads the source's stamp was taken before
@@ -53,10 +54,12 @@
 #include "huge.h"
 #include "scenario.h"
 #include "stamp.h"
+#include "stretch.h"
 
 #define MAPPING_TARGET	1
 #define PAGES		8u
 #define REPEATS		8u		/* of what needs no race */
+#define NEXT_PLACE	64u		/* rounds at one place of the move, then at another, or none */
 #define POLL_MS		20
 
 /* Of linux/userfaultfd.h since v6.8; defined here for older headers. */
@@ -79,6 +82,7 @@ struct world {
 	uint8_t *dst;
 	int fd;
 	unsigned int pinned;
+	unsigned int rounds;
 	int got;
 	int err;			/* of B, unexpected */
 	uint64_t checks, pins, moved, refused;
@@ -128,6 +132,34 @@ static void move_all(struct race *race, void *arg)
 		else
 			w->err = errno;
 	}
+}
+
+/* With nobody else there, and no evidence of a race. */
+static void move_alone(struct race *race, void *arg)
+{
+	struct world *w = arg;
+	uint64_t moved = w->moved, refused = w->refused;
+
+	prepare(race, w);
+	move_all(race, w);
+	w->moved = moved;
+	w->refused = refused;
+}
+
+static void prepare_race(struct race *race, void *arg)
+{
+	static const char * const names[] = {
+		"move_present_pte", "move_present_ptes", "move_pages_pte", "move_pages_ptes",
+		"move_pages", NULL
+	};
+	static const struct stretch_code move = {
+		.names = names, .least = PAGES / 2, .pass = move_alone,
+	};
+	struct world *w = arg;
+
+	if (!race_sampling(race) && w->rounds++ % NEXT_PLACE == 0)
+		stretch_by_turns(race, &move, w, STRETCH_SHORT, w->rounds / NEXT_PLACE);
+	prepare(race, arg);
 }
 
 /* Zeroes, or half a stamp: what was there when the pin was taken was not what the source had. */
@@ -292,11 +324,12 @@ static void end_mover(struct world *w)
 static void race_move(struct race *race)
 {
 	static const struct trial trial = {
-		.prepare = prepare, .a = take_pins, .b = move_all, .judge = judge_moved,
+		.prepare = prepare_race, .a = take_pins, .b = move_all, .judge = judge_moved,
 	};
 	struct world w = make_mover(race, "pinned while its page was moved");
 
 	race_trials(race, &trial, &w);
+	stretch_code_end();
 	end_mover(&w);
 }
 

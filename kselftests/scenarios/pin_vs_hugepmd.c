@@ -33,6 +33,7 @@
  *                     pages of zeroes (legal, counted)
  *   pin_lost          later, when the pages are long unmapped and the pool was refilled again, the
  *                     pin reads something else: its page was given away under it
+ *   lost_memory       of FOLL_GETs, which have no account: huge pages that nobody has (lib/memory.h)
  *
  * Counters, beside those of race_trials(): pins; refusals (calls that found the target unmapped);
  * zeroes (pins of fresh zero pages); small (rounds without a huge page, not judged).
@@ -49,6 +50,7 @@
 
 #include "check.h"
 #include "huge.h"
+#include "memory.h"
 #include "scenario.h"
 #include "stamp.h"
 #include "stretch.h"
@@ -222,6 +224,8 @@ static void race_hugepmd(struct race *race)
 		.b = unmap_and_refill,
 		.judge = judge,
 	};
+	bool counted = race->vehicle.ops->is & VEHICLE_FOLL_PIN;
+	struct memory before = { };
 	uint8_t *arena;
 
 	w.walks = race->vehicle.capacity / w.pages < WALKS ? race->vehicle.capacity / w.pages : WALKS;
@@ -230,6 +234,8 @@ static void race_hugepmd(struct race *race)
 			  race->vehicle.capacity, w.pages);
 	if (w.flags & OP_HUGETLB)
 		huge_pool(race, HUGETLB_PAGES);
+	if (!counted)
+		memory_read(&before, MEMORY_BULK);
 	/* A huge page of nothing between the two: they are never one mapping. */
 	arena = huge_reserve(4 * w.huge, w.huge, "the arena");
 	w.target = arena;
@@ -246,6 +252,8 @@ static void race_hugepmd(struct race *race)
 	huge_unmap(w.target, w.huge, "the target");
 	huge_unmap(w.refill, w.huge, "the refill");
 	huge_release(arena, 4 * w.huge, "the arena");
+	if (!counted)
+		memory_judge(race, &before);
 	huge_restore();
 	race_count(race, "pins", w.pins);
 	race_count(race, "refusals", w.refusals);

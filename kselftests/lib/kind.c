@@ -8,6 +8,7 @@ const struct kind kinds_small[] = {
 	{ "anonymous, untouched", place_untouched, ANY, 0, ZERO },
 	{ "zero page", place_zero, ANY, 0, ZERO },
 	{ "nothing", place_hole, 0, 0, CLOSED },
+	{ "an address of the kernel's", place_kernel, 0, 0, CLOSED },
 	{ "shared with a child", place_child, ANY, READ, OURS },
 	{ "shared with a child until it exited", place_child_gone, ANY, READ, OURS },
 	{ "memfd, shared", place_shm, ANY, ANY, OURS | SHARED },
@@ -31,6 +32,8 @@ const struct kind kinds_thp[] = {
 	{ "huge page, PROT_READ", place_thp_read, ANY & ~WRITE, READ, PLAIN },
 	{ "page of a huge page, PROT_READ", place_thp_page_read, ANY & ~WRITE, READ, PLAIN },
 	{ "huge page, shared with a child", place_thp_child, ANY, READ, OURS },
+	{ "huge page, shared with a child, split", place_thp_child_split, ANY, READ, OURS },
+	{ "huge page of zeroes", place_thp_zero, ANY, READ, ZERO },
 	{ }
 };
 
@@ -43,5 +46,8 @@ const struct kind kinds_hugetlb[] = {
 	{ "hugetlb, PROT_NONE", place_hugetlb_none, 0, 0, CLOSED | NO_FORCE | NO_MOVE },
 	{ "hugetlb, PROT_READ", place_hugetlb_read, READ, READ, PLAIN | NO_FORCE | NO_MOVE },
 	{ "hugetlb, shared with a child", place_hugetlb_child, ANY, READ, OURS | NO_FORCE | NO_MOVE },
+	{ "hugetlb of 64 KiB", place_hugetlb_cont, ANY, ANY, PLAIN | OURS | NO_MOVE },
+	{ "hugetlb of 64 KiB, shared with a child", place_hugetlb_cont_child, ANY, READ,
+	  OURS | NO_FORCE | NO_MOVE },
 	{ }
 };

@@ -20,6 +20,8 @@
 
 #define ZONES_MAX	16
 #define SECRET_PAGES	64	/* more than a CPU keeps from the LRU lists, whatever the version */
+#define TABLE_SIZE	(2ul << 20)	/* what a table of PTEs maps */
+#define KERNEL_HALF	(0xfffful << 48)
 #define DISK_PATH	"/dev/ram15"
 
 #ifndef SYS_memfd_secret
@@ -52,14 +54,29 @@ void place_protect(struct place *p, void *addr, size_t size, int prot)
 		       strerror(errno));
 }
 
-/* Between two ordinary pages, in one page table with them. */
+/* Three pages in one page table; or one in the last entry of a table, and two in the next. */
+static uint8_t *reserve_three(size_t page, bool across)
+{
+	size_t align = across ? TABLE_SIZE : 4 * page;
+	uint8_t *aligned = huge_reserve(across ? align + 2 * page : 3 * page, align, "the place");
+	uint8_t *left = aligned + align - page;
+
+	if (!across)
+		return aligned;
+	/* Of the first table all but the last two entries. */
+	check_munmap(aligned - page, left - aligned, "what is before the place");
+	return left;
+}
+
+/* Between two ordinary pages. */
 void place_init(struct place *p, struct race *race)
 {
+	static unsigned int places;
 	size_t page = getpagesize();
 	uint8_t *left;
 
 	*p = (struct place){ .race = race, .page = page, .size = page, .fd = -1, .probe = -1 };
-	left = huge_reserve(3 * page, 4 * page, "the place");
+	left = reserve_three(page, places++ % 2);
 	p->base = left + page;
 	p->addr = p->base;
 	huge_map(left, 3 * page, PLACE_RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, "the place");
@@ -249,6 +266,18 @@ bool place_vvar(struct place *p)
 	close(sink[1]);
 	p->addr = (uint8_t *)from;
 	return there;
+}
+
+/*
+ * Page tables know an address by its lower bits. The upper ones are what tells that it is not the
+ * process' own, whatever its tables have there.
+ */
+bool place_kernel(struct place *p)
+{
+	place_stamp(p, 1);
+	p->nowhere = true;
+	p->addr = (uint8_t *)((uintptr_t)p->addr | KERNEL_HALF);
+	return true;
 }
 
 static bool probe_map(struct place *p, int prot, off_t what)

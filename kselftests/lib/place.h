@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Places: a page of each kind of memory that GUP is asked for, stamped where we may write it, and
- * whoever else looks at the same memory. Between two pages of ordinary memory, where it is small.
+ * whoever else looks at the same memory. Between two pages of ordinary memory, where it is small:
+ * in one page table with both, or, every other time, with the one behind it only.
  */
 #ifndef GUPRACE_PLACE_H
 #define GUPRACE_PLACE_H
@@ -20,6 +21,7 @@ struct place {
 	uint8_t *base;		/* of the mapping */
 	size_t size;
 	bool alone;		/* without neighbours of ours */
+	bool nowhere;		/* the address is none that a process can have */
 	int fd;			/* behind it, or -1 */
 	int probe;		/* a file of the probe module, or -1 */
 	uint8_t *other;		/* another view of the memory, or NULL */
@@ -36,9 +38,11 @@ place_fn place_anon, place_anon_none, place_anon_read, place_untouched, place_ze
 place_fn place_child, place_child_gone;
 place_fn place_shm, place_shm_read, place_shm_private, place_shm_private_read, place_disk;
 place_fn place_vvar, place_pfn, place_pfn_anon, place_pfn_shm, place_inserted;
-place_fn place_secret, place_secret_settled;
+place_fn place_secret, place_secret_settled, place_kernel;
 place_fn place_thp, place_thp_none, place_thp_read, place_thp_child, place_thp_page_read;
+place_fn place_thp_child_split, place_thp_zero;
 place_fn place_hugetlb, place_hugetlb_none, place_hugetlb_read, place_hugetlb_child;
+place_fn place_hugetlb_cont, place_hugetlb_cont_child;
 
 void place_init(struct place *p, struct race *race);
 void place_release(struct place *p);

@@ -5,17 +5,32 @@
 #include "check.h"
 #include "huge.h"
 #include "place.h"
+#include "setting.h"
 
-/* A huge page in place of the small one; the page to pin is somewhere in it. */
-static bool huge(struct place *p, int flags)
+#define CONT_SHIFT	16
+#define CONT_SIZE	(1ul << CONT_SHIFT)
+#define CONT_POOL	"/sys/kernel/mm/hugepages/hugepages-64kB/nr_hugepages"
+#define CONT_PAGES	"8"	/* the place's, the child's, and those on their way back */
+
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT	26
+#endif
+
+/* An area for a huge page, in place of the small one; the page to pin is somewhere in it. */
+static void make_room(struct place *p, size_t size)
 {
-	size_t size = huge_size(p->race);
-
 	huge_release(p->base - p->page, 3 * p->page, "the place");
 	p->base = huge_reserve(size, size, "the huge place");
 	p->size = size;
 	p->addr = p->base + 5 * p->page;
 	p->alone = true;
+}
+
+static bool huge(struct place *p, int flags)
+{
+	size_t size = huge_size(p->race);
+
+	make_room(p, size);
 	if (!place_map(p, PLACE_RW, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0))
 		return false;
 	if (!flags)
@@ -61,6 +76,28 @@ bool place_thp_page_read(struct place *p)
 	return true;
 }
 
+/* What both share is split here: neither's pages are its own after that. */
+bool place_thp_child_split(struct place *p)
+{
+	if (!place_thp_child(p))
+		return false;
+	place_protect(p, p->base, p->page, PROT_READ);
+	place_protect(p, p->base, p->page, PLACE_RW);
+	return true;
+}
+
+/* Whether it is one huge page of zeroes or many small ones is the kernel's choice. */
+bool place_thp_zero(struct place *p)
+{
+	size_t size = huge_size(p->race);
+
+	make_room(p, size);
+	if (!place_map(p, PLACE_RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))
+		return false;
+	check_madvise(p->base, size, MADV_HUGEPAGE, "the huge place");
+	return !*(volatile uint8_t *)p->addr;
+}
+
 bool place_hugetlb(struct place *p)
 {
 	return huge(p, MAP_HUGETLB);
@@ -79,4 +116,31 @@ bool place_hugetlb_read(struct place *p)
 bool place_hugetlb_child(struct place *p)
 {
 	return huge(p, MAP_HUGETLB) && place_share(p);
+}
+
+/* Once in a subtest, whose end gives them back. */
+static void fill_cont_pool(const struct race *race)
+{
+	static const struct subtest *filled;
+
+	if (filled != race->subtest)
+		(void)setting_change(CONT_POOL, CONT_PAGES);
+	filled = race->subtest;
+}
+
+/* As many entries of one table as arm64 can mark as one run (cont-PTE); x86 has no such size. */
+bool place_hugetlb_cont(struct place *p)
+{
+	fill_cont_pool(p->race);
+	make_room(p, CONT_SIZE);
+	if (!place_map(p, PLACE_RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
+		       CONT_SHIFT << MAP_HUGE_SHIFT, -1, 0))
+		return false;
+	place_stamp(p, 1);
+	return true;
+}
+
+bool place_hugetlb_cont_child(struct place *p)
+{
+	return place_hugetlb_cont(p) && place_share(p);
 }

@@ -272,7 +272,7 @@ static void attempt(struct attempt *a)
 
 		v->ops->write(v, 0, &second);
 	}
-	if (is(a, VEHICLE_LONGTERM))
+	if (is(a, VEHICLE_LONGTERM) && !a->place.nowhere)
 		pagemap_read(a->place.addr, &before, 1);
 	if (a->kind->is & NO_MOVE && before & PAGEMAP_PRESENT && place_movable(before & PAGEMAP_PFN))
 		return;

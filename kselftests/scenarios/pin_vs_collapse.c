@@ -134,12 +134,13 @@ static void judge(struct race *race, void *arg)
 {
 	struct world *w = arg;
 
+	if (race_sampling(race)) {
+		race->vehicle.ops->unpin(&race->vehicle);
+		return;
+	}
 	w->collapses += !w->err;
 	w->pinned += w->err == EAGAIN;
-	if (race_sampling(race))
-		race->vehicle.ops->unpin(&race->vehicle);
-	else
-		judge_pins(race, w);
+	judge_pins(race, w);
 }
 
 /* Faults are to give small pages: MADV_HUGEPAGE is set when they are there, if at all. */
@@ -269,6 +270,7 @@ static void race_khugepaged(struct race *race)
 static const struct floor floors[] = {
 	{ "trials", 40 },
 	{ "collapses", COLLAPSES },
+	{ "pins", 100 },
 	{ "vm.thp_collapse_alloc", COLLAPSES },
 	{ }
 };

@@ -372,6 +372,8 @@ static const struct floor raced[] = {
 static const struct floor raced_thp[] = {
 	{ "trials", 20 },
 	{ "pins", 100 },
+	{ "kept", PAGES },
+	{ "moved", PAGES },
 	{ "vm.thp_migration_success", 20 },
 	{ }
 };

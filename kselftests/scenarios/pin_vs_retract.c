@@ -147,12 +147,12 @@ static void judge(struct race *race, void *arg)
 	struct world *w = arg;
 	struct vehicle *v = &race->vehicle;
 
-	w->retracts += !w->err;
-	w->pinned += w->err == EAGAIN;
 	if (race_sampling(race)) {
 		v->ops->unpin(v);
 		return;
 	}
+	w->retracts += !w->err;
+	w->pinned += w->err == EAGAIN;
 	agree_admitted(&w->agree, w->got);
 	if (w->got <= 0)
 		return;

@@ -39,6 +39,7 @@
  *                                 read what it did
  *
  * Counters, beside those of race_trials(): pins; small (rounds without a huge page to begin with);
+ * splits (of pages or, by munmap, of PMDs, once the windows had been measured with no pin in the way);
  * vm.thp_split_page, vm.thp_split_page_failed, vm.thp_split_pmd: what the kernel did of it.
  *
  * No fix to name: the second look-up and why are in try_get_folio() of mm/gup.c. Control: M08.
@@ -58,6 +59,7 @@
 #include "scenario.h"
 #include "stamp.h"
 #include "stretch.h"
+#include "vmstat.h"
 
 #define MAPPING_TARGET	1
 #define MAPPING_OTHER	2
@@ -90,6 +92,7 @@ struct world {
 	int got;			/* by A's pin call */
 
 	uint64_t pins, small;
+	uint64_t split_before;		/* as the kernel counts, when the windows had been measured */
 };
 
 /* Anew: where a page table is left, faults give small pages. */
@@ -186,6 +189,17 @@ static void judge_holds(struct race *race, struct world *w)
 	check_madvise(w->others, OTHERS * w->page, MADV_DONTNEED, "the others");
 }
 
+/* Of huge pages, or of their mappings only, by whomever. */
+static uint64_t splits_so_far(const struct world *w)
+{
+	static struct vmstat now;
+	uint64_t splits = 0;
+
+	vmstat_read(&now);
+	(void)vmstat_get(&now, w->how == BY_MUNMAP ? "thp_split_pmd" : "thp_split_page", &splits);
+	return splits;
+}
+
 static void judge(struct race *race, void *arg)
 {
 	struct world *w = arg;
@@ -195,6 +209,9 @@ static void judge(struct race *race, void *arg)
 		v->ops->unpin(v);
 		return;
 	}
+	/* Nobody was in the way of those before. */
+	if (!w->split_before)
+		w->split_before = splits_so_far(w);
 	agree_admitted(&w->agree, w->got);
 	if (w->got <= 0)
 		return;
@@ -256,6 +273,8 @@ static void race_split(struct race *race)
 
 	race_trials(race, &trial, &w);
 	stretch_code_end();
+	if (w.split_before)
+		race_count(race, "splits", splits_so_far(&w) - w.split_before);
 
 	check_munmap(w.elsewhere, PAGES * w.page, "elsewhere");
 	huge_release(w.others, OTHERS * w.page, "the others");
@@ -266,26 +285,19 @@ static void race_split(struct race *race)
 	race_count(race, "small", w.small);
 }
 
-static const struct floor floors_page[] = {
+static const struct floor floors[] = {
 	{ "trials", 20 },
 	{ "pins", 100 },
-	{ "vm.thp_split_page", SPLITS },
-	{ }
-};
-
-static const struct floor floors_pmd[] = {
-	{ "trials", 20 },
-	{ "pins", 100 },
-	{ "vm.thp_split_pmd", SPLITS },
+	{ "splits", SPLITS },
 	{ }
 };
 
 static const struct subtest subtests[] = {
-	{ "probe.debugfs", &vehicle_probe, race_split, floors_page, BY_DEBUGFS },
-	{ "vmsplice.debugfs", &vehicle_vmsplice, race_split, floors_page, BY_DEBUGFS },
-	{ "probe.pageout", &vehicle_probe, race_split, floors_page, BY_PAGEOUT },
-	{ "probe.munmap", &vehicle_probe, race_split, floors_pmd, BY_MUNMAP },
-	{ "probe.table", &vehicle_probe, race_split, floors_page, OF_TABLE },
+	{ "probe.debugfs", &vehicle_probe, race_split, floors, BY_DEBUGFS },
+	{ "vmsplice.debugfs", &vehicle_vmsplice, race_split, floors, BY_DEBUGFS },
+	{ "probe.pageout", &vehicle_probe, race_split, floors, BY_PAGEOUT },
+	{ "probe.munmap", &vehicle_probe, race_split, floors, BY_MUNMAP },
+	{ "probe.table", &vehicle_probe, race_split, floors, OF_TABLE },
 	{ }
 };
 

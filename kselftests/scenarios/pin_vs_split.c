@@ -69,7 +69,7 @@
 #define NEXT_PLACE	64u	/* rounds at one place of the walk, then at another */
 #define NEXT_IN_GRAB	32u	/* the same, where it has to be a place in the grab */
 #define OTHERS		64u	/* pages made where the target's were */
-#define SPLITS		10u	/* least, for a race to count */
+#define SPLITS		5u	/* least, for a race to count */
 
 enum split {
 	BY_DEBUGFS,

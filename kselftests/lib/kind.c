@@ -10,6 +10,7 @@ const struct kind kinds_small[] = {
 	{ "nothing", place_hole, 0, 0, CLOSED },
 	{ "an address of the kernel's", place_kernel, 0, 0, CLOSED },
 	{ "shared with a child", place_child, ANY, READ, OURS },
+	{ "shared with a child, PROT_READ", place_child_read, ANY & ~WRITE, READ, 0 },
 	{ "shared with a child until it exited", place_child_gone, ANY, READ, OURS },
 	{ "memfd, shared", place_shm, ANY, ANY, OURS | SHARED },
 	{ "memfd, shared, PROT_READ", place_shm_read, READ | FORCE_READ, READ, SHARED },
@@ -32,6 +33,7 @@ const struct kind kinds_thp[] = {
 	{ "huge page, PROT_READ", place_thp_read, ANY & ~WRITE, READ, PLAIN },
 	{ "page of a huge page, PROT_READ", place_thp_page_read, ANY & ~WRITE, READ, PLAIN },
 	{ "huge page, shared with a child", place_thp_child, ANY, READ, OURS },
+	{ "huge page, shared with a child, PROT_READ", place_thp_child_read, ANY & ~WRITE, READ, 0 },
 	{ "huge page, shared with a child, split", place_thp_child_split, ANY, READ, OURS },
 	{ "huge page of zeroes", place_thp_zero, ANY, READ, ZERO },
 	{ }

@@ -81,8 +81,8 @@ void place_init(struct place *p, struct race *race)
 	p->addr = p->base;
 	huge_map(left, 3 * page, PLACE_RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, "the place");
 	name_mapping(left, 3 * page, "guprace place");
-	stamp_page(left, stamp_of(PLACE_MAPPING, 1, 0));
-	stamp_page(left + 2 * page, stamp_of(PLACE_MAPPING, 2, 0));
+	stamp_page(left, stamp_of(PLACE_MAPPING, PLACE_BEFORE, 0));
+	stamp_page(left + 2 * page, stamp_of(PLACE_MAPPING, PLACE_BEHIND, 0));
 }
 
 void place_release(struct place *p)
@@ -183,6 +183,13 @@ bool place_child(struct place *p)
 {
 	place_stamp(p, 1);
 	return place_share(p);
+}
+
+bool place_child_read(struct place *p)
+{
+	place_child(p);
+	place_protect(p, p->base, p->size, PROT_READ);
+	return true;
 }
 
 bool place_child_gone(struct place *p)

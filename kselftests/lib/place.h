@@ -35,17 +35,21 @@ struct place {
 typedef bool place_fn(struct place *p);
 
 place_fn place_anon, place_anon_none, place_anon_read, place_untouched, place_zero, place_hole;
-place_fn place_child, place_child_gone;
+place_fn place_child, place_child_read, place_child_gone;
 place_fn place_shm, place_shm_read, place_shm_private, place_shm_private_read, place_disk;
 place_fn place_vvar, place_pfn, place_pfn_anon, place_pfn_shm, place_inserted;
 place_fn place_secret, place_secret_settled, place_kernel;
 place_fn place_thp, place_thp_none, place_thp_read, place_thp_child, place_thp_page_read;
-place_fn place_thp_child_split, place_thp_zero;
+place_fn place_thp_child_read, place_thp_child_split, place_thp_zero;
 place_fn place_hugetlb, place_hugetlb_none, place_hugetlb_read, place_hugetlb_child;
 place_fn place_hugetlb_cont, place_hugetlb_cont_child;
 
 void place_init(struct place *p, struct race *race);
 void place_release(struct place *p);
+
+/* Stamps of the pages before and behind a small place, by index; of generation 0. */
+#define PLACE_BEFORE	1
+#define PLACE_BEHIND	2
 
 /* Write the stamp of a generation by address; what is there, or elsewhere. */
 void place_stamp(struct place *p, uint64_t generation);

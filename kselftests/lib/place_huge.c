@@ -76,6 +76,14 @@ bool place_thp_page_read(struct place *p)
 	return true;
 }
 
+bool place_thp_child_read(struct place *p)
+{
+	if (!place_thp_child(p))
+		return false;
+	place_protect(p, p->base, p->size, PROT_READ);
+	return true;
+}
+
 /* What both share is split here: neither's pages are its own after that. */
 bool place_thp_child_split(struct place *p)
 {

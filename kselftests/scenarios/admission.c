@@ -10,7 +10,7 @@
  *   3. pin it, by one door after the other: GUP-fast, its walk alone, under mmap_lock, and by what
  *      uses them: vmsplice, O_DIRECT, io_uring, gup_test
  *   4. compare; with a pin in hand, write through it and by address, and ask who else may see that
- *   5. the same in one walk over three pages, the middle one of this kind
+ *   5. the same in one walk over three pages, the middle one of this kind; of one page table or two
  *
  * The slow path has the mapping to look at and the fast one only the PTE, so the two can differ,
  * and only one table says what both must do. The walk alone may always decline; what the process
@@ -213,6 +213,23 @@ static void judge_zone(struct attempt *a, uint64_t before)
 		race_add(a->race, "moved", 1);
 }
 
+/*
+ * The pages around are what they are, also where the walk pinned one and the slow path went on. Of
+ * the place itself nothing is read: in between it may have become another page.
+ */
+static void judge_neighbours(struct attempt *a, int got)
+{
+	struct stamp before = stamp_of(PLACE_MAPPING, PLACE_BEFORE, 0);
+	struct stamp behind = stamp_of(PLACE_MAPPING, PLACE_BEHIND, 0);
+	struct stamp stamps[VEHICLE_PINS_MAX];
+
+	a->v->ops->read(a->v, stamps);
+	if (memcmp(&stamps[0], &before, sizeof(before)))
+		hit(a, "wrong_page", "another content, first of three pages in one walk");
+	if (got == 3 && memcmp(&stamps[2], &behind, sizeof(behind)))
+		hit(a, "wrong_page", "another content, last of three pages in one walk");
+}
+
 /* Once more, between two pages that anybody may have. The walk alone may stop anywhere. */
 static void judge_span(struct attempt *a)
 {
@@ -230,6 +247,8 @@ static void judge_span(struct attempt *a)
 	if (answered(got) && (got < least || got > most)) {
 		snprintf(text, sizeof(text), "%d of three pages in one walk", got);
 		hit(a, "wrong_count", text);
+	} else if (got > 0) {
+		judge_neighbours(a, got);
 	}
 	a->v->ops->unpin(a->v);
 }

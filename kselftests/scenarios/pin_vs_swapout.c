@@ -32,6 +32,7 @@
  *   pins           pages pinned
  *   swapped        pages found swapped out after both windows
  *   kept           pages found present then: pinned, or faulted in by the pin
+ *   refaulted      trials in which A's pins had to fault something in: that B had swapped it out
  *
  * Fixed by: 6c287605fd56 ("mm: remember exclusively mapped anonymous pages with
  * PG_anon_exclusive", v5.19) and 1493a1913e34 ("mm/swap: remember PG_anon_exclusive via a swp pte
@@ -41,6 +42,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "agree.h"
@@ -68,7 +70,8 @@ struct world {
 	int err;			/* of B's madvise */
 	bool raced;			/* not held */
 	unsigned int rounds;
-	uint64_t checks, pins, swapped, kept;
+	uint64_t faults;		/* by A so far */
+	uint64_t checks, pins, swapped, kept, refaulted;
 };
 
 /*
@@ -90,6 +93,21 @@ static void take_pins(struct race *race, void *arg)
 	struct world *w = arg;
 
 	w->got = race->vehicle.ops->pin(&race->vehicle, w->agree.addr, w->pinned, 1);
+}
+
+/* By A, of itself: that the pages it pins do leave. */
+static void count_faults(struct race *race, void *arg)
+{
+	struct world *w = arg;
+	struct rusage usage;
+	uint64_t faults;
+
+	(void)race;
+	if (getrusage(RUSAGE_THREAD, &usage))
+		broken("getrusage of actor A: %s", strerror(errno));
+	faults = usage.ru_minflt + usage.ru_majflt;
+	w->refaulted += w->faults && faults > w->faults;
+	w->faults = faults;
 }
 
 static void page_out(struct race *race, void *arg)
@@ -214,13 +232,15 @@ static void with_target(struct race *race, void (*fn)(struct world *w))
 static void race_world(struct world *w)
 {
 	static const struct trial trial = {
-		.prepare = prepare_race, .a = take_pins, .b = page_out, .settle = judge,
+		.prepare = prepare_race, .a = take_pins, .b = page_out, .judge = count_faults,
+		.settle = judge,
 	};
 
 	w->raced = true;
-	w->pinned /= 2;		/* pages found pinned are soon passed over: the others keep B busy */
+	w->pinned /= 2;		/* what B finds pinned it passes over: the others keep it busy */
 	race_trials(w->race, &trial, w);
 	stretch_code_end();
+	race_count(w->race, "refaulted", w->refaulted);
 }
 
 static void race_pageout(struct race *race)
@@ -269,6 +289,7 @@ static const struct floor raced[] = {
 	{ "pins", 100 },
 	{ "swapped", 20 },
 	{ "kept", 20 },
+	{ "refaulted", 5 },
 	{ }
 };
 

@@ -30,6 +30,12 @@ struct memory {
 /* Kilobytes that are accounted for: two files, quick. */
 int64_t memory_accounted(void);
 
+/*
+ * Whether what is missing on this machine can be laid at our door: a guest is small, and does nothing
+ * else. Others are neither, and it would take seconds to look at each page of theirs; says so.
+ */
+bool memory_is_ours(const struct race *race);
+
 /* In bulk alone, or by the page as well. That is slow: it looks at each page of the machine. */
 enum memory_detail { MEMORY_BULK, MEMORY_PAGES };
 void memory_read(struct memory *memory, enum memory_detail detail);

@@ -224,7 +224,7 @@ static void race_hugepmd(struct race *race)
 		.b = unmap_and_refill,
 		.judge = judge,
 	};
-	bool counted = race->vehicle.ops->is & VEHICLE_FOLL_PIN;
+	bool counted = race->vehicle.ops->is & VEHICLE_FOLL_PIN || !memory_is_ours(race);
 	struct memory before = { };
 	uint8_t *arena;
 

@@ -349,7 +349,7 @@ static void run(struct race *race)
 		.page = getpagesize(),
 		.pages = race->vehicle.capacity < TARGET_PAGES ? 1 : TARGET_PAGES,
 	};
-	bool counted = race->vehicle.ops->is & VEHICLE_FOLL_PIN;
+	bool counted = race->vehicle.ops->is & VEHICLE_FOLL_PIN || !memory_is_ours(race);
 	struct memory before = { };
 	uint8_t *keeper;
 

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agree.h"
 #include "check.h"
@@ -11,8 +12,7 @@
 static bool is(const struct agree *a, const struct stamp *s, unsigned int index,
 	       uint64_t generation)
 {
-	return stamp_valid(s) && s->mapping == a->mapping && s->index == index &&
-	       s->generation == generation;
+	return stamp_is(s, a->mapping, index, generation);
 }
 
 /* What a stamp says, or the words of what is none. */
@@ -42,11 +42,17 @@ static void report(struct agree *a, const char *oracle, const char *what, unsign
 		 observed);
 }
 
-static struct stamp load_stamp(const void *at)
+struct agree agree_about(struct race *race, unsigned int pages, uint64_t mapping, const char *when)
 {
-	const volatile struct stamp *from = at;
+	unsigned int fit = race->vehicle.capacity;
 
-	return (struct stamp){ from->mapping, from->index, from->generation, from->check };
+	return (struct agree){
+		.race = race,
+		.page = getpagesize(),
+		.pages = pages < fit ? pages : fit,
+		.mapping = mapping,
+		.when = when,
+	};
 }
 
 void agree_stamp(struct agree *a)
@@ -94,7 +100,7 @@ void agree_pin_to_address(struct agree *a)
 	index = pin % a->pages;
 	s = stamp_of(a->mapping, index, ++a->generation);
 	v->ops->write(v, pin, &s);
-	s = load_stamp(a->addr + index * a->page);
+	s = stamp_load(a->addr + index * a->page);
 	if (!is(a, &s, index, a->generation))
 		report(a, "address_differs", "address", index, &s);
 	agree_stamp(a);
@@ -103,7 +109,7 @@ void agree_pin_to_address(struct agree *a)
 void agree_address(struct agree *a)
 {
 	for (unsigned int i = 0; i < a->pages; i++) {
-		struct stamp s = load_stamp(a->addr + i * a->page);
+		struct stamp s = stamp_load(a->addr + i * a->page);
 
 		if (!is(a, &s, i, a->generation))
 			report(a, "address_differs", "address", i, &s);

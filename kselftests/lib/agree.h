@@ -33,6 +33,9 @@ enum agree_rule {
 	AGREE_UNLESS_COPIED,
 };
 
+/* Of `pages` pages, or as many as the vehicle can pin; where they are is not known yet. */
+struct agree agree_about(struct race *race, unsigned int pages, uint64_t mapping, const char *when);
+
 /* Stamp the pages by address with the next generation. */
 void agree_stamp(struct agree *a);
 

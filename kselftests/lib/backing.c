@@ -12,12 +12,14 @@
 #define POOL_PAGES	8u	/* of hugetlb: parent's, child's, and copies underway */
 
 /* MADV_NOHUGEPAGE fails where there are no huge pages: that is what it is for. */
-static void map_small(struct backing *b, unsigned int pages)
+uint8_t *backing_small(size_t size, const char *name)
 {
-	b->size = (size_t)pages * getpagesize();
-	b->addr = check_mmap(NULL, b->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			     b->name);
-	madvise(b->addr, b->size, MADV_NOHUGEPAGE);
+	uint8_t *map = check_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+				  name);
+
+	madvise(map, size, MADV_NOHUGEPAGE);
+	name_mapping(map, size, name);
+	return map;
 }
 
 /*
@@ -76,7 +78,8 @@ void backing_map(struct backing *b, struct race *race, enum backing_kind kind, u
 	*b = (struct backing){ .kind = kind, .name = name };
 	switch (kind) {
 	case SMALL:
-		map_small(b, small);
+		b->size = (size_t)small * getpagesize();
+		b->addr = backing_small(b->size, name);
 		break;
 	case THP:
 		map_thp(b, race);

@@ -26,6 +26,9 @@ struct backing {
 void backing_map(struct backing *b, struct race *race, enum backing_kind kind, unsigned int small,
 		 const char *name);
 
+/* Private anonymous memory that is never huge, to be unmapped by whoever asked for it. */
+uint8_t *backing_small(size_t size, const char *name);
+
 /*
  * A transparent huge page is made anew, without its content; no other kind needs that. False where
  * that gave a small page only, and whatever is raced now is not what was meant.

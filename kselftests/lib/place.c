@@ -35,8 +35,7 @@ void place_stamp(struct place *p, uint64_t generation)
 
 bool place_shows(const void *at, uint64_t generation)
 {
-	const volatile struct stamp *from = at;
-	struct stamp s = { from->mapping, from->index, from->generation, from->check };
+	struct stamp s = stamp_load(at);
 
 	return stamp_valid(&s) && s.mapping == PLACE_MAPPING && s.generation == generation;
 }

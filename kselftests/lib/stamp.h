@@ -37,6 +37,37 @@ static inline bool stamp_valid(const struct stamp *s)
 	return s->check == stamp_check(s);
 }
 
+static inline bool stamp_is(const struct stamp *s, uint64_t mapping, uint64_t index,
+			    uint64_t generation)
+{
+	return stamp_valid(s) && s->mapping == mapping && s->index == index &&
+	       s->generation == generation;
+}
+
+/* What a page of zeroes has in the place of a stamp. */
+static inline bool stamp_blank(const struct stamp *s)
+{
+	return !(s->mapping | s->index | s->generation | s->check);
+}
+
+/* The oracle that a stamp breaks which should be another: by what is wrong with it. */
+static inline const char *stamp_oracle(const struct stamp *s, uint64_t mapping, uint64_t index)
+{
+	if (!stamp_valid(s))
+		return "bad_stamp";
+	if (s->mapping != mapping || s->index != index)
+		return "foreign_stamp";
+	return "wrong_generation";
+}
+
+/* As it is just now, whoever may be writing. */
+static inline struct stamp stamp_load(const void *at)
+{
+	const volatile struct stamp *from = at;
+
+	return (struct stamp){ from->mapping, from->index, from->generation, from->check };
+}
+
 /* The check word comes last: until then the page reads as not stamped. */
 static inline void stamp_page(void *page, struct stamp s)
 {

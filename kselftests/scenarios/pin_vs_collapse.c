@@ -149,13 +149,7 @@ static void world_init(struct race *race, struct world *w)
 	*w = (struct world){
 		.page = getpagesize(),
 		.huge = huge_size(race),
-		.agree = {
-			.race = race,
-			.page = getpagesize(),
-			.pages = PAGES,
-			.mapping = MAPPING_TARGET,
-			.when = "beside a collapse",
-		},
+		.agree = agree_about(race, PAGES, MAPPING_TARGET, "beside a collapse"),
 	};
 	if (!huge_setting("enabled", "madvise"))
 		race_skip(race, "transparent_hugepage/enabled cannot be set to madvise");

@@ -209,17 +209,10 @@ static void with_target(struct race *race, void (*fn)(struct world *w))
 	enum backing_kind kind = race->subtest->arg;
 	struct world w = {
 		.race = race,
-		.agree = {
-			.race = race,
-			.page = getpagesize(),
-			.mapping = MAPPING_TARGET,
-			.pages = kind == SMALL ? SMALL_PAGES : HUGE_PAGES,
-			.when = "pinned while a fork was underway",
-		},
+		.agree = agree_about(race, kind == SMALL ? SMALL_PAGES : HUGE_PAGES, MAPPING_TARGET,
+				     "pinned while a fork was underway"),
 	};
 
-	if (w.agree.pages > race->vehicle.capacity)
-		w.agree.pages = race->vehicle.capacity;
 	w.elsewhere = check_mmap(NULL, w.agree.pages * w.agree.page, PROT_READ | PROT_WRITE,
 				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, "elsewhere");
 	backing_map(&w.target, race, kind, w.agree.pages, "guprace target");

@@ -47,6 +47,7 @@
 #include <unistd.h>
 
 #include "agree.h"
+#include "backing.h"
 #include "check.h"
 #include "clock.h"
 #include "pagemap.h"
@@ -205,13 +206,10 @@ static void judge(struct race *race, void *arg)
 
 static uint8_t *map_mergeable(struct world *w, const char *name)
 {
-	uint8_t *map = check_mmap(NULL, w->size, PROT_READ | PROT_WRITE,
-				  MAP_PRIVATE | MAP_ANONYMOUS, name);
+	uint8_t *map = backing_small(w->size, name);
 
-	madvise(map, w->size, MADV_NOHUGEPAGE);	/* fails where there are no huge pages */
 	if (madvise(map, w->size, MADV_MERGEABLE))
 		race_skip(w->race, "madvise(MADV_MERGEABLE): %s", strerror(errno));
-	name_mapping(map, w->size, name);
 	for (unsigned int i = 0; i < w->agree.pages; i++)
 		stamp_page(map + i * w->agree.page, stamp_of(MAPPING_TARGET, i, 1));
 	return map;
@@ -241,12 +239,7 @@ static void with_target(struct race *race, void (*fn)(struct world *w))
 {
 	struct world w = {
 		.race = race,
-		.agree = {
-			.race = race,
-			.page = getpagesize(),
-			.mapping = MAPPING_TARGET,
-			.when = "pinned while ksmd made a pass",
-		},
+		.agree = agree_about(race, PAGES, MAPPING_TARGET, "pinned while ksmd made a pass"),
 	};
 
 	if (!pagemap_tells())
@@ -254,7 +247,7 @@ static void with_target(struct race *race, void (*fn)(struct world *w))
 	configure(race);
 	w.run = open_ksm(KSM "run", O_WRONLY);
 	w.full_scans = open_ksm(KSM "full_scans", O_RDONLY);
-	w.pinned = w.agree.pages = race->vehicle.capacity < PAGES ? race->vehicle.capacity : PAGES;
+	w.pinned = w.agree.pages;
 	w.size = w.agree.pages * w.agree.page;
 	w.keeper[0] = map_mergeable(&w, "guprace keeper 0");
 	w.keeper[1] = map_mergeable(&w, "guprace keeper 1");

@@ -95,22 +95,9 @@ static void *page_at(const struct world *w, unsigned int index)
 	return w->target + index * w->page;
 }
 
-static struct stamp load_stamp(const void *at)
-{
-	const volatile struct stamp *from = at;
-
-	return (struct stamp){ from->mapping, from->index, from->generation, from->check };
-}
-
-static bool is_blank(const struct stamp *s)
-{
-	return !(s->mapping | s->index | s->generation | s->check);
-}
-
 static bool is_ours(const struct stamp *s, unsigned int index, uint64_t generation)
 {
-	return stamp_valid(s) && s->mapping == MAPPING_TARGET && s->index == index &&
-	       s->generation == generation;
+	return stamp_is(s, MAPPING_TARGET, index, generation);
 }
 
 static void report(const struct world *w, const char *oracle, const char *where,
@@ -176,10 +163,10 @@ static void look_at_address(struct world *w)
 	bool always = (is & VEHICLE_FOLL_PIN) && (is & VEHICLE_WRITES);
 
 	for (unsigned int i = 0; i < w->pages; i++) {
-		struct stamp s = load_stamp(page_at(w, i));
+		struct stamp s = stamp_load(page_at(w, i));
 		bool kept = is_ours(&s, i, w->generation);
 
-		if (!kept && !is_blank(&s))
+		if (!kept && !stamp_blank(&s))
 			report(w, stamp_valid(&s) ? "foreign_stamp" : "bad_stamp", "address", i,
 			       "the stamp, or zeros,", &s);
 		w->kept += kept;
@@ -195,7 +182,7 @@ static void reclaim_held(struct world *w)
 	check_madvise(w->target, w->size, MADV_FREE, "the target, pinned");
 	check_madvise(w->target, w->size, MADV_PAGEOUT, "the target, pinned");
 	for (unsigned int i = 0; i < w->pages && i < (unsigned int)w->got; i++) {
-		struct stamp s = load_stamp(page_at(w, i));
+		struct stamp s = stamp_load(page_at(w, i));
 
 		if (!w->written[i])
 			continue;
@@ -215,10 +202,10 @@ static void judge_pins(struct world *w)
 	for (int i = 0; i < w->got; i++) {
 		const struct stamp *s = &stamps[i];
 
-		if (w->written[i] ? is_ours(s, i, w->generation + 1) : is_blank(s))
+		if (w->written[i] ? is_ours(s, i, w->generation + 1) : stamp_blank(s))
 			continue;
 		report(w, is_ours(s, i, w->generation) ? "lost_data" :
-		       is_blank(s) ? "pin_differs" : stamp_valid(s) ? "foreign_stamp" : "bad_stamp",
+		       stamp_blank(s) ? "pin_differs" : stamp_valid(s) ? "foreign_stamp" : "bad_stamp",
 		       "pin", i, w->written[i] ? "the stamp after that" : "zeros instead", s);
 	}
 }
@@ -267,7 +254,7 @@ static void judge_arrival(struct race *race, void *arg)
 		broken("%s took %d pins of %u mapped pages", race->vehicle.name, w->got, w->pages);
 	w->pins += w->got;
 	for (unsigned int i = 0; i < w->pages; i++) {
-		struct stamp s = load_stamp(page_at(w, i));
+		struct stamp s = stamp_load(page_at(w, i));
 
 		if (!is_ours(&s, i, w->generation + 1))
 			report(w, stamp_valid(&s) && s.mapping != MAPPING_TARGET ? "foreign_stamp" :

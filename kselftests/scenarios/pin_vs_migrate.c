@@ -201,17 +201,12 @@ static void with_target(struct race *race, void (*fn)(struct world *w))
 {
 	struct world w = {
 		.race = race,
-		.agree = {
-			.race = race,
-			.page = getpagesize(),
-			.mapping = MAPPING_TARGET,
-			.when = "pinned while its page was moved",
-		},
+		.agree = agree_about(race, PAGES, MAPPING_TARGET, "pinned while its page was moved"),
 	};
 
 	if (!pagemap_tells())
 		race_skip(race, "page frame numbers are root's to read");
-	w.pinned = w.agree.pages = race->vehicle.capacity < PAGES ? race->vehicle.capacity : PAGES;
+	w.pinned = w.agree.pages;
 	backing_map(&w.target, race, race->subtest->arg, w.agree.pages, "guprace target");
 	w.agree.addr = w.target.addr;
 	agree_stamp(&w.agree);

@@ -192,16 +192,10 @@ static void unmap_and_recycle(struct race *race, void *arg)
 static void judge_pin(struct race *race, struct world *w, unsigned int pin, const struct stamp *s)
 {
 	unsigned int index = pin % PAGES;
-	const char *oracle = "foreign_stamp";
 
-	if (!stamp_valid(s))
-		oracle = "bad_stamp";
-	else if (s->mapping == MAPPING_TARGET && s->index == index) {
-		if (s->generation == w->generation)
-			return;
-		oracle = "wrong_generation";
-	}
-	race_hit(race, oracle, "pin %u: expected mapping %d index %u generation %" PRIu64
+	if (stamp_is(s, MAPPING_TARGET, index, w->generation))
+		return;
+	race_hit(race, stamp_oracle(s, MAPPING_TARGET, index), "pin %u: expected mapping %d index %u generation %" PRIu64
 		 ", observed words %" PRIu64 " %" PRIu64 " %" PRIu64 " %#" PRIx64, pin,
 		 MAPPING_TARGET, index, w->generation, s->mapping, s->index, s->generation, s->check);
 }

@@ -288,12 +288,8 @@ static void race_target(struct race *race, struct trial trial, unsigned int slot
 	struct world w = {
 		.race = race,
 		.slots = slots,
-		.agree = {
-			.race = race,
-			.page = getpagesize(),
-			.pages = race->vehicle.capacity < PINNED ? race->vehicle.capacity : PINNED,
-			.when = "pinned while its range was closed, hinted or moved",
-		},
+		.agree = agree_about(race, PINNED, 0,
+				     "pinned while its range was closed, hinted or moved"),
 	};
 
 	struct vehicle sitter = { };

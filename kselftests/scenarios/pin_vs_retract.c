@@ -216,13 +216,7 @@ static void world_init(struct race *race, struct world *w)
 {
 	w->page = getpagesize();
 	w->huge = huge_size(race);
-	w->agree = (struct agree){
-		.race = race,
-		.page = w->page,
-		.pages = PAGES,
-		.mapping = MAPPING_TARGET,
-		.when = "beside a retraction",
-	};
+	w->agree = agree_about(race, PAGES, MAPPING_TARGET, "beside a retraction");
 	if (race->vehicle.capacity < PAGES)
 		race_skip(race, "%s holds %u pins, not %u", race->vehicle.name,
 			  race->vehicle.capacity, PAGES);

@@ -248,13 +248,7 @@ static void race_split(struct race *race)
 		.page = getpagesize(),
 		.huge = huge_size(race),
 		.fd = -1,
-		.agree = {
-			.race = race,
-			.page = getpagesize(),
-			.pages = PAGES,
-			.mapping = MAPPING_TARGET,
-			.when = "beside a split",
-		},
+		.agree = agree_about(race, PAGES, MAPPING_TARGET, "beside a split"),
 	};
 
 	w.target = huge_reserve(w.huge, w.huge, "the target");

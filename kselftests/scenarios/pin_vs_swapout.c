@@ -46,6 +46,7 @@
 #include <unistd.h>
 
 #include "agree.h"
+#include "backing.h"
 #include "check.h"
 #include "pagemap.h"
 #include "scenario.h"
@@ -193,34 +194,20 @@ static void judge(struct race *race, void *arg)
 	v->ops->unpin(v);
 }
 
-static uint8_t *map_pages(const struct world *w, const char *name)
-{
-	uint8_t *map = check_mmap(NULL, w->size, PROT_READ | PROT_WRITE,
-				  MAP_PRIVATE | MAP_ANONYMOUS, name);
-
-	madvise(map, w->size, MADV_NOHUGEPAGE);	/* fails where there are no huge pages */
-	name_mapping(map, w->size, name);
-	return map;
-}
-
 static void with_target(struct race *race, void (*fn)(struct world *w))
 {
 	struct world w = {
 		.race = race,
-		.agree = {
-			.race = race,
-			.page = getpagesize(),
-			.mapping = MAPPING_TARGET,
-			.when = "pinned while its page was swapped out",
-		},
+		.agree = agree_about(race, PAGES, MAPPING_TARGET,
+				     "pinned while its page was swapped out"),
 	};
 	char why[192];
 
 	if (!swap_begin(why, sizeof(why)))
 		race_skip(race, "%s", why);
-	w.pinned = w.agree.pages = race->vehicle.capacity < PAGES ? race->vehicle.capacity : PAGES;
+	w.pinned = w.agree.pages;
 	w.size = w.agree.pages * w.agree.page;
-	w.agree.addr = map_pages(&w, "guprace target");
+	w.agree.addr = backing_small(w.size, "guprace target");
 	fn(&w);
 	check_munmap(w.agree.addr, w.size, "the target");
 	swap_end();

@@ -99,22 +99,9 @@ struct world {
 	uint64_t calls, pins, refusals, old_pages, new_pages;
 };
 
-static struct stamp load_stamp(const void *at)
-{
-	const volatile struct stamp *from = at;
-
-	return (struct stamp){ from->mapping, from->index, from->generation, from->check };
-}
-
-static bool is_blank(const struct stamp *s)
-{
-	return !(s->mapping | s->index | s->generation | s->check);
-}
-
 static bool is_ours(const struct stamp *s, unsigned int index, uint64_t generation)
 {
-	return stamp_valid(s) && s->mapping == MAPPING_TARGET && s->index == index &&
-	       s->generation == generation;
+	return stamp_is(s, MAPPING_TARGET, index, generation);
 }
 
 static void stamp_target(struct world *w, uint64_t generation)
@@ -223,20 +210,11 @@ static void report(const struct world *w, const char *oracle, const char *what,
 static void judge_address(struct world *w)
 {
 	for (unsigned int i = 0; i < TARGET_PAGES; i++) {
-		struct stamp s = load_stamp(w->target + i * w->page);
+		struct stamp s = stamp_load(w->target + i * w->page);
 
-		if (w->operation->keeps ? !is_ours(&s, i, w->generation) : !is_blank(&s))
+		if (w->operation->keeps ? !is_ours(&s, i, w->generation) : !stamp_blank(&s))
 			report(w, "address_differs", "address of page", i, w->generation, &s);
 	}
-}
-
-static const char *what_is_wrong(const struct stamp *s, unsigned int index)
-{
-	if (!stamp_valid(s))
-		return "bad_stamp";
-	if (s->mapping != MAPPING_TARGET || s->index != index)
-		return "foreign_stamp";
-	return "wrong_generation";
 }
 
 /* Of each pin: whether its page must be the one that is in the file now. */
@@ -249,10 +227,10 @@ static void judge_content(struct world *w, bool *current)
 		const struct stamp *s = &stamps[i];
 		unsigned int index = i % TARGET_PAGES;
 		bool old = is_ours(s, index, w->generation);
-		bool new = is_blank(s) && !w->operation->keeps;
+		bool new = stamp_blank(s) && !w->operation->keeps;
 
 		if (!old && !new)
-			report(w, what_is_wrong(s, index), "pin of page", index, w->generation, s);
+			report(w, stamp_oracle(s, MAPPING_TARGET, index), "pin of page", index, w->generation, s);
 		current[i] = new || (old && w->operation->keeps);
 		w->old_pages += old;
 		w->new_pages += new;

@@ -260,29 +260,14 @@ static void enroll(struct world *w, void *addr, uint64_t mode)
 		broken("ioctl(UFFDIO_REGISTER, mode %#" PRIx64 "): %s", mode, strerror(errno));
 }
 
-static uint8_t *map_pages(const struct world *w, const char *name)
-{
-	uint8_t *map = check_mmap(NULL, w->size, PROT_READ | PROT_WRITE,
-				  MAP_PRIVATE | MAP_ANONYMOUS, name);
-
-	madvise(map, w->size, MADV_NOHUGEPAGE);	/* fails where there are no huge pages */
-	name_mapping(map, w->size, name);
-	return map;
-}
-
 static struct world make_world(struct race *race, const char *when)
 {
 	struct world w = {
 		.race = race,
-		.agree = {
-			.race = race,
-			.page = getpagesize(),
-			.mapping = MAPPING_TARGET,
-			.when = when,
-		},
+		.agree = agree_about(race, PAGES, MAPPING_TARGET, when),
 	};
 
-	w.pinned = w.agree.pages = race->vehicle.capacity < PAGES ? race->vehicle.capacity : PAGES;
+	w.pinned = w.agree.pages;
 	w.size = w.agree.pages * w.agree.page;
 	w.step = w.agree.page;
 	return w;
@@ -302,8 +287,8 @@ static struct world make_mover(struct race *race, const char *when)
 	struct world w = make_world(race, when);
 
 	w.fd = open_uffd(race, FEATURE_MOVE, "UFFDIO_MOVE");
-	w.agree.addr = map_pages(&w, "guprace source");
-	w.dst = map_pages(&w, "guprace destination");
+	w.agree.addr = backing_small(w.size, "guprace source");
+	w.dst = backing_small(w.size, "guprace destination");
 	enroll(&w, w.dst, UFFDIO_REGISTER_MODE_MISSING);
 	return w;
 }
@@ -417,7 +402,7 @@ static void race_protect(struct race *race)
 	struct responder *waker;
 
 	w.fd = open_uffd(race, UFFD_FEATURE_PAGEFAULT_FLAG_WP, "write-protection");
-	w.agree.addr = map_pages(&w, "guprace source");
+	w.agree.addr = backing_small(w.size, "guprace source");
 	enroll(&w, w.agree.addr, UFFDIO_REGISTER_MODE_WP);
 	waker = responder_start(race, wake_sleepers, &w);
 	race_trials(race, &trial, &w);

@@ -86,13 +86,6 @@ struct world {
 	uint64_t writes, cut_short, survived, dropped, mixed;
 };
 
-static struct stamp load_stamp(const void *at)
-{
-	const volatile struct stamp *from = at;
-
-	return (struct stamp){ from->mapping, from->index, from->generation, from->check };
-}
-
 static struct stamp original(const struct world *w, unsigned int index)
 {
 	if (w->variant->backing == ZERO)
@@ -139,7 +132,7 @@ static void prepare(struct race *race, void *arg)
 		broken("drop of the copies before a trial: %s", strerror(w->err));
 	for (unsigned int i = 0; i < PAGES; i++) {
 		stamp_page(w->buffer + i * w->page, stamp_of(MAPPING_WRITER, i, w->generation));
-		(void)load_stamp(w->target + i * w->page);
+		(void)stamp_load(w->target + i * w->page);
 	}
 }
 
@@ -177,7 +170,7 @@ static void report(const struct world *w, const char *oracle, unsigned int index
 static void judge_file(struct world *w)
 {
 	for (unsigned int i = 0; i < PAGES; i++) {
-		struct stamp s = load_stamp(w->witness + i * w->page);
+		struct stamp s = stamp_load(w->witness + i * w->page);
 
 		if (!same(s, original(w, i)))
 			report(w, "file_changed", i, "what it was", &s);
@@ -189,7 +182,7 @@ static void judge_address(struct world *w)
 	unsigned int survived = 0, dropped = 0;
 
 	for (unsigned int i = 0; i < PAGES; i++) {
-		struct stamp s = load_stamp(w->target + i * w->page);
+		struct stamp s = stamp_load(w->target + i * w->page);
 
 		if (same(s, stamp_of(MAPPING_WRITER, i, w->generation)))
 			survived++;

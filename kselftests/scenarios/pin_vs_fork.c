@@ -80,6 +80,7 @@
 #include "clock.h"
 #include "family.h"
 #include "ktap.h"
+#include "newborn.h"
 #include "pagemap.h"
 #include "scenario.h"
 #include "stamp.h"
@@ -518,100 +519,12 @@ static void kept(struct race *race)
 	with_target(race, kept_world);
 }
 
-/* What a process that had never pinned found when it had, and had forked. */
-struct first {
-	int got;
-	unsigned int wrong, index;	/* pins that do not show what was written; the last one */
-	struct stamp seen;
-};
-
-/* A child that waits: for as long as it lives, it shares what its parent has not written. */
-static pid_t fork_waiter(int *release)
-{
-	int fds[2];
-	pid_t child;
-	char byte;
-
-	if (pipe(fds))
-		_exit(1);
-	child = fork();
-	if (!child) {
-		close(fds[1]);
-		(void)!read(fds[0], &byte, 1);
-		_exit(0);
-	}
-	*release = fds[1];
-	return child;
-}
-
-static void __attribute__((noreturn)) be_first(struct world *w, struct first *first)
-{
-	struct vehicle *v = &w->race->vehicle;
-	struct stamp stamps[VEHICLE_PINS_MAX];
-	struct agree *a = &w->agree;
-	int release;
-	pid_t child;
-
-	agree_stamp(a);		/* copies of its own: the parent has these pages too */
-	first->got = v->ops->pin(v, a->addr, a->pages, 1);
-	if (first->got != (int)a->pages)
-		_exit(0);
-	child = fork_waiter(&release);
-	if (child < 0)
-		_exit(1);
-	agree_stamp(a);
-	v->ops->read(v, stamps);
-	for (unsigned int i = 0; i < a->pages; i++) {
-		struct stamp want = stamp_of(a->mapping, i, a->generation);
-
-		if (!memcmp(&stamps[i], &want, sizeof(want)))
-			continue;
-		first->wrong++;
-		first->index = i;
-		first->seen = stamps[i];
-	}
-	v->ops->unpin(v);
-	close(release);
-	_exit(waitpid(child, NULL, 0) != child);
-}
-
-static void judge_first(struct world *w, const struct first *first)
-{
-	if (first->got != (int)w->agree.pages)
-		broken("%s took %d pins of %u in a new process", w->race->vehicle.name, first->got,
-		       w->agree.pages);
-	w->pins += first->got;
-	w->race->vehicle.unpinned += first->got;	/* by the child, as the kprobes count */
-	w->family.judged++;
-	if (first->wrong)
-		race_hit(w->race, "pin_differs",
-			 "pin %u (last of %u wrong), first pins of a process that then forked: expected generation %"
-			 PRIu64 ", observed %s mapping %" PRIu64 " index %" PRIu64 " generation %"
-			 PRIu64, first->index, first->wrong, w->agree.generation + 2,
-			 stamp_valid(&first->seen) ? "stamp" : "no stamp", first->seen.mapping,
-			 first->seen.index, first->seen.generation);
-}
-
 static void first_world(struct world *w)
 {
-	struct first *first = check_mmap(NULL, sizeof(*first), PROT_READ | PROT_WRITE,
-					 MAP_SHARED | MAP_ANONYMOUS, "the new process' report");
-
 	for (unsigned int i = 0; i < REPEATS; i++) {
-		int status;
-		pid_t child;
-
-		memset(first, 0, sizeof(*first));
-		agree_stamp(&w->agree);
-		child = fork();
-		if (!child)
-			be_first(w, first);
-		if (child < 0 || waitpid(child, &status, 0) != child || status)
-			broken("a process that pins and forks: %s, status %#x", strerror(errno),
-			       child < 0 ? 0 : status);
-		judge_first(w, first);
+		w->pins += newborn_pins_and_forks(&w->agree);
+		w->family.judged++;
 	}
-	check_munmap(first, sizeof(*first), "the new process' report");
 	race_count(w->race, "checks", w->family.judged);
 }
 

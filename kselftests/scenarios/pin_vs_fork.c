@@ -90,7 +90,7 @@
 #define MAPPING_TARGET	1
 #define HUGE_PAGES	8u		/* of it: all of a huge page go the same way */
 #ifndef SMALL_PAGES
-#define SMALL_PAGES	8u		/* passed one by one */
+#define SMALL_PAGES	16u		/* passed one by one: a longer walk is met by more forks */
 #endif
 #define REPEATS		6u		/* of what needs no race, each */
 #define NEXT_PLACE	32u		/* rounds at one place of fork, then at another */

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define PAGEMAP_PRESENT		(1ull << 63)
 #define PAGEMAP_SWAPPED		(1ull << 62)
@@ -12,6 +13,9 @@
 
 /* The entries of `pages` pages from addr on. */
 void pagemap_read(const void *addr, uint64_t *entries, unsigned int pages);
+
+/* The entry of the page at addr in another process, such as our child. */
+uint64_t pagemap_of(pid_t process, const void *addr);
 
 /* Whether this user is told page frame numbers: without CAP_SYS_ADMIN they read as zero. */
 bool pagemap_tells(void);

@@ -50,7 +50,7 @@
  * and given up. Beside each held pin others are taken and given back, which must not count. And
  * fork looks for pins only in a process that is marked as one with pins (MMF_HAS_PINNED): the slow
  * path marks it too, and has marked this one when back-offs were calibrated (lib/backoff.c), so
- * probe.first has a new process, whose first pin is one of GUP-fast.
+ * probe.first has a new process, whose first pin is one of GUP-fast, and slow.first another.
  *
  * Counters:
  *   checks, trials    families judged where no race is needed; valid trials (lib/trial.c)
@@ -618,6 +618,7 @@ static const struct subtest subtests[] = {
 	{ "probe_ro.moved", &vehicle_probe_ro, moved, moved_floors, SMALL },
 	{ "probe.kept", &vehicle_probe, kept, kept_floors, SMALL },
 	{ "probe.first", &vehicle_probe, first, spied, SMALL },
+	{ "slow.first", &vehicle_slow, first, spied, SMALL },
 	{ "probe_ro.split_thp", &vehicle_probe_ro, split_thp, spied_thp, THP },
 	{ "vmsplice.child", &vehicle_vmsplice, spy, spied, SMALL },
 	{ "vmsplice.child_thp", &vehicle_vmsplice, spy, spied_thp, THP },

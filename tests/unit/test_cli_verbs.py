@@ -90,6 +90,20 @@ def test_shell_opens_in_the_guest_and_ends_with_it(house: House) -> None:
     assert house.leftovers() == []
 
 
+def test_a_guest_that_dies_under_the_shell_is_told_and_leaves_its_console(house: House) -> None:
+    argv = ["-m", "orchestrator", "shell", STOCK, "--matrix", str(house.matrix)]
+    env = house.environ("panic-at-boot")
+    done = subprocess.run(
+        [sys.executable, *argv], cwd=house.root, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert "the guest is lost: panic: " in done.stderr
+    assert "Traceback" not in done.stderr
+    (kept,) = house.temporary.glob("guprace-console-*.log")
+    assert f"guprace triage {kept}" in done.stderr
+    assert b"Kernel panic" in kept.read_bytes()
+
+
 def test_shell_asks_for_one_cell(house: House) -> None:
     code, said = house.guprace("shell", "*/arm64/*", "--matrix", str(house.matrix))
     assert code == 2

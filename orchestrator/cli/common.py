@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -125,7 +126,8 @@ class _Stderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show one record, without the traceback that its file has."""
-        click.echo(f"guprace: {record.levelname.lower()}: {harmless(record.getMessage())}", err=True)
+        # Not click.echo, which goes past a live display's stderr and into its lines.
+        sys.stderr.write(f"guprace: {record.levelname.lower()}: {harmless(record.getMessage())}\n")
 
 
 def log_to(path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import shutil
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import pytest
 from orchestrator import records
 from orchestrator.cli import bisect_step
 from orchestrator.cli import run as run_verb
-from orchestrator.cli.common import complete_tails
+from orchestrator.cli.common import complete_tails, log_to
 from orchestrator.cli.main import main
 from orchestrator.paths import Project
 from orchestrator.report.power import CAMPAIGN
@@ -63,6 +64,24 @@ def test_bisect_step_completes_cells_without_their_kernel() -> None:
     context = click.Context(click.Command("bisect-step"))
     found = [item.value for item in complete_tails(context, click.Option(["--cell"]), "arm64/p")]
     assert found == [CELL], "as --cell takes them, each once"
+
+
+def test_warnings_reach_whoever_watches_and_cannot_act_on_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = logging.getLogger("guprace")
+    before, level = list(root.handlers), root.level
+    try:
+        log_to(tmp_path / "guprace.log")
+        logging.getLogger("guprace.x").warning("said by a guest: \x1b[2J")
+        logging.getLogger("guprace.x").info("for the lab book")
+    finally:
+        root.setLevel(level)
+        for handler in set(root.handlers) - set(before):
+            root.removeHandler(handler)
+            handler.close()
+    assert capsys.readouterr().err == "guprace: warning: said by a guest: \ufffd[2J\n"
+    assert "for the lab book" in (tmp_path / "guprace.log").read_text()
 
 
 def test_a_defect_of_ours_is_shown_whole_and_accuses_no_kernel(

@@ -81,7 +81,7 @@ def test_a_bisect_step_with_a_wrong_cell_stops_the_bisection(house: House) -> No
 
 def test_shell_opens_in_the_guest_and_ends_with_it(house: House) -> None:
     argv = ["-m", "orchestrator", "shell", STOCK, "--matrix", str(house.matrix)]
-    child = pexpect.spawn(sys.executable, argv, cwd=house.root, env=house.environ(), timeout=60, encoding="utf-8")
+    child = pexpect.spawn(sys.executable, argv, cwd=house.root, env=house.environ(), timeout=240, encoding="utf-8")
     child.expect("is in place")
     child.sendline("exit")
     child.expect(pexpect.EOF)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import logging
 import os
 import tempfile
 from collections.abc import Hashable
@@ -16,6 +17,16 @@ from pydantic import TypeAdapter, ValidationError
 from orchestrator.errors import HostError
 
 T = TypeVar("T")
+
+log = logging.getLogger("guprace.records")
+
+_WHAT_NEXT = {
+    errno.ENOSPC: "free some space, or move the cache with GUPRACE_CACHE=DIR",
+    errno.EDQUOT: "free some space, or move the cache with GUPRACE_CACHE=DIR",
+    errno.EACCES: "is it yours? the cache is moved by GUPRACE_CACHE=DIR, runs by --runs DIR",
+    errno.EROFS: "the cache is moved by GUPRACE_CACHE=DIR, runs by --runs DIR",
+    errno.EMFILE: "allow more open files: ulimit -n 4096",
+}
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -34,17 +45,16 @@ def write_atomically(path: Path, data: bytes) -> None:
                 os.fsync(stream.fileno())
             Path(name).chmod(0o644)
             Path(name).replace(path)
-        except BaseException:
+        finally:
+            # Gone by then, unless something went wrong.
             Path(name).unlink(missing_ok=True)
-            raise
     except OSError as error:
         raise disk_error(error, path) from error
 
 
 def disk_error(error: OSError, path: Path) -> HostError:
     """Turn an OSError about `path` into a HostError that says what to do next."""
-    hint = "free some space, or move the cache with GUPRACE_CACHE=DIR" if error.errno == errno.ENOSPC else ""
-    return HostError(f"{error.strerror or error}", where=str(path), hint=hint)
+    return HostError(f"{error.strerror or error}", where=str(path), hint=_WHAT_NEXT.get(error.errno or 0, ""))
 
 
 @functools.cache
@@ -72,7 +82,25 @@ def load(path: Path, kind: type[T]) -> T:
     try:
         return cast(T, _adapter(cast(Hashable, kind)).validate_json(path.read_bytes()))
     except FileNotFoundError as error:
-        raise HostError("no such file", where=str(path)) from error
-    except (OSError, ValidationError) as error:
-        first = str(error).splitlines()[0]
-        raise HostError(f"not a readable {kind.__name__} record: {first}", where=str(path)) from error
+        raise HostError(
+            "no such file", where=str(path), hint="the directory is not whole: was it copied in part?"
+        ) from error
+    except OSError as error:
+        raise disk_error(error, path) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        what = f"not a whole {kind.__name__} record: {first['msg']}{f' (at {place})' if place else ''}"
+        hint = "it was cut off, changed by hand, or is of another guprace; what can be made again is, once it is gone"
+        raise HostError(what, where=str(path), hint=hint) from error
+
+
+def recall(path: Path, kind: type[T]) -> T | None:
+    """Read a record that can be made again: None when it is not there, or is damaged, which the log then says."""
+    if not path.is_file():
+        return None
+    try:
+        return load(path, kind)
+    except HostError as error:
+        log.warning("%s: %s; made again", error.where, error.what)
+        return None

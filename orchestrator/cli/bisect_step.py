@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from orchestrator.cli.common import Seed, complete_cells, log_to, workplace
+from orchestrator.cli.common import Seed, complete_tails, log_to, workplace
+from orchestrator.cli.main import tell_defect, tell_error
 from orchestrator.errors import GupraceError, HostError, RunInterruptedError, UsageError
 from orchestrator.matrix.load import plan_for_tree
 from orchestrator.matrix.plan import Accel, Cell, GuestSettings, Plan, RaceSettings
 from orchestrator.paths import Project, cache_root
+from orchestrator.records import disk_error
+from orchestrator.report.text import harmless
 from orchestrator.report.view import view
 from orchestrator.report.write import write_reports
 from orchestrator.runner.cell import Workshop
@@ -23,10 +28,24 @@ from orchestrator.verdict.codes import BisectCode, bisect_code
 from orchestrator.verdict.model import Verdict
 
 
-@click.command("bisect-step")
+class _Step(click.Command):
+    """A command that ends a wrong command line as `git bisect run` must see it: by 2 it would call a commit bad."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the command line; one that is wrong stops the bisection."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            error.show()
+            raise click.exceptions.Exit(int(BisectCode.USAGE)) from error
+
+
+@click.command("bisect-step", cls=_Step)
 @click.option("--tree", type=click.Path(path_type=Path), default=Path(), show_default=True,
               help="The kernel tree that git bisect checked out.")  # fmt: skip
-@click.option("--cell", required=True, shell_complete=complete_cells, help="ARCH/FLAVOUR/SCENARIO")
+@click.option("--cell", required=True, shell_complete=complete_tails, help="ARCH/FLAVOUR/SCENARIO")
 @click.option("--seconds", type=click.FloatRange(0.1, 86400), default=20.0, show_default=True, help="Of racing.")
 @click.option("--seed", type=Seed(), help="Seed of the race; default: a fresh one.")
 @click.option("--accel", type=click.Choice([str(a) for a in Accel]), default="auto", show_default=True)
@@ -48,13 +67,19 @@ def command(tree: Path, cell: str, seconds: float, seed: int | None, accel: str,
         plan = plan_for_tree(tree, cell, Project(), settings, RaceSettings(seconds, seed))
         return int(_step(plan, runs))
     except UsageError as error:
-        click.echo(f"guprace: {error}", err=True)
+        tell_error(error)
         return int(BisectCode.USAGE)
     except RunInterruptedError as error:
-        click.echo(f"guprace: {error}", err=True)
+        tell_error(error)
         return int(BisectCode.INTERRUPTED)
     except GupraceError as error:
-        click.echo(f"guprace: {error}", err=True)
+        tell_error(error)
+        return int(BisectCode.HOST)
+    except OSError as error:
+        tell_error(disk_error(error, Path(error.filename or Path.cwd())))
+        return int(BisectCode.HOST)
+    except Exception as error:  # noqa: BLE001 (shown whole; Python's own exit code 1 would call the commit bad)
+        tell_defect(error)
         return int(BisectCode.HOST)
 
 
@@ -71,7 +96,7 @@ def _step(plan: Plan, runs: Path | None) -> BisectCode:
         code = bisect_code(verdict, place.stop.is_set)
         reason = verdict.reason if verdict else "no verdict"
         outcome = verdict.outcome if verdict else "LOST"
-        click.echo(f"guprace: {code.name.lower()} ({int(code)}): {outcome}: {reason}\n  {run.root}")
+        click.echo(harmless(f"guprace: {code.name.lower()} ({int(code)}): {outcome}: {reason}\n  {run.root}"))
         return code
 
 
@@ -85,9 +110,10 @@ def _verdict(run: RunDir) -> Verdict | None:
 def _repeat(cell: Cell, seed: int, plan: Plan) -> str:
     name = cell.id.split("/", 1)[1]
     tree = getattr(plan.cells[0].kernel.source, "tree", plan.matrix)
-    return f"guprace bisect-step --tree {tree} --cell {name} --seconds {cell.race.seconds:g} --seed {seed:#x}"
+    words = ["guprace", "bisect-step", "--tree", str(tree), "--cell", name]
+    return shlex.join([*words, "--seconds", f"{cell.race.seconds:g}", "--seed", f"{seed:#x}"])
 
 
 def _tell(event: Event) -> None:
-    if event.state in (State.STARTED, State.VERDICT) and event.cell:
+    if event.state in (State.STARTED, State.VERDICT, State.NOTE) and event.cell:
         click.echo(f"guprace: {event.stage}: {event.text or 'started'}", err=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from orchestrator.matrix.plan import Cell, Plan
 from orchestrator.matrix.select import select
 from orchestrator.paths import Project, cache_root
 from orchestrator.proc import Stop, stop_on_signals
+from orchestrator.records import disk_error
+from orchestrator.report.text import harmless
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,6 +43,12 @@ def complete_cells(ctx: click.Context, param: click.Parameter, incomplete: str) 
         # Completion has nowhere to say what is wrong; the verb will.
         return []
     return [CompletionItem(cell.id) for cell in plan.cells if incomplete in cell.id]
+
+
+def complete_tails(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete a cell without its kernel, ARCH/FLAVOUR/SCENARIO, as `bisect-step` takes it."""
+    tails = [item.value.split("/", 1)[1] for item in complete_cells(ctx, param, "")]
+    return [CompletionItem(tail) for tail in dict.fromkeys(tails) if incomplete in tail]
 
 
 def matrix_argument(function: F) -> F:
@@ -112,13 +121,30 @@ def workplace(cache: Path | None = None) -> Iterator[tuple[Workplace, KernelBuil
         yield place, KernelBuilder(place, Project(), build_jobs())
 
 
+class _Stderr(logging.Handler):
+    """Shows warnings to whoever watches, by the stderr of the moment: a live display puts its own there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one record, without the traceback that its file has."""
+        # Not click.echo, which goes past a live display's stderr and into its lines.
+        sys.stderr.write(f"guprace: {record.levelname.lower()}: {harmless(record.getMessage())}\n")
+
+
 def log_to(path: Path) -> None:
-    """Write the lab book: INFO and worse to the file, warnings also to stderr."""
+    """Write the lab book: INFO and worse to the file, warnings also to stderr.
+
+    Raises:
+        HostError: the file cannot be written.
+    """
     root = logging.getLogger("guprace")
     root.setLevel(logging.INFO)
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root.addHandler(handler)
+    try:
+        book = logging.FileHandler(path, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise disk_error(error, path) from error
+    book.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root.addHandler(book)
+    root.addHandler(_Stderr(logging.WARNING))
 
 
 def show_path(path: Path) -> str:

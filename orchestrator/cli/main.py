@@ -6,11 +6,15 @@ from __future__ import annotations
 import importlib
 import select
 import sys
+import traceback
+from pathlib import Path
 from typing import Any
 
 import click
 
 from orchestrator.errors import ExitCode, GupraceError
+from orchestrator.records import disk_error
+from orchestrator.report.text import harmless
 
 # Verb to (module, help line).  Modules are imported when their verb is used: `guprace build` of a cached kernel
 # must not pay for SSH, QMP and HTML.
@@ -80,14 +84,32 @@ def main() -> None:
         error.show()
         code = int(ExitCode.USAGE)
     except GupraceError as error:
-        click.echo(f"guprace: {error}", err=True)
+        tell_error(error)
         code = int(error.exit_code)
+    except OSError as error:
+        # What no room has put into its own words: a full disk, a file that may not be read.
+        tell_error(disk_error(error, Path(error.filename or Path.cwd())))
+        code = int(ExitCode.HOST)
+    except Exception as error:  # noqa: BLE001 (shown whole; Python's own exit code 1 would accuse a kernel)
+        tell_defect(error)
+        code = int(ExitCode.HOST)
     except SystemExit as error:
         # `guprace list | head`: click ends with 1, but that nobody reads on is no failure of a kernel.
         code = int(ExitCode.OK) if _nobody_reads() else int(error.code or 0)
     else:
         code = int(returned) if isinstance(returned, int) else int(ExitCode.OK)
     sys.exit(code)
+
+
+def tell_error(error: GupraceError) -> None:
+    """Show what went wrong, where, and what to do next; a guest's words among it cannot act on the terminal."""
+    click.echo(harmless(f"guprace: {error}"), err=True)
+
+
+def tell_defect(error: Exception) -> None:
+    """Show an exception that nobody foresaw, whole: somebody has to find it."""
+    traceback.print_exception(error)
+    click.echo(f"guprace: internal error: {error!r}\n  a defect of guprace, not of a kernel: report it", err=True)
 
 
 def _nobody_reads() -> bool:

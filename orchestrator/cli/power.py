@@ -11,14 +11,16 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from orchestrator import records
 from orchestrator.cli.common import Seed, log_to, show_path, workplace
 from orchestrator.errors import UsageError, nearest
+from orchestrator.kernel.patches import touched
 from orchestrator.matrix.load import load_plan
 from orchestrator.matrix.mutants import Mutant, load_mutants
-from orchestrator.matrix.plan import Cell, Plan
+from orchestrator.matrix.plan import Cell, Plan, cell_id
 from orchestrator.matrix.targets import Target, patch_targets, targets
 from orchestrator.paths import Project
 from orchestrator.report.live import watcher
@@ -27,7 +29,7 @@ from orchestrator.report.write import write_reports
 from orchestrator.runner.cell import Workshop
 from orchestrator.runner.power import Campaign, schedules
 from orchestrator.runner.run import Runner, new_run
-from orchestrator.runner.rundir import open_run
+from orchestrator.runner.rundir import RunDir, open_run
 from orchestrator.verdict.codes import power_code
 
 SUITE = "suite.yaml"
@@ -35,9 +37,9 @@ SUITE = "suite.yaml"
 
 @click.command("power")
 @click.argument("matrix", required=False, type=click.Path(path_type=Path))
-@click.option("--kernel", "kernels", multiple=True, metavar="NAME", help="Only these kernels of the matrix.")
-@click.option("--arch", "arches", multiple=True, metavar="ARCH", help="Only these architectures.")
-@click.option("--flavour", "flavours", multiple=True, metavar="NAME",
+@click.option("--kernel", "kernels", multiple=True, metavar="GLOB", help="Only these kernels of the matrix.")
+@click.option("--arch", "arches", multiple=True, metavar="GLOB", help="Only these architectures.")
+@click.option("--flavour", "flavours", multiple=True, metavar="GLOB",
               help="These flavours; default: for each mutant the first that shows it.")  # fmt: skip
 @click.option("--mutant", "globs", multiple=True, metavar="GLOB", help="Only mutants whose id matches.")
 @click.option("--patch", "patches", multiple=True, type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -92,13 +94,13 @@ def command(
     """
     with workplace() as (place, builder):
         if resume is not None:
-            run = open_run(resume)
-            if not is_power_run(run):
-                raise UsageError("not a run of `guprace power`", where=str(resume), hint=f"it has no {CAMPAIGN}")
-            campaign = records.load(run.root / CAMPAIGN, Campaign)
+            run, campaign = _interrupted(resume)
         else:
+            for patch in patches:
+                # Before anything is built or raced: is it one at all?
+                touched(patch, place.stop, dict(place.environ))
             plan = lanes(load_plan(matrix or Project().configs / SUITE, Project()), kernels, arches, scenarios)
-            campaign = _campaign(plan, globs, patches, flavours, seeds, rounds, narrow)
+            campaign = _campaign(plan, globs, patches, _flavours(plan, flavours), seeds, rounds, narrow)
             raced = tuple(target.raced(seconds, seed) for target in campaign.targets)
             campaign = replace(campaign, targets=raced)
             run = new_run(runs, replace(plan, name="power", cells=()), tuple(sys.argv))
@@ -117,34 +119,62 @@ def command(
         return int(power_code(seen.rows, place.stop.is_set))
 
 
+def _interrupted(resume: Path) -> tuple[RunDir, Campaign]:
+    """Return the run to go on with.
+
+    Raises:
+        UsageError: it is no run of `guprace power`, or the command line asks for something else than it did.
+        HostError: its record is damaged.
+    """
+    context = click.get_current_context()
+    said = [
+        name
+        for name in context.params
+        if name not in ("resume", "guests") and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if said:
+        words = ", ".join(each.opts[0] for each in context.command.params if each.name in said)
+        what = f"--resume goes on with a run as it was asked for: no {words} beside it"
+        raise UsageError(what, hint="leave that out, or begin another run")
+    run = open_run(resume)
+    if not is_power_run(run):
+        raise UsageError("not a run of `guprace power`", where=str(resume), hint=f"it has no {CAMPAIGN}")
+    return run, records.load(run.root / CAMPAIGN, Campaign)
+
+
 def lanes(plan: Plan, kernels: Sequence[str], arches: Sequence[str], scenarios: Sequence[str]) -> Plan:
-    """Return the plan with the unbroken kernels' cells that are asked for, and no others.
+    """Return the plan with the unbroken kernels' cells that are asked for by name or glob, and no others.
 
     Raises:
         UsageError: a name is none of the plan's, or nothing is left.
     """
     cells = [cell for cell in plan.cells if not cell.kernel.mutant]
-    for what, asked, known in (
-        ("kernel", kernels, {cell.kernel.name for cell in cells}),
-        ("architecture", arches, {str(cell.kernel.arch) for cell in cells}),
-        ("scenario", scenarios, {cell.scenario for cell in cells}),
-    ):
-        for name in asked:
-            if not any(fnmatchcase(each, name) for each in known):
-                hint = f"there is: {', '.join(sorted(known)) or 'none'}"
-                raise UsageError(f"no {what} {name!r} in {show_path(plan.matrix)}{nearest(name, known)}", hint=hint)
+    _named("kernel", kernels, {cell.kernel.name for cell in cells}, plan)
+    _named("architecture", arches, {str(cell.kernel.arch) for cell in cells}, plan)
+    _named("scenario", scenarios, {cell.scenario for cell in cells}, plan)
 
     def wanted(cell: Cell) -> bool:
-        return (
-            (not kernels or cell.kernel.name in kernels)
-            and (not arches or cell.kernel.arch in arches)
-            and (not scenarios or any(fnmatchcase(cell.scenario, glob) for glob in scenarios))
-        )
+        asked = ((kernels, cell.kernel.name), (arches, cell.kernel.arch), (scenarios, cell.scenario))
+        return all(not globs or any(fnmatchcase(name, glob) for glob in globs) for globs, name in asked)
 
     left = tuple(cell for cell in cells if wanted(cell))
     if not left:
-        raise UsageError("nothing is left to race", where=show_path(plan.matrix))
+        hint = "each name is in the plan, but not together: `guprace list` shows its cells"
+        raise UsageError("nothing is left to race", where=show_path(plan.matrix), hint=hint)
     return replace(plan, cells=left)
+
+
+def _flavours(plan: Plan, asked: Sequence[str]) -> tuple[str, ...]:
+    """Return the plan's flavours that are asked for by name or glob. Raises UsageError for one that it lacks."""
+    return _named("flavour", asked, {cell.kernel.flavour for cell in plan.cells}, plan)
+
+
+def _named(what: str, asked: Sequence[str], known: set[str], plan: Plan) -> tuple[str, ...]:
+    for glob in asked:
+        if not any(fnmatchcase(name, glob) for name in known):
+            hint = f"there is: {', '.join(sorted(known)) or 'none'}"
+            raise UsageError(f"no {what} {glob!r} in {show_path(plan.matrix)}{nearest(glob, known)}", hint=hint)
+    return tuple(sorted(name for name in known if any(fnmatchcase(name, glob) for glob in asked)))
 
 
 def _campaign(
@@ -162,12 +192,19 @@ def _campaign(
         found = tuple(target for patch in patches for target in patch_targets(plan, patch, flavours))
     else:
         found, left_out = targets(plan, _chosen(load_mutants(Project()), globs), flavours)
+    if twice := _twice([target.id for target in found]):
+        hint = "a patch is called by its file's name: rename one of them"
+        raise UsageError(f"two patches would both be {twice}", hint=hint)
     if narrow:
         found = tuple(replace(target, others=()) for target in found)
     if not found:
         hint = "; ".join(left_out) or "the plan has none of the flavours that show it; see --flavour"
         raise UsageError("no broken kernel to race on these lanes", where=show_path(plan.matrix), hint=hint)
     return Campaign(found, seeds, rounds, left_out)
+
+
+def _twice(names: Sequence[str]) -> str:
+    return next((name for name in names if names.count(name) > 1), "")
 
 
 def _chosen(mutants: Sequence[Mutant], globs: Sequence[str]) -> tuple[Mutant, ...]:
@@ -180,7 +217,8 @@ def _chosen(mutants: Sequence[Mutant], globs: Sequence[str]) -> tuple[Mutant, ..
 
 def _sized(plan: Plan, campaign: Campaign) -> Plan:
     """Return the plan with a cell of each target, so that guests are counted by the memory they will take."""
-    return replace(plan, cells=tuple(t.cell(t.scenarios[0]) for t in campaign.targets if t.scenarios))
+    raced = ((target, (*target.scenarios, *target.others, *target.upstream)) for target in campaign.targets)
+    return replace(plan, cells=tuple(target.cell(names[0]) for target, names in raced if names))
 
 
 def repeater(matrix: Path, campaign: Campaign) -> Callable[[Cell, int], str]:
@@ -190,7 +228,7 @@ def repeater(matrix: Path, campaign: Campaign) -> Callable[[Cell, int], str]:
     def repeat(cell: Cell, seed: int) -> str:
         kernel = cell.kernel
         if kernel.mutant is None:
-            what = ["guprace", "run", show_path(matrix), "--only", cell.id]
+            what = ["guprace", "run", show_path(matrix), "--only", cell_id(kernel, cell.scenario)]
             return shlex.join([*what, "--seconds", f"{cell.race.seconds:g}", "--seed", f"{seed:#x}"])
         which = ["--patch", str(patched[kernel.mutant])] if kernel.mutant in patched else ["--mutant", kernel.mutant]
         words = ["guprace", "power", show_path(matrix), "--kernel", kernel.name, "--arch", str(kernel.arch)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from orchestrator.errors import HostError
+from orchestrator.errors import ExitCode, UsageError
 from orchestrator.paths import Project
 from orchestrator.report.known import show_known
 from orchestrator.report.power import is_power_run, power_table, power_view
@@ -37,15 +37,18 @@ def command(run: Path | None) -> int:
     if is_power_run(found):
         seen = power_view(found)
         power_table(seen, console)
-        return int(power_code(seen.rows, bool(seen.metadata.interrupted)))
-    show(view(found), console)
+        code = power_code(seen.rows, bool(seen.metadata.interrupted))
+        return int(code or (ExitCode.HOST if seen.damaged else ExitCode.OK))
+    shown = view(found)
+    show(shown, console)
     show_known(found, Project(), console)
-    return int(exit_code([result.verdict for result in found.results()], bool(found.metadata().interrupted)))
+    return int(exit_code([cell.verdict for cell in shown.cells], bool(shown.interrupted)))
 
 
 def newest(runs: Path) -> Path:
-    """Return the newest run below `runs`. Raises HostError if there is none."""
+    """Return the newest run below `runs`. Raises UsageError if there is none."""
     plans = sorted(runs.glob("*/plan.json"), key=lambda path: path.stat().st_mtime)
     if not plans:
-        raise HostError("no run here", where=str(runs), hint="guprace run configs/quick.yaml")
+        hint = "name one, or make one: guprace run configs/quick.yaml"
+        raise UsageError("no run here", where=str(runs), hint=hint)
     return plans[-1].parent

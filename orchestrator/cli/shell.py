@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -11,12 +12,16 @@ import click
 from orchestrator.cli.common import complete_cells, plan_of, workplace
 from orchestrator.errors import ExitCode, UsageError
 from orchestrator.guest.boot import boot
+from orchestrator.guest.model import GuestLostError, LostReason
 from orchestrator.matrix.plan import Cell
 from orchestrator.paths import Project
 from orchestrator.race.session import GUEST_DIR
+from orchestrator.report.text import harmless
 from orchestrator.runner.cell import CellRun, Workshop
 from orchestrator.runner.events import Event, State
 from orchestrator.runner.rundir import RunDir
+
+_LAST_LINES = 10
 
 
 @click.command("shell")
@@ -27,7 +32,8 @@ from orchestrator.runner.rundir import RunDir
 def command(cell: str, matrix: Path | None) -> int:
     """Boot the guest of CELL with its kernel, scenario and probe module in place, and open a shell in it.
 
-    The guest ends with the shell. Exit code: that of guprace, never the shell's.
+    What you type while it boots waits for the prompt. The guest ends with the shell. Exit code: that of guprace,
+    never the shell's; 1 if the kernel took the guest along, and then its console is kept.
 
     \b
     Example:
@@ -45,15 +51,28 @@ def _shell(cell: Cell) -> int:
         work = CellRun(cell, RunDir(Path(temporary)), shop)
         prepared = work.prepare(lambda report: builder.build(cell.kernel, report))
         click.echo(f"guprace: booting {cell.id} ({prepared.spec.accel.accel}: {prepared.spec.accel.why})", err=True)
-        with boot(prepared.spec, stop=place.stop) as guest:
-            prepared.deploy(guest)
-            click.echo(
-                f"guprace: {GUEST_DIR}/{prepared.binary.name} is in place; leave with exit or Ctrl-D", err=True
-            )
-            guest.shell()
+        try:
+            with boot(prepared.spec, stop=place.stop) as guest:
+                prepared.deploy(guest)
+                where = f"{GUEST_DIR}/{prepared.binary.name}"
+                click.echo(f"guprace: {where} is in place; leave with exit or Ctrl-D", err=True)
+                guest.shell()
+        except GuestLostError as lost:
+            return int(_lost(lost, work.directory / "console.log"))
     return int(ExitCode.OK)
 
 
+def _lost(lost: GuestLostError, console: Path) -> ExitCode:
+    """Show how the guest was lost, and keep its console: the directory that it is in goes with the shell."""
+    handle, kept = tempfile.mkstemp(prefix="guprace-console-", suffix=".log")
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(console.read_bytes() if console.is_file() else b"")
+    for line in (*lost.last_lines[-_LAST_LINES:], f"guprace: the guest is lost: {lost}"):
+        click.echo(harmless(line), err=True)
+    click.echo(f"  its console is kept: guprace triage {kept}", err=True)
+    return ExitCode.HOST if lost.reason is LostReason.QEMU_DIED else ExitCode.FAILED
+
+
 def _tell(event: Event) -> None:
-    if event.state in (State.STARTED, State.WAITING):
-        click.echo(f"guprace: {event.stage} {event.text}", err=True)
+    if event.state in (State.STARTED, State.WAITING, State.NOTE):
+        click.echo(harmless(f"guprace: {event.stage} {event.text}"), err=True)

@@ -99,7 +99,7 @@ def choose(
     host = f"{platform.node()} {platform.release()} {platform.machine()} {cpu_model()}"
     key = hashlib.sha256(f"{host}\0{qemu}\0{arch}".encode()).hexdigest()[:32]
     record = cache / "accel" / f"{key}.json"
-    timing = _remembered(record)
+    timing = records.recall(record, Timing)
     if timing is None:
         timing = _time(machine, kernel, initramfs, host, qemu, stop, environ)
         if timing is None:
@@ -164,16 +164,6 @@ def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
             if line.startswith(("model name", "CPU part")):
                 return line.partition(":")[2].strip()
     return ""
-
-
-def _remembered(record: Path) -> Timing | None:
-    if not record.is_file():
-        return None
-    try:
-        return records.load(record, Timing)
-    except HostError as error:
-        log.warning("accelerator timing is unreadable, measured again: %s", error)
-        return None
 
 
 def _time(

@@ -17,13 +17,18 @@ from collections.abc import Callable, Iterator
 import paramiko
 
 from orchestrator.guest.ssh import exit_status
+from orchestrator.proc import Deadline
 
 POLL_SECONDS = 0.1
 CHUNK_BYTES = 4096
+# A shell that shows no prompt in that time gets the keys all the same.
+PROMPT_SECONDS = 10.0
 
 
 def interact(transport: paramiko.Transport, check: Callable[[], None]) -> int:
     """Run a login shell on a pty of the guest until it ends; return its exit status.
+
+    What was typed while the guest booted is kept and handed over with its prompt: before, nobody reads it there.
 
     Raises:
         EOFError: the connection broke.
@@ -34,7 +39,8 @@ def interact(transport: paramiko.Transport, check: Callable[[], None]) -> int:
         size = shutil.get_terminal_size()
         channel.get_pty(os.environ.get("TERM", "vt100"), size.columns, size.lines)
         channel.invoke_shell()
-        reading = [channel, stdin]
+        reading: list[paramiko.Channel | int] = [channel]
+        held, prompt = True, Deadline.after(PROMPT_SECONDS)
         while True:
             ready, _, _ = select.select(reading, [], [], POLL_SECONDS)
             if channel in ready:
@@ -42,6 +48,9 @@ def interact(transport: paramiko.Transport, check: Callable[[], None]) -> int:
                 if not data:
                     break
                 _write_all(stdout, data)
+            if held and (channel in ready or prompt.expired):
+                held = False
+                reading.append(stdin)
             if stdin in ready:
                 typed = os.read(stdin, CHUNK_BYTES)
                 if typed:
@@ -66,7 +75,8 @@ def _raw(fd: int) -> Iterator[None]:
         return
     before = termios.tcgetattr(fd)
     try:
-        tty.setraw(fd)
+        # Not the default, TCSAFLUSH: that throws away what was typed up to now.
+        tty.setraw(fd, termios.TCSADRAIN)
         yield
     finally:
         termios.tcsetattr(fd, termios.TCSADRAIN, before)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import socket
 import time
@@ -43,7 +44,8 @@ def connect(
     sock = socket.create_connection(("127.0.0.1", port), timeout=CONNECT_SECONDS)
     transport = paramiko.Transport(sock)
     opened(transport)
-    try:
+    with contextlib.ExitStack() as failing:
+        failing.callback(transport.close)
         # The guest computes in an emulator: SHA-1 halves a transfer, and an HMAC needs no more on loopback.
         options = transport.get_security_options()
         options.digests = tuple(sorted(options.digests, key=lambda name: name != FAST_MAC))
@@ -54,9 +56,7 @@ def connect(
         if transport.get_remote_server_key() != keys.host:
             raise paramiko.SSHException("the server on the guest's port has another host key")
         transport.auth_publickey("root", keys.client)
-    except BaseException:
-        transport.close()
-        raise
+        failing.pop_all()
     return transport
 
 

@@ -19,7 +19,9 @@ from orchestrator.errors import HostError, UsageError
 from orchestrator.image import cpio
 from orchestrator.image.model import Image
 from orchestrator.image.recipe import Recipe, load_recipe
-from orchestrator.kernel.aptroot import AptRoot, Candidate
+from orchestrator.kernel.aptroot import AptRoot
+from orchestrator.kernel.apttext import Candidate
+from orchestrator.kernel.lock import Waits, say_in_log
 from orchestrator.matrix.plan import Arch
 from orchestrator.paths import Project
 from orchestrator.proc import Stop, run
@@ -52,10 +54,18 @@ class Memo:
     key: str
 
 
-def build_image(arch: Arch, *, cache: Path, project: Project, stop: Stop, environ: Mapping[str, str]) -> Image:
+def build_image(
+    arch: Arch,
+    *,
+    cache: Path,
+    project: Project,
+    stop: Stop,
+    environ: Mapping[str, str],
+    waits: Waits = say_in_log,
+) -> Image:
     """Return the initramfs for `arch`, from the cache or built from Debian packages.
 
-    A corrupt cache entry is built again, and said so.
+    A corrupt cache entry is built again, and said so. `waits` is told when another guprace must be waited for.
 
     Raises:
         HostError: a package is missing, or the archive cannot be reached.
@@ -65,9 +75,12 @@ def build_image(arch: Arch, *, cache: Path, project: Project, stop: Stop, enviro
     if arch not in recipe.architectures:
         raise UsageError(f"the guest recipe knows no architecture {arch}", where=str(project.images / "guest.yaml"))
     debian = tuple(sorted(recipe.architectures.values()))
-    apt = AptRoot(cache / "apt" / "images", None, debian, stop, environ)
-    apt.ensure()
-    room = cache / "images" / arch
+    apt = AptRoot(cache / "apt" / "images", None, debian, stop, environ, waits)
+    return apt.with_fresh_lists(lambda: _image(cache / "images" / arch, arch, recipe, init, digest, apt, stop))
+
+
+def _image(room: Path, arch: Arch, recipe: Recipe, init: bytes, digest: str, apt: AptRoot, stop: Stop) -> Image:
+    """Return the image of what the archive has now; `digest` is that of recipe and init."""
     inputs = _digest(str(FORMAT), arch, digest, apt.identity())
     if image := _remembered(room, arch, inputs):
         return image
@@ -83,14 +96,8 @@ def build_image(arch: Arch, *, cache: Path, project: Project, stop: Stop, enviro
 
 
 def _remembered(room: Path, arch: Arch, inputs: str) -> Image | None:
-    if not (room / "memo.json").is_file():
-        return None
-    try:
-        memo = records.load(room / "memo.json", Memo)
-    except HostError as error:
-        log.warning("image memo is unreadable, made again: %s", error)
-        return None
-    return _entry(room / memo.key, arch) if memo.inputs == inputs else None
+    memo = records.recall(room / "memo.json", Memo)
+    return _entry(room / memo.key, arch) if memo and memo.inputs == inputs else None
 
 
 def _entry(directory: Path, arch: Arch) -> Image | None:

@@ -11,12 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator import records
 from orchestrator.errors import HostError, UsageError
-from orchestrator.kernel.cache import Entry, Store, digest_of, file_digest, locked
+from orchestrator.kernel.cache import Entry, Store, digest_of, file_digest
 from orchestrator.kernel.configure import configure
 from orchestrator.kernel.gitsource import GitTree
 from orchestrator.kernel.kept import probe_digest
 from orchestrator.kernel.lane import LaneTree, prepare
+from orchestrator.kernel.lock import locked
 from orchestrator.kernel.make import FLAGS, KernelMake
 from orchestrator.kernel.model import Kernel
 from orchestrator.kernel.request import Request, Requests, describe
@@ -80,8 +82,12 @@ class KernelBuilder:
         if hit:
             return hit
         lane = LaneTree(self.place.cache / "lanes" / job.request.lane)
-        with locked(lane.root / "lock", self.place.stop, report), lane.building():
-            digest, built = self._in_lane(job, lane, report)
+        what = f"lane {job.request.lane}"
+        try:
+            with locked(lane.root / "lock", what, self.place.stop, self.place.waits), lane.building():
+                digest, built = self._in_lane(job, lane, report)
+        except OSError as error:
+            raise records.disk_error(error, Path(error.filename or lane.root)) from error
         self.requests.remember(job.request, digest)
         kernel = self._from_cache(job, digest, started, built=built)
         if kernel is None:

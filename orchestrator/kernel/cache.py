@@ -9,26 +9,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import logging
-import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from orchestrator import records
 from orchestrator.errors import HostError
-from orchestrator.proc import Stop
 
 log = logging.getLogger("guprace.cache")
-
-LOCK_POLL_SECONDS = 0.2
 
 
 def digest_of(value: object) -> str:
@@ -49,37 +42,6 @@ def tree_digest(root: Path, leave_out: tuple[str, ...] = ()) -> str:
     """Return one SHA-256 over names and contents of the files below `root`, but for the top directories named."""
     files = sorted(p for p in root.rglob("*") if p.is_file() and p.relative_to(root).parts[0] not in leave_out)
     return digest_of([(str(path.relative_to(root)), file_digest(path)) for path in files])
-
-
-@contextlib.contextmanager
-def locked(path: Path, stop: Stop, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold an exclusive lock on `path` (made if absent); another guprace that holds it is waited for.
-
-    Raises:
-        RunInterruptedError: somebody asked to stop while it waited.
-    """
-    with _lock_file(path) as stream:
-        said = False
-        while True:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            if waiting and not said:
-                said = True
-                waiting(f"another guprace (pid {path.read_text().strip() or '?'}) holds {path.parent.name}")
-            stop.wait(LOCK_POLL_SECONDS)
-        stream.truncate(0)
-        stream.write(f"{os.getpid()}\n")
-        stream.flush()
-        yield
-
-
-def _lock_file(path: Path) -> IO[str]:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("a")
-    except OSError as error:
-        raise records.disk_error(error, path) from error
 
 
 @dataclass(frozen=True, slots=True)

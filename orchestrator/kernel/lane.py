@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator import records
-from orchestrator.errors import HostError
 from orchestrator.kernel import patches as patching
 from orchestrator.kernel.gitsource import GitTree
 from orchestrator.kernel.source import ArchiveTree, UserTree, Workplace
@@ -74,10 +73,7 @@ class LaneTree:
 
     def state(self) -> LaneState | None:
         """Return what the work tree holds, None if that is unknown (then it is made anew)."""
-        try:
-            return records.load(self.state_file, LaneState)
-        except HostError:
-            return None
+        return records.recall(self.state_file, LaneState)
 
 
 def prepare(

@@ -48,8 +48,8 @@ class Requests:
 
     def answer(self, request: Request) -> str:
         """Return the digest of the kernel that answers `request`, empty if nobody asked before."""
-        path = self.root / f"{request.digest}.json"
-        return records.load(path, Request).kernel if path.is_file() else ""
+        known = records.recall(self.root / f"{request.digest}.json", Request)
+        return known.kernel if known else ""
 
     def remember(self, request: Request, kernel: str) -> None:
         """Record that `kernel` (its digest) answers `request`."""
@@ -59,8 +59,9 @@ class Requests:
         """Compare with the most similar request of the same lane: one line for each component that differs."""
         if not self.root.is_dir():
             return ("nothing was ever built here",)
-        known = [records.load(path, Request) for path in sorted(self.root.glob("*.json"))]
-        lines = [_compare(old.components, request.components) for old in known if old.lane == request.lane]
+        known = [records.recall(path, Request) for path in sorted(self.root.glob("*.json"))]
+        same = [old for old in known if old and old.lane == request.lane]
+        lines = [_compare(old.components, request.components) for old in same]
         return min(lines, key=len) if lines else (f"first kernel of lane {request.lane}",)
 
 

@@ -10,13 +10,15 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from orchestrator import records
 from orchestrator.errors import HostError, UsageError
-from orchestrator.kernel.aptroot import AptRoot, Candidate
-from orchestrator.kernel.cache import digest_of, file_digest, locked
+from orchestrator.kernel.aptroot import AptRoot
+from orchestrator.kernel.apttext import Candidate
+from orchestrator.kernel.cache import digest_of, file_digest
 from orchestrator.kernel.gitsource import GitTree, commit_of, worktree_identity
+from orchestrator.kernel.lock import Waits, locked, say_in_log
 from orchestrator.matrix.plan import DebSource, GitSource, PrebuiltSource, Source, TarballSource, TreeSource
 from orchestrator.proc import Stop, run
 
@@ -27,21 +29,15 @@ UNPACK_SECONDS = 900.0
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """What every source needs to do its work: the cache, the environment, and the request to stop."""
+    """What every source needs to do its work: the cache, the environment, and the request to stop.
+
+    `waits` is told when another guprace must be waited for.
+    """
 
     cache: Path
     environ: Mapping[str, str]
     stop: Stop
-
-
-class Tree(Protocol):
-    """A resolved source. `identity` names its content; `label` names it in paths and messages."""
-
-    identity: str
-    label: str
-
-    def pristine(self, place: Workplace) -> Path | None:
-        """Return an unpacked tree that nobody may write to, or None for git, which checks out per lane."""
+    waits: Waits = say_in_log
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +55,8 @@ class ArchiveTree:
         where = place.cache / "sources" / f"{self.label}-{self.identity[:12]}"
         if (where / "Makefile").is_file():
             return where
-        with locked(where.parent / f".{where.name}.lock", place.stop):
+        what = f"unpacking {where.name}"
+        with locked(where.parent / f".{where.name}.lock", what, place.stop, place.waits):
             if not (where / "Makefile").is_file():
                 self._unpack(where, place)
         return where
@@ -157,14 +154,13 @@ def resolve(source: Source, place: Workplace) -> ArchiveTree | UserTree | GitTre
 
 def _resolve_deb(source: DebSource, place: Workplace) -> ArchiveTree:
     root = place.cache / "apt" / f"{source.suite or 'host'}-amd64"
-    apt = AptRoot(root, source.suite, ("amd64",), place.stop, place.environ)
+    apt = AptRoot(root, source.suite, ("amd64",), place.stop, place.environ, place.waits)
     apt.ensure()
     # Asking apt costs most of a second; the answer cannot change while its lists do not.
     key = digest_of([apt.identity(), source.package, source.version])
     memo = root / "candidates" / f"{key}.json"
-    if memo.is_file():
-        candidate = records.load(memo, Candidate)
-    else:
+    candidate = records.recall(memo, Candidate)
+    if candidate is None:
         candidate = apt.candidate(source.package, source.version)
         records.save(memo, candidate)
     return ArchiveTree(candidate.sha256, f"{source.package}-{candidate.version}", deb=candidate, apt=apt)

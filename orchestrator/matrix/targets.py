@@ -173,7 +173,7 @@ def _touches_headers(patch: Path) -> bool:
         lines = patch.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return False
-    return any(line.startswith("+++ ") and line.split()[1].endswith(".h") for line in lines if len(line) > 4)
+    return any(line.startswith("+++ ") and line[4:].partition("\t")[0].rstrip().endswith(".h") for line in lines)
 
 
 def _lanes(plan: Plan) -> list[list[Cell]]:

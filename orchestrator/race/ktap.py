@@ -41,6 +41,7 @@ _STATUS = {0: "pass", 1: "fail", 4: "skip"}
 @dataclass(slots=True)
 class _Reader:
     subtests: list[SubtestResult] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
     hits: list[Hit] = field(default_factory=list)
     params: dict[str, str] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
@@ -88,8 +89,9 @@ class _Reader:
         name, detail = match[3], (match[4] or "").strip()
         if int(match[2]) != len(self.subtests) + 1:
             self.problems.append(f"line {number}: test {match[2]} where {len(self.subtests) + 1} is due")
-        if any(name == known.name for known in self.subtests):
+        if name in self.names:
             self.problems.append(f"line {number}: a second result for {name}")
+        self.names.add(name)
         self.subtests.append(SubtestResult(name, *_ending(bool(match[1]), detail)))
 
     def _record(self, number: int, kind: str, rest: str) -> None:

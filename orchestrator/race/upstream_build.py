@@ -20,11 +20,13 @@ from orchestrator import records
 from orchestrator.errors import HostError, UsageError
 from orchestrator.image.recipe import load_recipe
 from orchestrator.kernel import patches as patching
-from orchestrator.kernel.aptroot import AptRoot, Candidate
+from orchestrator.kernel.aptroot import AptRoot
+from orchestrator.kernel.apttext import Candidate
 from orchestrator.kernel.build import lane_label
-from orchestrator.kernel.cache import Entry, Store, digest_of, file_digest, locked
+from orchestrator.kernel.cache import Entry, Store, digest_of, file_digest
 from orchestrator.kernel.gitsource import GitTree
 from orchestrator.kernel.lane import LaneTree, prepare
+from orchestrator.kernel.lock import locked
 from orchestrator.kernel.make import KernelMake
 from orchestrator.kernel.source import ArchiveTree, UserTree, Workplace, resolve
 from orchestrator.kernel.toolchain import KERNEL_ARCHES, Tools, cross_prefix, identify
@@ -96,7 +98,8 @@ def build_upstream(
     store = Store(place.cache / "upstream")
     found = store.find(job.digest)
     if not found:
-        with locked(store.root / f".{job.digest}.lock", place.stop, report):
+        what = f"the selftests of {job.tree.label}"
+        with locked(store.root / f".{job.digest}.lock", what, place.stop, place.waits):
             found = store.find(job.digest) or _build(job, store, place, report)
     where, entry = found
     if name not in entry.files:
@@ -115,7 +118,8 @@ def _job(spec: KernelSpec, project: Project, place: Workplace) -> _Job:
     )
     tools = identify(spec.arch, Toolchain.GCC, place.stop, place.environ)
     debian = load_recipe(project.images)[0].architectures
-    apt = AptRoot(place.cache / "apt" / "images", None, tuple(sorted(debian.values())), place.stop, place.environ)
+    root, architectures = place.cache / "apt" / "images", tuple(sorted(debian.values()))
+    apt = AptRoot(root, None, architectures, place.stop, place.environ, place.waits)
     apt.ensure()
     return _Job(spec.arch, tree, patches, tools, _candidates(apt, debian[spec.arch]), apt)
 
@@ -124,9 +128,11 @@ def _candidates(apt: AptRoot, architecture: str) -> tuple[Candidate, ...]:
     """Return the libraries' packages; asking apt costs a second, and its answer stays while its lists do."""
     wanted = [f"{name}:{architecture}" for name in LIBRARIES]
     memo = apt.directory / "candidates" / f"{digest_of([apt.identity(), wanted])}.json"
-    if not memo.is_file():
-        records.save(memo, apt.candidates(wanted))
-    return records.load(memo, tuple[Candidate, ...])
+    found = records.recall(memo, tuple[Candidate, ...])
+    if found is None:
+        found = apt.candidates(wanted)
+        records.save(memo, found)
+    return found
 
 
 def _build(job: _Job, store: Store, place: Workplace, report: Callable[[str], None]) -> tuple[Path, Entry]:
@@ -161,7 +167,7 @@ def _source(job: _Job, place: Workplace) -> Path:
     """Return a tree to read: the source's own, or where it is patched or checked out a lane's for selftests."""
     if isinstance(job.tree, GitTree) or job.patches:
         lane = LaneTree(place.cache / "lanes" / f"{lane_label(job.tree)}-{job.arch}-selftests")
-        with locked(lane.root / "lock", place.stop):
+        with locked(lane.root / "lock", f"lane {lane.root.name}", place.stop, place.waits):
             return prepare(lane, job.tree, job.patches, place)
     return job.tree.pristine(place)
 

@@ -9,21 +9,70 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from orchestrator.race.model import Ending, RaceResult, SubtestResult
 from orchestrator.report.known import remarks
 from orchestrator.report.terminal import figures
-from orchestrator.report.text import harmless, seconds, shorten
-from orchestrator.report.view import CellView, RunView
+from orchestrator.report.text import count, harmless, rate, seconds, shorten
+from orchestrator.report.view import NOT_FINISHED, CellView, RunView
 from orchestrator.splat.model import Splat, Standing
+from orchestrator.verdict.model import Outcome
+from orchestrator.verdict.statistics import rule_of_three
 
 _SPLATS_SHOWN = 20
 _SPLAT_BYTES = 16 * 1024
-_TAIL_BYTES = 16 * 1024
+# Of one ending and cell; upstream's `cow` alone has 812 subtests, and race.ktap has them all.
+_SUBTESTS_SHOWN = 60
+# Those that need a look come first, and open.
+_ORDER = (Ending.FAIL, Ending.BROKEN, Ending.PASS, Ending.SKIP)
+_LOOKED_AT = (Ending.FAIL, Ending.BROKEN)
+_ENDED = {Ending.FAIL: "failed", Ending.BROKEN: "broken", Ending.PASS: "passed", Ending.SKIP: "skipped"}
+
+MEANINGS = {
+    Outcome.PASS: "no hit; the bound on hits per trial (95 %, 3/n) is that of the subtest with the fewest trials",
+    Outcome.FAIL: "an oracle hit (a pin read a page that was never at that address), or a new kernel report",
+    Outcome.LOST: "the guest stopped answering; the reason says how",
+    Outcome.VACUOUS: "the race did not happen often enough to say anything",
+    Outcome.SKIP: "not applicable here; the reason says what is missing",
+    Outcome.BROKEN: "host or tool: what there is cannot be trusted",
+    Outcome.CAUGHT: "a kernel broken on purpose was seen, as it must be",
+    Outcome.MISSED: "a kernel broken on purpose was not seen",
+}
+UNFINISHED_MEANS = "the run ended, or goes on, before this cell had a verdict"
 
 
 @dataclass(frozen=True, slots=True)
 class _Link:
     name: str
     href: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Subtest:
+    """A line of a table of subtests; figures are text, a dash for none."""
+
+    name: str
+    trials: str
+    bound: str
+    hits: str
+    backoffs: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Subtests:
+    """The subtests of a cell that ended alike: `count` in all, the first of them in `shown`."""
+
+    ended: str
+    count: int
+    shown: tuple[_Subtest, ...]
+    opened: bool
+    raced: bool
+    spoke: bool
+
+    @property
+    def left_out(self) -> int:
+        """How many are not shown."""
+        return self.count - len(self.shown)
 
 
 def html(run: RunView) -> bytes:
@@ -44,8 +93,9 @@ def environment() -> Environment:
     )
     environment.filters.update(harmless=harmless, seconds=seconds)
     environment.globals.update(
-        figures=figures, links=_links, stages=_stages, facts=_facts, splats=_splats, words=_words, remarks=remarks
-    )
+        figures=figures, links=_links, stages=_stages, facts=_facts, subtests=_subtests,
+        splats=_splats, words=_words, remarks=remarks, meanings=_meanings,
+    )  # fmt: skip
     return environment
 
 
@@ -81,10 +131,51 @@ def _facts(cell: CellView) -> list[tuple[str, str]]:
     if races := cell.races:
         found.append(("data races", races.text))
     if cell.result.evidence:
-        race = cell.result.evidence.race
-        found += [(s.name, f"{s.ending}{': ' if s.detail else ''}{s.detail}") for s in race.subtests]
-        found += [(f"hit in {h.subtest}", f"{h.oracle}: {h.text}") for h in race.hits[:5]]
+        found += [(f"hit in {h.subtest}", f"{h.oracle}: {h.text}") for h in cell.result.evidence.race.hits[:5]]
     return [(harmless(name), harmless(value)) for name, value in found if value]
+
+
+def _subtests(cell: CellView) -> list[_Subtests]:
+    """Return the subtests of a cell by how they ended, those to look at first."""
+    race = cell.result.evidence.race if cell.result.evidence else None
+    if race is None:
+        return []
+    found = []
+    for ending in _ORDER:
+        alike = [each for each in race.subtests if each.ending is ending]
+        raced = not race.upstream and any(
+            race.of(each.name, counter) is not None for each in alike for counter in ("trials", "checks")
+        )
+        shown = tuple(_subtest(race, each) for each in alike[:_SUBTESTS_SHOWN])
+        if alike:
+            spoke = any(each.detail for each in shown)
+            found.append(_Subtests(_ENDED[ending], len(alike), shown, ending in _LOOKED_AT, raced, spoke))
+    return found
+
+
+def _subtest(race: RaceResult, subtest: SubtestResult) -> _Subtest:
+    trials, checks = race.of(subtest.name, "trials"), race.of(subtest.name, "checks")
+    # A counter that is not printed is one that never counted.
+    hits = race.of(subtest.name, "hits") or 0
+    clean = subtest.ending is Ending.PASS and trials is not None and not hits
+    return _Subtest(
+        name=harmless(subtest.name),
+        trials=f"{count(checks)} check{'' if checks == 1 else 's'}"
+        if trials is None and checks is not None
+        else _figure(trials),
+        bound=rate(rule_of_three(trials or 0) if clean else None),
+        hits=count(hits),
+        backoffs=_figure(race.of(subtest.name, "backoffs")),
+        detail=harmless(subtest.detail),
+    )
+
+
+def _meanings() -> list[tuple[str, str]]:
+    return [*((outcome.value, meaning) for outcome, meaning in MEANINGS.items()), (NOT_FINISHED, UNFINISHED_MEANS)]
+
+
+def _figure(value: int | None) -> str:
+    return "-" if value is None else count(value)
 
 
 def _splats(cell: CellView) -> list[Splat]:

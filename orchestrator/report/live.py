@@ -144,6 +144,9 @@ class LiveLines:
 def _next(before: _Now | None, event: Event) -> _Now:
     if event.state is State.VERDICT:
         return _Now(event.stage, event.time, event.text, outcome=event.text or "done")
+    if before is not None and event.state is State.NOTE:
+        # A word in between: the stage is still the one it was.
+        return replace(before, text=event.text)
     if before is None or event.state is State.STARTED or event.stage != before.stage:
         return _Now(event.stage, event.time, event.text)
     if event.state is State.WAITING:

@@ -8,7 +8,6 @@ verdicts what became of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import quote
 
 from junit_xml import TestCase, TestSuite, to_xml_report_string
@@ -20,7 +19,8 @@ from orchestrator import records
 from orchestrator.matrix.mutants import MutantExpectation
 from orchestrator.report.html import environment
 from orchestrator.report.junit import XML_HEAD
-from orchestrator.report.text import harmless, shorten
+from orchestrator.report.text import harmless, near, shorten
+from orchestrator.report.view import view
 from orchestrator.runner.power import Campaign, rows
 from orchestrator.runner.rundir import Metadata, RunDir
 from orchestrator.verdict.power import Row, Score, Status, scores
@@ -33,13 +33,14 @@ _SLOWEST = "h5"
 
 @dataclass(frozen=True, slots=True)
 class PowerView:
-    """A power run, read back: the targets' rows and the principles' scores."""
+    """A power run, read back: the targets' rows and the principles' scores; `damaged` says what could not be read."""
 
     run: RunDir
     campaign: Campaign
     rows: tuple[Row, ...]
     scores: tuple[Score, ...]
     metadata: Metadata
+    damaged: tuple[str, ...] = ()
 
     @property
     def lanes(self) -> tuple[str, ...]:
@@ -80,11 +81,16 @@ class PowerRecord:
 
 
 def power_view(run: RunDir) -> PowerView:
-    """Read a power run. Raises HostError when a record is missing or damaged."""
+    """Read a power run. An attempt whose records are damaged counts for nothing, and is told.
+
+    Raises:
+        HostError: plan, campaign or metadata are missing or damaged.
+    """
     campaign = records.load(run.root / CAMPAIGN, Campaign)
-    done = {result.record.cell.id: result for result in run.results() if result.verdict}
-    found = rows(campaign, done)
-    return PowerView(run, campaign, found, scores(found), run.metadata())
+    cells = view(run).cells
+    found = rows(campaign, {cell.id: cell.result for cell in cells if cell.verdict})
+    damaged = tuple(f"{cell.id}: {cell.problem}" for cell in cells if cell.damaged)
+    return PowerView(run, campaign, found, scores(found), run.metadata(), damaged)
 
 
 def is_power_run(run: RunDir) -> bool:
@@ -145,6 +151,11 @@ def power_table(seen: PowerView, console: Console) -> None:
             console.print(Text(harmless(f"{row.target.id}: {label(row)}: {shorten(why, 600)}")), soft_wrap=True)
         for unusable in row.unusable:
             console.print(Text(harmless(f"{row.target.id}: not usable: {unusable}")), soft_wrap=True)
+        for each in row.upstream:
+            if each.note:
+                console.print(Text(harmless(f"{row.target.id}: {each.scenario}: {each.note}")), soft_wrap=True)
+    for text in seen.damaged:
+        console.print(Text(harmless(text), style="bold yellow"), soft_wrap=True)
     for text in seen.campaign.left_out:
         console.print(Text(harmless(f"left out: {text}")), soft_wrap=True)
     for score in seen.scores:
@@ -152,7 +163,7 @@ def power_table(seen: PowerView, console: Console) -> None:
         if score.upstream is not None:
             text += f"; upstream's own selftests: {score.upstream}"
         console.print(Text(text), soft_wrap=True)
-    console.print(Text(f"reports: {_near(seen.run.root / 'index.html')}"), soft_wrap=True)
+    console.print(Text(f"reports: {near(seen.run.root / 'index.html')}"), soft_wrap=True)
 
 
 def _table(seen: PowerView) -> Table:
@@ -225,6 +236,8 @@ def _case(row: Row) -> TestCase:
     spent = sum(each.seconds for each in row.tried)
     lines = [f"{target.title} ({target.principle}), expected {target.expect}: {label(row)}", *_plain(row)]
     lines += [f"{each.scenario}: caught {each.caught} of {each.runs}, {each.trials} trials" for each in row.tried]
+    lines += [f"upstream's {each.scenario}: {each.note}" for each in row.upstream if each.note]
+    lines += [f"evidence: {target.cell(each.scenario).id}/" for each in (*row.tried, *row.upstream)]
     case = TestCase(
         target.mutant, classname=classname, elapsed_sec=max(spent, 0.001), stdout=harmless("\n".join(lines))
     )
@@ -271,7 +284,7 @@ def _cell_shade(row: Row, scenario: str) -> tuple[str, str]:
     for each in (*row.tried, *row.upstream):
         if each.scenario == scenario:
             return (
-                "h2" if each.caught == each.runs else "h4" if each.caught else "quiet"
+                "h2" if each.caught == each.runs > 0 else "h4" if each.caught else "quiet"
             ), f"{each.caught}/{each.runs}"
     return "none", ""
 
@@ -281,15 +294,8 @@ def _links(seen: PowerView, row: Row) -> list[tuple[str, str]]:
     found = []
     for each in (*row.tried, *row.upstream):
         first = row.target.cell(each.scenario).id
-        for attempt in range(1, each.runs + 1):
+        for attempt in range(1, each.runs + each.broken + 1):
             name = first if attempt == 1 else f"{first}.{attempt}"
             if (seen.run.root / name).is_dir():
                 found.append((f"{each.scenario} {attempt}", quote(name) + "/"))
     return found
-
-
-def _near(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.report.text import count, harmless, rate, seconds
+from orchestrator.report.text import count, harmless, near, rate, seconds
 from orchestrator.report.view import NOT_FINISHED, CellView, RunView
 from orchestrator.splat.model import Standing
 from orchestrator.verdict.backing import in_words
@@ -51,7 +48,7 @@ def show(run: RunView, console: Console) -> None:
         _plain(console, line)
     tally = ", ".join(f"{number} {name}" for name, number in run.tally().items())
     _plain(console, f"{len(run.cells)} cells: {tally or 'none'}")
-    _plain(console, f"reports: {_relative(run.run.root / 'index.html')}")
+    _plain(console, f"reports: {near(run.run.root / 'index.html')}")
 
 
 def _backing(run: RunView) -> list[str]:
@@ -91,12 +88,15 @@ def _table(run: RunView, width: int) -> Table:
 def figures(cell: CellView) -> tuple[str, str, str, str, str, str]:
     """Return trials, hits, bound, back-offs, reports and time as tables show them."""
     verdict, backoffs = cell.verdict, cell.counter("backoffs")
-    raced = verdict is not None and (cell.result.evidence is not None or verdict.trials > 0 or verdict.hits > 0)
+    race = cell.result.evidence.race if cell.result.evidence else None
+    # Checks that need no race, and upstream's selftests, have neither trials nor back-offs: 0 would be an accusation.
+    raced = race is not None and any(key.endswith(".trials") for key in race.counters)
+    told = verdict is not None and (raced or verdict.trials > 0 or verdict.hits > 0)
     return (
-        count(verdict.trials) if verdict and raced else "-",
-        count(verdict.hits) if verdict and raced else "-",
+        count(verdict.trials) if verdict and told else "-",
+        count(verdict.hits) if verdict and told else "-",
         rate(verdict.bound if verdict else None),
-        "-" if backoffs is None else count(backoffs),
+        count(backoffs) if backoffs is not None and raced else "-",
         reports_in_words(cell),
         seconds(cell.seconds),
     )
@@ -111,8 +111,8 @@ def reports_in_words(cell: CellView) -> str:
 def _plain_line(cell: CellView) -> str:
     trials, hits, bound, backoffs, reports, took = figures(cell)
     facts = [
-        (trials, f"{trials} trials"),
-        (hits, f"{hits} hits"),
+        (trials, f"{trials} trial{'' if trials == '1' else 's'}"),
+        (hits, f"{hits} hit{'' if hits == '1' else 's'}"),
         (bound, f"bound {bound}"),
         (backoffs, f"{backoffs} back-offs"),
         (reports, f"reports {reports}"),
@@ -125,7 +125,7 @@ def _attention(cell: CellView, console: Console) -> None:
     _plain(console, f"\n{cell.label} {cell.id}", STYLES.get(cell.label, ""))
     for line in harmless(cell.reason or "no reason given").splitlines()[:8]:
         _plain(console, f"  {line}")
-    _plain(console, f"  evidence: {_relative(cell.result.directory)}/" + _best_file(cell))
+    _plain(console, f"  evidence: {near(cell.result.directory)}/" + _best_file(cell))
     if cell.verdict and cell.verdict.last_lines:
         for line in cell.verdict.last_lines[-_LAST_LINES:]:
             _plain(console, f"  | {line[:_PLAIN_WIDTH]}", "dim")
@@ -140,11 +140,3 @@ def _best_file(cell: CellView) -> str:
     else:
         wanted = ("console.log",)
     return next((name for name in (*wanted, *files) if name in files), "")
-
-
-def _relative(path: Path) -> str:
-    try:
-        near = os.path.relpath(path)
-    except ValueError:
-        return str(path)
-    return str(path) if near.startswith("../..") else near

@@ -37,6 +37,15 @@ def tail(path: Path, size: int = EXCERPT_BYTES) -> str:
     return harmless(clean(data)).strip("\n")
 
 
+def near(path: Path) -> str:
+    """Return a path as the user would type it here, if it is not far away."""
+    try:
+        found = os.path.relpath(path)
+    except (OSError, ValueError):
+        return str(path)
+    return str(path) if found.startswith("../..") else found
+
+
 def shorten(text: str, size: int = EXCERPT_BYTES) -> str:
     """Return `text`, its middle left out if it takes more than `size` bytes as UTF-8."""
     data = text.encode("utf-8", "replace")

@@ -19,10 +19,14 @@ NOT_FINISHED = "NOT FINISHED"
 
 @dataclass(frozen=True, slots=True)
 class CellView:
-    """One cell as reports show it; `problem` says why it has no verdict, and is empty when it has one."""
+    """One cell as reports show it; `problem` says why it has no verdict, and is empty when it has one.
+
+    `damaged`: it may well have one, but its records cannot be read.
+    """
 
     result: CellResult
     problem: str
+    damaged: bool = False
 
     @property
     def id(self) -> str:
@@ -131,11 +135,11 @@ def view(run: RunDir) -> RunView:
     cells = []
     for cell in plan.cells:
         try:
-            result, problem = run.result(cell), ""
+            result, problem, damaged = run.result(cell), "", False
         except HostError as error:
             result = CellResult(CellRecord(cell, ""), run.cell_dir(cell), None, None, ())
-            problem = f"unreadable record: {error}"
+            problem, damaged = f"unreadable record: {error}", True
         if result.verdict is None and not problem:
             problem = f"not finished: the run was interrupted ({interrupted})" if interrupted else "not finished"
-        cells.append(CellView(result, problem))
+        cells.append(CellView(result, problem, damaged))
     return RunView(run, plan.name, metadata, tuple(cells))

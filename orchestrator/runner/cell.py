@@ -34,15 +34,15 @@ from orchestrator.race.session import Order, deploy, prove_instruments, race
 from orchestrator.race.tap import read_upstream
 from orchestrator.race.upstream_build import NotApplicableError, Upstream, build_upstream
 from orchestrator.race.upstream_run import deploy_upstream, run_upstream
-from orchestrator.runner.events import Listener, State, event
+from orchestrator.runner.events import Listener, State, event, held_up
 from orchestrator.runner.rundir import CellRecord, RunDir
 from orchestrator.splat.model import Splat
 from orchestrator.splat.policy import load_known, load_path
 from orchestrator.splat.scan import Marks, scan
 from orchestrator.splat.standing import Subject, classify
-from orchestrator.verdict.facts import Facts, loss_of, trouble_of
+from orchestrator.verdict.facts import Facts, Trouble, loss_of, trouble_of
 from orchestrator.verdict.judge import judge
-from orchestrator.verdict.model import Verdict
+from orchestrator.verdict.model import Fault, Outcome, Verdict
 
 log = logging.getLogger("guprace.cell")
 
@@ -89,7 +89,8 @@ class CellRun:
 
     def __init__(self, cell: Cell, run: RunDir, shop: Workshop) -> None:
         self.cell = cell
-        self.shop = shop
+        # What this cell waits for is told as this cell's.
+        self.shop = replace(shop, place=replace(shop.place, waits=self.held_up))
         self.directory = run.cell_dir(cell)
         self.seed = cell.race.seed if cell.race.seed is not None else secrets.randbits(64)
         self.record = CellRecord(cell, shop.repeat(cell, self.seed), seed=self.seed)
@@ -107,16 +108,21 @@ class CellRun:
         """Tell whoever watches what this cell waits for."""
         self.shop.tell(event(self.cell.id, stage, State.WAITING, text))
 
+    def held_up(self, text: str) -> None:
+        """Tell whoever watches that another guprace keeps this cell from going on."""
+        self.shop.tell(held_up(self.cell.id, text))
+
     @contextlib.contextmanager
     def stage(self, name: str, text: str = "") -> Iterator[None]:
         """Do a stage: told when it starts and ends, its seconds in cell.json."""
         started = time.monotonic()
         self.shop.tell(event(self.cell.id, name, State.STARTED, text))
-        try:
+        with contextlib.ExitStack() as failing:
+            failing.callback(
+                lambda: self.shop.tell(event(self.cell.id, name, State.FAILED, seconds=time.monotonic() - started))
+            )
             yield
-        except BaseException:
-            self.shop.tell(event(self.cell.id, name, State.FAILED, seconds=time.monotonic() - started))
-            raise
+            failing.pop_all()
         seconds = time.monotonic() - started
         self.note(stages=(*self.record.stages, (name, round(seconds, 3))))
         log.info("%s %s %.1f s", self.cell.id, name, seconds)
@@ -141,14 +147,28 @@ class CellRun:
             facts = replace(facts, skip=str(error))
         except GupraceError as error:
             facts = replace(facts, trouble=trouble_of(error), race=self._said_so_far())
+        except OSError as error:
+            facts = replace(
+                facts, trouble=trouble_of(records.disk_error(error, Path(error.filename or self.directory)))
+            )
         except Exception as error:
             # One cell's defect must not lose the others' verdicts; it is logged whole and the cell is BROKEN.
             log.exception("%s: internal error", self.cell.id)
-            facts = replace(facts, trouble=trouble_of(GupraceError(f"internal error: {error!r}")))
-        verdict = judge(self._with_console(facts))
+            facts = replace(facts, trouble=Trouble(Fault.HOST, _defect(error)))
+        verdict = self._judged(facts)
         records.save(self.directory / "verdict.json", verdict)
         self.shop.tell(event(self.cell.id, "judge", State.VERDICT, verdict.outcome))
         return verdict
+
+    def _judged(self, facts: Facts) -> Verdict:
+        try:
+            return judge(self._with_console(facts))
+        except GupraceError:
+            raise
+        except Exception as error:
+            # As above: a console that our reader does not survive is that cell's, and no other's.
+            log.exception("%s: internal error", self.cell.id)
+            return Verdict(Outcome.BROKEN, _defect(error), fault=Fault.HOST)
 
     def _with_console(self, facts: Facts) -> Facts:
         console = self.directory / "console.log"
@@ -173,7 +193,7 @@ class CellRun:
         ktap = self.directory / "race.ktap"
         if not ktap.is_file():
             return None
-        text, program = ktap.read_text(encoding="utf-8"), self.cell.program
+        text, program = ktap.read_text(encoding="utf-8", errors="replace"), self.cell.program
         return read_upstream(text, program) if program else read_ktap(text)
 
     def _raced_for(self) -> float | None:
@@ -231,6 +251,7 @@ class CellRun:
             project=self.shop.project,
             stop=place.stop,
             environ=place.environ,
+            waits=place.waits,
         )
 
     def _accel(self, kernel: Kernel, image: Image) -> AccelChoice:
@@ -310,3 +331,8 @@ class CellRun:
             return run_upstream(guest, prepared.upstream, accel, ktap, lambda text: self.waiting("race", text))
         order = Order(self.cell.scenario, self.cell.race.seconds, self.seed, self.cell.race.first_hit)
         return race(guest, order, ktap, lambda text: self.waiting("race", text))
+
+
+def _defect(error: Exception) -> str:
+    """Return what a verdict says of a defect of ours."""
+    return f"internal error: {error!r} (the whole of it is in the run's guprace.log)"

@@ -21,7 +21,10 @@ log = logging.getLogger("guprace.events")
 
 
 class State(StrEnum):
-    """What became of a stage: `waiting` says what for, `verdict` ends a cell (its text is the outcome)."""
+    """What became of a stage: `waiting` says what for, `verdict` ends a cell (its text is the outcome).
+
+    `note` is for people to read at once: that another guprace must be waited for, and for which.
+    """
 
     STARTED = "started"
     WAITING = "waiting"
@@ -56,6 +59,11 @@ class Listener(Protocol):
 def event(cell: str, stage: str, state: State, text: str = "", seconds: float | None = None) -> Event:
     """Return an event of this very moment."""
     return Event(time.time(), cell, stage, state, text, seconds)
+
+
+def held_up(cell: str, text: str) -> Event:
+    """Return the event that a cell (empty: the run) waits for another process: never to be missed, so a note."""
+    return event(cell, "lock", State.NOTE, text)
 
 
 def fan_out(listeners: Iterable[Listener]) -> Listener:

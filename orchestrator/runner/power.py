@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 from orchestrator.matrix.plan import Cell
 from orchestrator.matrix.targets import Target
+from orchestrator.race.model import RaceResult
 from orchestrator.runner.rundir import CellResult
 from orchestrator.runner.schedule import Done, again, attempts_at
-from orchestrator.runner.sequential import tried
+from orchestrator.runner.sequential import races, tried
+from orchestrator.verdict.backing import Attempt
 from orchestrator.verdict.model import Fault, Outcome
 from orchestrator.verdict.power import Row, row_of
+from orchestrator.verdict.upstream import MAX_ATTEMPTS, RUNS, Seen, runs_of, seen
 
 # A stock kernel that ends so says what its own reports are; whatever else becomes of it, nothing can be compared.
 _USABLE = (Outcome.PASS, Outcome.VACUOUS)
@@ -48,7 +51,7 @@ def rows(campaign: Campaign, done: Done) -> tuple[Row, ...]:
         row_of(
             target,
             {scenario: tried(results) for scenario, results in attempts(target, done).items()},
-            {scenario: tried(attempts_at(target.cell(scenario), done)) for scenario in target.upstream},
+            {scenario: _beside(target, scenario, done) for scenario in target.upstream},
             _unusable(target, done),
             finished=whole.step(target, done) is None,
         )
@@ -94,13 +97,35 @@ class PowerSchedule:
 
 
 def _upstream(target: Target, done: Done) -> Iterator[Cell]:
-    """Yield what is left to do of the kernel's own selftests: a failure on the stock kernel as well is no catch."""
+    """Yield what is left to do of the kernel's own selftests: a failure on the stock kernel as well is no catch.
+
+    What looks like a catch is run again, first where it looked so: mostly that is the end of it.
+    """
     for scenario in target.upstream:
         cell, stock = target.cell(scenario), target.stock(scenario)
         if stock.id not in done:
             yield stock
         elif cell.id not in done and (found := done[stock.id].verdict) and found.outcome is not Outcome.SKIP:
             yield cell
+        else:
+            yield from _again(cell, stock, *_beside(target, scenario, done), done)
+
+
+def _again(
+    cell: Cell, stock: Cell, runs: tuple[Attempt, ...], clean: tuple[RaceResult, ...], done: Done
+) -> Iterator[Cell]:
+    if seen(runs, clean) is not Seen.UNSURE:
+        return
+    for one, whole in ((cell, len(runs_of(runs))), (stock, len(clean))):
+        number = len(attempts_at(one, done))
+        if whole < RUNS and number < MAX_ATTEMPTS:
+            yield again(one, number + 1)
+
+
+def _beside(target: Target, scenario: str, done: Done) -> tuple[tuple[Attempt, ...], tuple[RaceResult, ...]]:
+    """Return the runs of a selftest of the kernel's own on a target, and what whole ones said on the stock kernel."""
+    said = races(attempts_at(target.stock(scenario), done))
+    return tried(attempts_at(target.cell(scenario), done)), tuple(race for race in said if not race.problem)
 
 
 def attempts(target: Target, done: Done) -> dict[str, tuple[CellResult, ...]]:

@@ -11,17 +11,19 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 from orchestrator import records
 from orchestrator.errors import BuildError, GupraceError, HostError, RunInterruptedError
 from orchestrator.kernel.build import KernelBuilder
+from orchestrator.kernel.lock import locked
 from orchestrator.kernel.model import Kernel
 from orchestrator.matrix.plan import Cell, KernelSpec, Plan, stock_id
 from orchestrator.race.model import RaceResult
 from orchestrator.runner.cell import CellRun, Workshop
-from orchestrator.runner.events import EventLog, State, event, fan_out
+from orchestrator.runner.events import EventLog, State, event, fan_out, held_up
 from orchestrator.runner.lanes import groups_of, guests_at_once
 from orchestrator.runner.rundir import CellResult, Metadata, RunDir
 from orchestrator.runner.schedule import InOrder, Schedule, stock_first
@@ -47,7 +49,8 @@ def new_run(runs: Path, plan: Plan, command: tuple[str, ...]) -> RunDir:
         except FileExistsError:
             continue
         except OSError as error:
-            raise records.disk_error(error, root) from error
+            hint = "name a directory that you may write to: --runs DIR"
+            raise HostError(f"cannot make a run directory: {error.strerror}", where=str(root), hint=hint) from error
         break
     else:
         raise HostError("cannot find a free name for the run", where=str(runs))
@@ -65,6 +68,7 @@ def now() -> str:
 def host_facts() -> dict[str, str]:
     """Say what the host is, for metadata.json."""
     return {
+        "name": platform.node(),
         "kernel": platform.release(),
         "machine": platform.machine(),
         "cpus": str(os.cpu_count() or 0),
@@ -100,11 +104,13 @@ class Runner:
         asks for. What already has a verdict is not raced again.
 
         Raises:
-            HostError: the run directory cannot be written.
+            HostError: the run directory cannot be written, or another guprace is at work in it.
         """
         stop = self.shop.place.stop
         workers = guests_at_once(plan.cells, guests, os.cpu_count() or 1, free_memory())
-        with EventLog(run.events_file) as events:
+        # Two at once in one run would clear away what the other is just writing.
+        alone = locked(run.lock_file, f"run {run.root.name}", stop, seconds=0.0)
+        with alone, EventLog(run.events_file) as events:
             shop = replace(self.shop, tell=fan_out((events, self.shop.tell)))
             work = _Work(self.builder, shop, run, self._building)
             shop.tell(event("", "run", State.STARTED, str(run.root)))
@@ -167,7 +173,7 @@ class _Work:
 
         def get(report: Callable[[str], None]) -> Kernel:
             if cell.kernel not in kernels:
-                kernels[cell.kernel] = self._build(cell.kernel, report)
+                kernels[cell.kernel] = self._build(cell, report)
             found = kernels[cell.kernel]
             if isinstance(found, GupraceError):
                 self._keep_log(cell, found)
@@ -176,19 +182,24 @@ class _Work:
 
         return get
 
-    def _build(self, kernel: KernelSpec, report: Callable[[str], None]) -> Kernel | GupraceError:
+    def _build(self, cell: Cell, report: Callable[[str], None]) -> Kernel | GupraceError:
         # One build at a time: it has all cores anyway.
-        while not self.building.acquire(timeout=0.2):
+        if not self.building.acquire(blocking=False):
             report("another lane's build")
-            self.shop.place.stop.check()
+            while not self.building.acquire(timeout=0.2):
+                self.shop.place.stop.check()
+        waits = partial(self._held_up, cell)
         try:
-            return self.builder.build(kernel, report)
+            return replace(self.builder, place=replace(self.builder.place, waits=waits)).build(cell.kernel, report)
         except RunInterruptedError:
             raise
         except GupraceError as error:
             return error
         finally:
             self.building.release()
+
+    def _held_up(self, cell: Cell, text: str) -> None:
+        self.shop.tell(held_up(cell.id, text))
 
     def _keep_log(self, cell: Cell, error: GupraceError) -> None:
         if isinstance(error, BuildError) and error.log and error.log.is_file():

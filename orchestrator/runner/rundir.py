@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator import records
-from orchestrator.errors import HostError
+from orchestrator.errors import UsageError
 from orchestrator.matrix.plan import Cell, Plan
 from orchestrator.race.model import Evidence
 from orchestrator.splat.model import Splat
@@ -87,6 +87,11 @@ class RunDir:
         """One JSON object a line."""
         return self.root / "events.ndjson"
 
+    @property
+    def lock_file(self) -> Path:
+        """Held by the guprace that races its cells."""
+        return self.root / ".lock"
+
     def cell_dir(self, cell: Cell) -> Path:
         """Return the directory of `cell`: its id, as a path."""
         return self.root / cell.id
@@ -137,9 +142,10 @@ def open_run(path: Path) -> RunDir:
     """Return the run at `path`.
 
     Raises:
-        HostError: there is no plan.json, so this is no run directory.
+        UsageError: there is no such directory, or no plan.json in it: not a run.
     """
     run = RunDir(path)
     if not run.plan_file.is_file():
-        raise HostError("no plan.json: not a run directory", where=str(path), hint="runs are below ./runs")
+        what = "no plan.json: not a run directory" if path.is_dir() else "no such run directory"
+        raise UsageError(what, where=str(path), hint="`guprace run` makes them, by default in ./runs")
     return run

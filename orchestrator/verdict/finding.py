@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator.race.model import RaceResult
+from orchestrator.race.model import Ending, RaceResult
 
 CONSOLE = "console"
+# One of the kernel's own selftests failed: it has no oracle with a name.
+SELFTEST = "selftest"
 _MS = 1000.0
 
 
@@ -15,7 +17,8 @@ _MS = 1000.0
 class Finding:
     """The first thing found in a race.
 
-    `oracle` is that of the selftest, or `console` for a kernel report; `subtest` is empty where nobody can tell.
+    `oracle` is that of the selftest, `console` for a kernel report, or `selftest` where a test of the kernel's own
+    failed; `subtest` is empty where nobody can tell.
     `seconds` are of racing, in all subtests up to then; `own_seconds` in this subtest alone: set-up and tear-down do
     not count. `trials` are the valid ones of this subtest up to then, None where the guest died with its count.
     """
@@ -57,6 +60,8 @@ def finding(
         return Finding(oracle, race.begun, max(own, lost_after), own)
     if reported_after is not None and not race.hits:
         return Finding(CONSOLE, "", reported_after, reported_after)
+    if not race.hits and race.upstream and any(result.ending is Ending.FAIL for result in race.subtests):
+        return Finding(SELFTEST, "", race_seconds, race_seconds)
     oracle = race.hits[0].oracle if race.hits else CONSOLE
     return Finding(oracle, "", race_seconds, race_seconds)
 

@@ -11,10 +11,14 @@ from statistics import median
 
 from orchestrator.matrix.mutants import MutantExpectation
 from orchestrator.matrix.targets import Target
+from orchestrator.race.model import RaceResult
 from orchestrator.verdict.backing import TICK, Attempt
 from orchestrator.verdict.finding import CONSOLE, Finding, raced_seconds
 from orchestrator.verdict.model import Fault, Outcome
 from orchestrator.verdict.statistics import clopper_pearson, event_rate
+from orchestrator.verdict.upstream import Seen, seen, unconfirmed
+
+_ANSWERS = (Outcome.CAUGHT, Outcome.MISSED)
 
 
 class Status(StrEnum):
@@ -30,13 +34,18 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One scenario raced against a target: how often, how often it caught it, trials and seconds of racing in all."""
+    """One scenario raced against a target: how often, how often it caught it, trials and seconds of racing in all.
+
+    `broken` more attempts had no answer (the host, or the guest, failed). `note` is what else is to be said.
+    """
 
     scenario: str
     runs: int
     caught: int
     trials: int
     seconds: float
+    broken: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +112,25 @@ class Score:
 def row_of(
     target: Target,
     attempts: Mapping[str, Sequence[Attempt]],
-    upstream: Mapping[str, Sequence[Attempt]],
+    upstream: Mapping[str, tuple[Sequence[Attempt], Sequence[RaceResult]]],
     unusable: tuple[str, ...],
     *,
     finished: bool,
 ) -> Row:
-    """Sum up all attempts by scenario in the order of their trial, and those of upstream's selftests."""
+    """Sum up all attempts by scenario in the order of their trial, and those of upstream's selftests.
+
+    The latter come with what the same program said on the stock kernel.
+    """
     row = _row(target, attempts, unusable, finished=finished)
-    return replace(row, upstream=tuple(_tried(program, each) for program, each in upstream.items() if each))
+    ran = tuple(_ran(program, each, stock) for program, (each, stock) in upstream.items() if each)
+    return replace(row, upstream=ran)
+
+
+def _ran(program: str, attempts: Sequence[Attempt], stock: Sequence[RaceResult]) -> Tried:
+    """Sum up the runs of one of upstream's selftests; what was not seen each time is no catch."""
+    whole = _tried(program, attempts)
+    caught = whole.caught if seen(attempts, stock) is Seen.CAUGHT else 0
+    return replace(whole, caught=caught, note=unconfirmed(attempts, stock))
 
 
 def _row(
@@ -158,7 +178,7 @@ def scores(rows: Iterable[Row]) -> tuple[Score, ...]:
 def _caught(
     target: Target, scenario: str, each: Sequence[Attempt], tried: tuple[Tried, ...], unusable: tuple[str, ...]
 ) -> Row:
-    raced = [attempt for attempt in each if attempt.verdict.outcome in (Outcome.CAUGHT, Outcome.MISSED)]
+    raced = [attempt for attempt in each if attempt.verdict.outcome in _ANSWERS]
     caught = [attempt for attempt in raced if attempt.verdict.outcome is Outcome.CAUGHT]
     found = [attempt.verdict.found for attempt in caught if attempt.verdict.found]
     times = tuple(round(each.seconds, 3) for each in found)
@@ -201,9 +221,11 @@ def _per_trial(raced: Sequence[Attempt], subtest: str) -> tuple[float, float] | 
 
 
 def _tried(scenario: str, attempts: Sequence[Attempt]) -> Tried:
+    raced = sum(attempt.verdict.outcome in _ANSWERS for attempt in attempts)
     return Tried(
         scenario=scenario,
-        runs=len(attempts),
+        runs=raced,
+        broken=len(attempts) - raced,
         caught=sum(attempt.verdict.outcome is Outcome.CAUGHT for attempt in attempts),
         trials=sum(attempt.verdict.trials for attempt in attempts),
         seconds=round(math.fsum(_seconds(attempt) for attempt in attempts), 3),

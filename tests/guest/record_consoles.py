@@ -31,8 +31,8 @@ from orchestrator.guest.guest import Guest
 from orchestrator.guest.model import AccelChoice, GuestLostError, GuestSpec
 from orchestrator.image.build import build_image
 from orchestrator.kernel.build import KernelBuilder
-from orchestrator.kernel.cache import locked
 from orchestrator.kernel.lane import LaneTree
+from orchestrator.kernel.lock import locked
 from orchestrator.kernel.make import KernelMake
 from orchestrator.kernel.model import Kernel
 from orchestrator.kernel.source import Workplace
@@ -229,7 +229,7 @@ def modules_of(builder: KernelBuilder, spec: KernelSpec, kernel: Kernel, to: Pat
     """Build lkdtm and our own module for `kernel`, against the objects of its lane."""
     job = builder._resolve(spec)
     lane = LaneTree(builder.place.cache / "lanes" / job.request.lane)
-    with locked(lane.root / "lock", builder.place.stop, print):
+    with locked(lane.root / "lock", f"lane {lane.root.name}", builder.place.stop, print):
         config = lane.objects / ".config"
         if not kernel.config or not config.is_file() or config.read_bytes() != kernel.config.read_bytes():
             raise UsageError("the lane's objects are gone or another kernel's", where=str(lane.root))

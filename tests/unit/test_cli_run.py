@@ -15,7 +15,12 @@ from pathlib import Path
 import pytest
 from defusedxml import ElementTree
 
+from orchestrator import records
 from orchestrator.guest.model import LostReason
+from orchestrator.kernel.lock import locked
+from orchestrator.proc import Stop
+from orchestrator.report.power import CAMPAIGN
+from orchestrator.runner.power import Campaign
 from orchestrator.verdict.model import Outcome
 from tests.unit.cli_house import CONTROL, KCSAN, STOCK, House, furnished
 
@@ -189,6 +194,35 @@ def test_finished_cells_keep_their_verdicts_when_the_next_is_interrupted(house: 
     assert house.verdict(STOCK).outcome is Outcome.PASS
     assert house.results()[CONTROL].verdict is None
     assert junit(house) == {"6_1.arm64.plain": "passed", "6_1+M01.arm64.plain": "error"}
+
+
+def test_a_run_that_must_wait_for_another_guprace_says_for_what_and_for_whom(house: House) -> None:
+    house.race("--only", STOCK)
+    (lane,) = (house.cache / "lanes").iterdir()
+    (house.tree / "mm/mmap.c").write_text("/* edited, so that it is built again */\n")
+    with locked(lane / "lock", "the lane", Stop()):
+        process = house.start("run", str(house.matrix), "--only", STOCK)
+        while process.poll() is None and not any(
+            '"note"' in p.read_text() for p in house.runs.glob("*/events.ndjson")
+        ):
+            time.sleep(0.02)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    waits = f"waits for lane {lane.name}, which another guprace (pid {os.getpid()}) holds"
+    assert f"[{STOCK}] lock note {waits}" in said
+    notes = [json.loads(line) for line in house.run.events_file.read_text().splitlines() if '"note"' in line]
+    assert [(note["cell"], note["text"]) for note in notes] == [(STOCK, waits)]
+
+
+def test_two_cannot_be_at_work_in_one_run(house: House) -> None:
+    house.race("--only", STOCK)
+    (house.run.root / STOCK / "verdict.json").unlink()
+    records.save(house.run.root / CAMPAIGN, Campaign((), 1, 1))
+    with locked(house.run.lock_file, "the run", Stop()):
+        code, said = house.guprace("power", "--resume", str(house.run.root))
+    assert code == 3
+    assert f"another guprace (pid {os.getpid()}) holds run {house.run.root.name}" in said
+    assert (house.run.root / STOCK / "console.log").is_file(), "nothing of the other's is cleared away"
 
 
 def test_a_killed_guprace_takes_its_qemu_along(house: House) -> None:

@@ -81,13 +81,27 @@ def test_a_bisect_step_with_a_wrong_cell_stops_the_bisection(house: House) -> No
 
 def test_shell_opens_in_the_guest_and_ends_with_it(house: House) -> None:
     argv = ["-m", "orchestrator", "shell", STOCK, "--matrix", str(house.matrix)]
-    child = pexpect.spawn(sys.executable, argv, cwd=house.root, env=house.environ(), timeout=60, encoding="utf-8")
+    child = pexpect.spawn(sys.executable, argv, cwd=house.root, env=house.environ(), timeout=240, encoding="utf-8")
     child.expect("is in place")
     child.sendline("exit")
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 0
     assert house.leftovers() == []
+
+
+def test_a_guest_that_dies_under_the_shell_is_told_and_leaves_its_console(house: House) -> None:
+    argv = ["-m", "orchestrator", "shell", STOCK, "--matrix", str(house.matrix)]
+    env = house.environ("panic-at-boot")
+    done = subprocess.run(
+        [sys.executable, *argv], cwd=house.root, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert "the guest is lost: panic: " in done.stderr
+    assert "Traceback" not in done.stderr
+    (kept,) = house.temporary.glob("guprace-console-*.log")
+    assert f"guprace triage {kept}" in done.stderr
+    assert b"Kernel panic" in kept.read_bytes()
 
 
 def test_shell_asks_for_one_cell(house: House) -> None:

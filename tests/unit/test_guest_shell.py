@@ -32,7 +32,7 @@ with boot(fake_spec(Path(sys.argv[1])), stop=Stop()) as guest:
 def terminal(tmp_path: Path, fake_qemu: Path) -> pexpect.spawn[str]:
     env = {**os.environ, "PYTHONPATH": str(Project().root)}
     argv = ["-c", SCRIPT, str(tmp_path / "room")]
-    return pexpect.spawn(sys.executable, argv, env=env, encoding="utf-8", timeout=20)
+    return pexpect.spawn(sys.executable, argv, env=env, encoding="utf-8", timeout=90)
 
 
 def test_keys_reach_the_guest_and_its_end_ends_the_shell(terminal: pexpect.spawn[str]) -> None:
@@ -44,6 +44,14 @@ def test_keys_reach_the_guest_and_its_end_ends_the_shell(terminal: pexpect.spawn
     terminal.send("exit\r")
     terminal.expect_exact("shell ended with 0")
     terminal.expect(pexpect.EOF)
+
+
+def test_what_is_typed_while_the_guest_boots_is_typed_in_its_shell(terminal: pexpect.spawn[str]) -> None:
+    terminal.send("early\r")
+    terminal.expect_exact("guprace:~# ")
+    terminal.expect_exact("early")
+    terminal.send("exit\r")
+    terminal.expect_exact("shell ended with 0")
 
 
 def test_a_guest_that_dies_gives_the_terminal_back(terminal: pexpect.spawn[str], tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import HostError
-from orchestrator.kernel.aptroot import (
-    AptRoot,
+from orchestrator.kernel.aptroot import AptRoot, GoneError
+from orchestrator.kernel.apttext import (
     ArchiveEntry,
     choose_entries,
     config_text,
@@ -71,7 +71,9 @@ def test_a_root_behind_a_link_is_configured_by_its_own_path(house: AptHouse, tmp
 
 def test_a_package_is_found_with_digest_and_downloaded_whole(house: AptHouse, tmp_path: Path) -> None:
     apt = root(house, tmp_path)
-    candidate, deb = apt.fetch("busybox-static:arm64", None, tmp_path / "into")
+    apt.ensure()
+    candidate = apt.candidate("busybox-static:arm64")
+    deb = apt.download(candidate, tmp_path / "into")
     assert (candidate.version, candidate.architecture) == ("1:1.35", "arm64")
     assert deb == tmp_path / "into" / "busybox-static_1%3a1.35_arm64.deb"
     assert [path.name for path in (tmp_path / "into").iterdir()] == [deb.name]
@@ -91,10 +93,12 @@ def test_an_unknown_version_is_told_with_those_there_are(house: AptHouse, tmp_pa
         apt.candidate("linux-source-6.1", "6.1.1")
 
 
-def test_lists_that_name_a_file_which_is_gone_are_refreshed(house: AptHouse, tmp_path: Path) -> None:
+def test_a_file_that_is_gone_says_how_to_get_newer_lists(house: AptHouse, tmp_path: Path) -> None:
     (house.root / "gone").touch()
-    root(house, tmp_path).fetch("linux-source-6.1", None, tmp_path / "into")
-    assert house.calls("apt-get update") == 2
+    apt = root(house, tmp_path)
+    apt.ensure()
+    with pytest.raises(GoneError, match=r"(?s)package linux-source-6.1:.*404  Not Found.*rm .*/apt/complete"):
+        apt.download(apt.candidate("linux-source-6.1"), tmp_path / "into")
 
 
 def test_a_file_that_is_not_what_the_index_says_is_refused(house: AptHouse, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from orchestrator.image.build import build_image
 from orchestrator.image.cpio import decompressed
 from orchestrator.image.model import Image
 from orchestrator.image.recipe import load_recipe
-from orchestrator.kernel.aptroot import host_codename
+from orchestrator.kernel.apttext import host_codename
 from orchestrator.matrix.plan import Arch
 from orchestrator.paths import Project
 from orchestrator.proc import Stop, run
@@ -78,6 +78,15 @@ def test_two_caches_get_identical_bytes(arch: Arch, house: AptHouse, project: Pr
     one, other = (build(house, project, tmp_path / name, arch) for name in ("a", "b"))
     assert one.digest == other.digest
     assert one.initramfs.read_bytes() == other.initramfs.read_bytes()
+
+
+def test_lists_that_name_a_file_which_is_gone_are_refreshed_and_that_is_said(
+    house: AptHouse, project: Project, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (house.root / "gone").touch()
+    assert build(house, project, tmp_path / "cache").initramfs.is_file()
+    assert house.calls("apt-get update") == 2
+    assert "refreshing the package lists" in caplog.text
 
 
 def test_a_hit_asks_apt_nothing(house: AptHouse, project: Project, tmp_path: Path) -> None:

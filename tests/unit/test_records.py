@@ -30,8 +30,21 @@ def test_a_plan_survives_the_round_trip(tmp_path: Path) -> None:
 def test_a_damaged_record_is_a_clear_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "plan.json"
     path.write_bytes(content)
-    with pytest.raises(HostError, match="not a readable Plan record"):
+    with pytest.raises(HostError, match="not a whole Plan record"):
         records.load(path, Plan)
+
+
+def test_what_can_be_made_again_is_not_there_when_it_is_damaged_and_the_log_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "memo.json"
+    assert records.recall(path, Plan) is None
+    assert not caplog.records, "what was never made is nothing to tell"
+    path.write_text("{")
+    assert records.recall(path, Plan) is None
+    assert str(path) in caplog.text
+    records.save(path, plan())
+    assert records.recall(path, Plan) == plan()
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_litter(

@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import html as escapes
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+from orchestrator.race.model import Ending, SubtestResult
 from orchestrator.report.html import html
 from orchestrator.report.view import view
 from orchestrator.splat.model import Standing
 from orchestrator.verdict.model import Fault, Outcome, Verdict
-from tests.fakes.rundir import FakeRun, every_ending, splat
+from tests.fakes.rundir import FakeRun, every_ending, race_result, splat
 
 ATTACK = "</pre><script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>"
 
@@ -33,13 +35,62 @@ class Elements(HTMLParser):
 def test_every_cell_has_a_row_and_its_details(tmp_path: Path) -> None:
     run = every_ending(tmp_path, "SIGINT")
     page = html(view(run)).decode()
-    elements = Elements(page)
-    assert elements.tags.count("tr") == 1 + 9
+    assert page.partition("</table>")[0].count("<tr>") == 1 + 9
     assert page.count('<details class="cell"') == 9
     assert "Interrupted: SIGINT" in page
     assert "KVM took 31.0 s" in page
     again = "guprace run configs/quick.yaml --only '6.1/arm64/debug/pin_vs_munmap' --seed 0x2a"
     assert again in escapes.unescape(page)
+
+
+def test_many_subtests_are_counted_and_folded_and_only_failed_ones_lie_open(tmp_path: Path) -> None:
+    tests = [SubtestResult(f"cow #{n}", Ending.PASS, "no leak") for n in range(790)]
+    tests += [
+        SubtestResult("cow #790", Ending.FAIL, f"leak {ATTACK}"),
+        SubtestResult("cow #791", Ending.SKIP, "no swap"),
+    ]
+    run = FakeRun(tmp_path)
+    run.add(
+        Verdict(Outcome.FAIL, "cow #790 failed"),
+        scenario="kselftest:cow",
+        race=replace(race_result(), subtests=tuple(tests), counters={}, upstream="cow"),
+    )
+    page = html(view(run.done())).decode()
+    assert "<summary>790 subtests passed</summary>" in page
+    assert '<details class="subtests" open><summary>1 subtest failed</summary>' in page
+    assert page.count('<details class="subtests">') == 2, "passed and skipped ones are folded"
+    assert page.index("cow #790") < page.index("cow #0<"), "what failed comes first"
+    assert "and 730 more, in race.ktap" in page
+    assert "script" not in Elements(page).tags
+    assert len(page) < 40_000
+
+
+def test_each_subtest_of_a_race_has_its_own_figures(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path)
+    run.add(Verdict(Outcome.PASS, "0 hits", 82_000), race=race_result())
+    page = html(view(run.done())).decode()
+    (row,) = (line for line in page.splitlines() if ">probe.munmap<" in line)
+    figures = [cell.partition("<")[0] for cell in row.split(">") if cell.partition("<")[0].strip()]
+    assert figures == ["probe.munmap", "41 000", "≤ 7.3e-05", "0", "5 857"]
+
+
+def test_the_words_of_the_verdicts_are_explained(tmp_path: Path) -> None:
+    page = html(view(every_ending(tmp_path))).decode()
+    legend = page.partition('class="legend"')[2].partition("</details>")[0]
+    for outcome in Outcome:
+        assert f">{outcome}</dt>" in legend
+
+
+def test_what_has_no_trials_shows_no_zero_trials(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path)
+    run.add(
+        Verdict(Outcome.PASS, "upstream's cow: 1 check passed; no bound"),
+        scenario="kselftest:cow",
+        race=replace(race_result(), counters={"cow #1.checks": 1}, upstream="cow"),
+    )
+    page = html(view(run.done())).decode()
+    (row,) = (line for line in page.splitlines() if 'class="verdict label PASS"' in line)
+    assert row.count('">-</td>') == 5, row
 
 
 def test_links_lead_to_files_of_the_run_and_nowhere_else(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from orchestrator.report.live import LiveLines, PlainLines, plain_line, watcher
 from orchestrator.report.terminal import show
 from orchestrator.report.view import view
-from orchestrator.runner.events import Event, State, event
+from orchestrator.runner.events import Event, State, event, held_up
 from tests.fakes.rundir import every_ending
 
 CELL = "6.1/arm64/plain/pin_vs_munmap"
@@ -52,6 +52,25 @@ def test_plain_lines_go_anywhere_but_a_terminal() -> None:
         watching(event(CELL, "boot", State.STARTED))
         watching(event(CELL, "boot", State.WAITING, "the SSH banner"))
     assert shown(console) == f"[{CELL}] boot ...\n"
+
+
+def test_that_another_guprace_must_be_waited_for_is_always_said() -> None:
+    """A wait for another process is no progress: half a minute of silence is what it must not be."""
+    console = Console(file=io.StringIO(), width=200)
+    lines = PlainLines(console)
+    lines(event(CELL, "build", State.STARTED))
+    lines(held_up(CELL, "waits for lane x, which another guprace (pid 7) holds"))
+    said = shown(console).splitlines()
+    assert said[1] == f"[{CELL}] lock note waits for lane x, which another guprace (pid 7) holds"
+
+
+def test_a_wait_for_another_guprace_shows_in_the_cells_live_line_and_its_stage_goes_on() -> None:
+    console = terminal(120)
+    live = LiveLines(console, clock=lambda: 112.5)
+    live(Event(100.0, CELL, "build", State.STARTED))
+    live(Event(110.0, CELL, "lock", State.NOTE, "waits for lane x"))
+    console.print(live)
+    assert f"{CELL}  build 12.5 s  waits for lane x\n" in shown(console)
 
 
 def test_on_a_terminal_each_cell_at_work_has_one_line() -> None:

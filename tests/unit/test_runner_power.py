@@ -11,6 +11,7 @@ import pytest
 from orchestrator.matrix.mutants import MutantExpectation
 from orchestrator.matrix.plan import Arch, Cell, DebSource, GuestSettings, KernelSpec, RaceSettings
 from orchestrator.matrix.targets import Target
+from orchestrator.race.model import Ending, SubtestResult
 from orchestrator.runner.power import Campaign, PowerSchedule, rows
 from orchestrator.runner.rundir import CellRecord, CellResult
 from orchestrator.runner.sequential import UntilConfident
@@ -158,6 +159,77 @@ def test_the_kernel_s_own_selftests_are_run_beside_and_have_their_own_score() ->
     assert (row.scenario, row.runs, row.caught_upstream) == ("a", 1, ("kselftest:cow",))
     assert [each.scenario for each in row.tried] == ["a"]
     assert [score.upstream for score in scores([row])] == [1, 1]
+
+
+COW = "kselftest:cow"
+FAILED = Verdict(Outcome.CAUGHT, "cow #2 failed, passed on the stock kernel", fault=Fault.KERNEL)
+
+
+class Selftests(Field):
+    """Runs a program of upstream's with two tests: `stock` and `broken` say which of them fail in each run there."""
+
+    def __init__(self, stock: list[str], broken: list[str]) -> None:
+        super().__init__({"a": [CAUGHT]})
+        self.failing = {False: stock, True: broken}
+
+    def _result(self, cell: Cell) -> CellResult:
+        if cell.scenario != COW:
+            return super()._result(cell)
+        told = self.failing[bool(cell.kernel.mutant)]
+        failing = told[min(cell.attempt, len(told)) - 1]
+        tests = [SubtestResult(n, Ending.FAIL if n in failing else Ending.PASS, "") for n in "12"]
+        said = replace(race_result(), subtests=tuple(tests), counters={}, upstream="cow")
+        clean = Verdict(Outcome.MISSED if cell.kernel.mutant else Outcome.PASS, "2 checks passed")
+        bad = FAILED if cell.kernel.mutant else Verdict(Outcome.FAIL, "failed")
+        return CellResult(CellRecord(cell, ""), Path(cell.id), bad if failing else clean, evidence(said), ())
+
+
+@pytest.mark.parametrize(
+    ("stock", "broken", "caught", "runs", "clean"),
+    [
+        ([""], ["2"], True, 3, 3),
+        ([""], [""], False, 1, 1),
+        ([""], ["2", ""], False, 2, 1),
+        ([""], ["2", "1"], False, 2, 1),
+        ([""], ["12", "2"], True, 3, 3),
+        (["", "2"], ["2"], False, 3, 2),
+        (["", "1"], ["12", "2"], True, 3, 3),
+    ],
+)
+def test_a_test_of_upstreams_is_a_catch_if_it_fails_each_time_and_passes_each_time_on_the_stock_kernel(
+    stock: list[str], broken: list[str], caught: bool, runs: int, clean: int
+) -> None:
+    target = replace(TARGET, upstream=(COW,))
+    field = Selftests(stock, broken)
+    order = power(field, target, seeds=1)
+    assert sum("M01/kselftest" in cell for cell in order) == runs
+    assert sum("6.1/kselftest" in cell for cell in order) == clean
+    (row,) = rows(Campaign((target,), 1, 2), field.done)
+    assert row.caught_upstream == ((COW,) if caught else ())
+    looked = broken != [""]
+    assert bool(row.upstream[0].note) is (looked and not caught), row.upstream[0].note
+    assert row.upstream[0].runs == runs
+
+
+def test_what_upstream_saw_once_is_unfinished_until_it_was_repeated() -> None:
+    target = replace(TARGET, upstream=(COW,))
+    field = Selftests([""], ["2"])
+    power(field, target, seeds=1)
+    del field.done[f"6.1/arm64/plain/{COW}.3"]
+    (row,) = rows(Campaign((target,), 1, 2), field.done)
+    assert row.caught_upstream == ()
+    assert row.upstream[0].note == (
+        "not counted before 3 whole runs on each kernel: 2 failed in 3 whole runs here and 2 on the stock kernel"
+    )
+
+
+def test_attempts_without_an_answer_are_no_runs_in_the_table_of_scenarios() -> None:
+    lost = Verdict(Outcome.BROKEN, "the synchroniser's self-test failed", fault=Fault.HOST)
+    field = Field({"a": [CAUGHT, lost, CAUGHT, CAUGHT]})
+    power(field)
+    (row,) = rows(Campaign((TARGET,), 3, 2), field.done)
+    (tried,) = row.tried
+    assert (tried.caught, tried.runs, tried.broken) == (3, 3, 1)
 
 
 def test_what_upstream_alone_sees_is_silent_by_our_scenarios() -> None:

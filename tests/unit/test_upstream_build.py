@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import HostError
-from orchestrator.kernel.aptroot import host_codename
+from orchestrator.kernel.apttext import host_codename
 from orchestrator.kernel.source import Workplace
 from orchestrator.matrix.plan import Accel, Arch, KernelSpec, PrebuiltSource, TreeSource
 from orchestrator.matrix.upstream import PROGRAMS

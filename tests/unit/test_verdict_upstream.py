@@ -66,6 +66,8 @@ def test_a_test_that_the_stock_kernel_passes_catches_the_broken_one() -> None:
     verdict = on_control(BAD, OK, stock=said(OK, OK))
     assert (verdict.outcome, verdict.fault) == (Outcome.CAUGHT, Fault.KERNEL)
     assert verdict.reason == "cow #1 test 1 (Leak) failed, passed on the stock kernel"
+    assert verdict.found is not None
+    assert verdict.found.oracle == "selftest", "the console said nothing"
 
 
 def test_a_test_that_fails_on_the_stock_kernel_as_well_catches_nothing() -> None:

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Wrong command lines and defects of ours: what is said, and the exit code. In this process, nothing is built."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from orchestrator import records
+from orchestrator.cli import bisect_step
+from orchestrator.cli import run as run_verb
+from orchestrator.cli.common import complete_tails, log_to
+from orchestrator.cli.main import main
+from orchestrator.paths import Project
+from orchestrator.report.power import CAMPAIGN
+from orchestrator.runner.power import Campaign
+from tests.fakes.rundir import every_ending
+
+Guprace = Callable[..., tuple[int, str]]
+CELL = "arm64/plain/pin_vs_munmap"
+
+
+@pytest.fixture
+def guprace(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Guprace:
+    """Run a command line; return its exit code and all that it said."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GUPRACE_CACHE", str(tmp_path / "cache"))
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["guprace", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        captured = capsys.readouterr()
+        assert isinstance(end.value.code, int)
+        return end.value.code, captured.out + captured.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("--cell", CELL, "--nope"), ("--cell", CELL, "--seconds", "soon"), ("--cell", CELL, "--accel", "hvf")],
+)
+def test_a_wrong_command_line_stops_a_bisection_and_accuses_no_commit(
+    guprace: Guprace, arguments: tuple[str, ...]
+) -> None:
+    code, said = guprace("bisect-step", *arguments)
+    assert code == 129, "git bisect takes 1 to 124 for a bad commit"
+    assert "bisect-step --help" in said
+
+
+def test_help_of_bisect_step_is_no_error(guprace: Guprace) -> None:
+    assert guprace("bisect-step", "--help")[0] == 0
+
+
+def test_bisect_step_completes_cells_without_their_kernel() -> None:
+    context = click.Context(click.Command("bisect-step"))
+    found = [item.value for item in complete_tails(context, click.Option(["--cell"]), "arm64/p")]
+    assert found == [CELL], "as --cell takes them, each once"
+
+
+def test_warnings_reach_whoever_watches_and_cannot_act_on_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = logging.getLogger("guprace")
+    before, level = list(root.handlers), root.level
+    try:
+        log_to(tmp_path / "guprace.log")
+        logging.getLogger("guprace.x").warning("said by a guest: \x1b[2J")
+        logging.getLogger("guprace.x").info("for the lab book")
+    finally:
+        root.setLevel(level)
+        for handler in set(root.handlers) - set(before):
+            root.removeHandler(handler)
+            handler.close()
+    assert capsys.readouterr().err == "guprace: warning: said by a guest: \ufffd[2J\n"
+    assert "for the lab book" in (tmp_path / "guprace.log").read_text()
+
+
+def test_a_defect_of_ours_is_shown_whole_and_accuses_no_kernel(
+    guprace: Guprace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_arguments: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(run_verb, "plan_of", broken)
+    code, said = guprace("run")
+    assert code == 3
+    assert "Traceback" in said
+    assert "internal error: ZeroDivisionError('a defect')" in said
+    monkeypatch.setattr(bisect_step, "plan_for_tree", broken)
+    assert guprace("bisect-step", "--cell", CELL)[0] == 131
+
+
+def test_what_the_disk_refuses_is_the_hosts_fault_and_no_traceback(
+    guprace: Guprace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/var/x")
+
+    monkeypatch.setattr(run_verb, "plan_of", full)
+    code, said = guprace("run")
+    assert (code, said) == (
+        3,
+        "guprace: /var/x: No space left on device\n  free some space, or move the cache with GUPRACE_CACHE=DIR\n",
+    )
+    monkeypatch.setattr(bisect_step, "plan_for_tree", full)
+    assert guprace("bisect-step", "--cell", CELL)[0] == 131
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("report",), "runs: no run here"),
+        (("report", "nowhere"), "nowhere: no such run directory"),
+        (("report", "."), ".: no plan.json: not a run directory"),
+        (("triage", "--diff", ".", "."), ".: no plan.json: not a run directory"),
+        (("power", "--resume", "nowhere"), "nowhere: no such run directory"),
+        (("power", "--kernel", "5.4"), "no kernel '5.4'"),
+        (("power", "--flavour", "plian"), "no flavour 'plian'"),
+        (("power", "--mutant", "Z*"), "no mutant matches 'Z*'"),
+    ],
+)
+def test_what_is_not_there_is_the_users_to_name(guprace: Guprace, arguments: tuple[str, ...], words: str) -> None:
+    code, said = guprace(*arguments)
+    assert code == 2
+    assert words in said
+    assert said.count("\n") >= 2, "and what to do next"
+
+
+def test_a_run_that_is_no_power_run_is_not_resumed(guprace: Guprace, tmp_path: Path) -> None:
+    every_ending(tmp_path / "r")
+    code, said = guprace("power", "--resume", "r")
+    assert code == 2
+    assert "not a run of `guprace power`" in said
+
+
+def test_a_run_that_is_resumed_takes_no_other_wishes(guprace: Guprace, tmp_path: Path) -> None:
+    run = every_ending(tmp_path / "r")
+    records.save(run.root / CAMPAIGN, Campaign((), 5, 3))
+    code, said = guprace("power", "--resume", "r", "--seeds", "9", "--kernel", "6.1")
+    assert code == 2
+    assert "no --kernel, --seeds beside it" in said
+
+
+def test_two_patches_of_one_name_are_refused(guprace: Guprace, tmp_path: Path) -> None:
+    """Their attempts would lie in the same directories, and one would be judged by the other's."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        shutil.copy(Project().mutants / "M01-6.12.patch", tmp_path / name / "fix.patch")
+    code, said = guprace("power", "--kernel", "6.12", "--patch", "a/fix.patch", "--patch", "b/fix.patch")
+    assert code == 2
+    assert "two patches would both be 6.12+fix/" in said
+
+
+def test_what_is_no_patch_is_refused_before_anything_is_raced(guprace: Guprace, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("+++  \nnot a patch\n")
+    code, said = guprace("power", "--kernel", "6.12", "--patch", "notes.txt")
+    assert code == 2
+    assert "notes.txt: not a patch that git apply can read" in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_place_where_no_run_can_be_made_is_named_with_the_way_out(guprace: Guprace) -> None:
+    code, said = guprace("run", "--runs", "/proc/guprace")
+    assert code == 3
+    assert "cannot make a run directory" in said
+    assert "--runs DIR" in said
+
+
+def test_a_damaged_record_costs_its_cell_and_no_report(guprace: Guprace, tmp_path: Path) -> None:
+    run = every_ending(tmp_path / "r")
+    verdict = run.root / "6.1" / CELL / "verdict.json"
+    verdict.write_bytes(verdict.read_bytes()[:40])
+    code, said = guprace("report", "r")
+    assert code == 1, "of the others one failed"
+    assert f"unreadable record: {verdict.relative_to(tmp_path)}: not a whole Verdict record" in said
+    assert (run.root / "index.html").is_file()

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One cell that gets no guest: what it waits for is told as its own, and what goes wrong is its own verdict."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import HostError
+from orchestrator.kernel.model import Kernel
+from orchestrator.kernel.source import Workplace
+from orchestrator.paths import Project
+from orchestrator.proc import Stop
+from orchestrator.runner import cell as cells
+from orchestrator.runner.cell import CellRun, Workshop
+from orchestrator.runner.events import Event, State
+from orchestrator.runner.rundir import RunDir
+from orchestrator.verdict.model import Fault, Outcome, Verdict
+from tests.fakes.rundir import FakeRun
+
+
+class Bench:
+    """A cell to run, and what it told meanwhile."""
+
+    def __init__(self, root: Path) -> None:
+        fake = FakeRun(root / "run")
+        cell = fake.add(None, files={"console.log": b"[    0.5] guprace-init: ready\n"})
+        self.events: list[Event] = []
+        place = Workplace(root / "cache", {}, Stop())
+        shop = Workshop(place, Project(), self.events.append, lambda _cell, _seed: "again")
+        self.work = CellRun(cell, RunDir(root / "run"), shop)
+
+    def run(self, get_kernel: Callable[[Callable[[str], None]], Kernel]) -> Verdict:
+        return self.work.run(get_kernel, frozenset())
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def no_kernel(_report: Callable[[str], None]) -> Kernel:
+    raise HostError("no kernel today")
+
+
+def test_a_wait_for_another_guprace_is_a_note_of_the_cell_that_waits(bench: Bench) -> None:
+    def wait(_report: Callable[[str], None]) -> Kernel:
+        bench.work.shop.place.waits("waits for lane x")
+        raise HostError("enough")
+
+    bench.run(wait)
+    (note,) = (event for event in bench.events if event.state is State.NOTE)
+    assert (note.cell, note.text) == (bench.work.cell.id, "waits for lane x")
+
+
+def test_a_stage_that_fails_is_told_once_and_has_no_seconds_in_the_record(bench: Bench) -> None:
+    bench.run(no_kernel)
+    told = [event.state for event in bench.events if event.stage == "build"]
+    assert told == [State.STARTED, State.FAILED]
+    assert bench.work.record.stages == ()
+
+
+def test_a_full_disk_is_the_hosts_fault_and_no_defect_of_ours(bench: Bench) -> None:
+    def full(_report: Callable[[str], None]) -> Kernel:
+        raise OSError(errno.ENOSPC, "No space left on device", "/var/x")
+
+    verdict = bench.run(full)
+    assert (verdict.outcome, verdict.fault) == (Outcome.BROKEN, Fault.HOST)
+    assert verdict.reason.startswith("/var/x: No space left on device")
+
+
+def test_a_console_that_our_reader_does_not_survive_is_that_cells_verdict(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_arguments: object) -> None:
+        raise ZeroDivisionError("in the reader")
+
+    monkeypatch.setattr(cells, "scan", broken)
+    verdict = bench.run(no_kernel)
+    assert (verdict.outcome, verdict.fault) == (Outcome.BROKEN, Fault.HOST)
+    assert "internal error: ZeroDivisionError('in the reader')" in verdict.reason
+    assert "Traceback" in caplog.text, "whoever mends it needs the whole of it"
+    assert (bench.work.directory / "verdict.json").is_file()

@@ -24,6 +24,8 @@ STAMPED = 12
 PATIENCE = 3000
 # So many stamped lines show that a kernel had run before the banner of the next.
 _ALIVE = 3
+# So many headers at most has a report that was symbolised: one per inlined function.
+_INLINED = 20
 # Every so many lines, reports that nothing was added to are looked for.
 _OFTEN = 64
 _STAMPS = frozenset({"[", "<"})
@@ -32,8 +34,9 @@ _DROPPED = re.compile(r"\*\* (\d+) printk messages dropped \*\*|(\d+) (?:printk 
 _BANNER = re.compile(r"Linux version \d+\.\d+|(?:Decompressing Linux\.\.\..{0,200} )?Booting the kernel\b")
 _MARK = re.compile(r"guprace: mark (begin|end) ([0-9a-f]{1,64})\s*$")
 _CONSEQUENCE = re.compile(
-    r"Kernel panic - not syncing: (?:.{0,40}panic_on_\w+ set|Fatal (?:e|E)xception|hung_task: blocked tasks|"
-    r"softlockup: hung tasks|RCU Stall|Hard LOCKUP|Oops|kernel: panic_on|Fatal hardware)"
+    r"Kernel panic - not syncing: (?:.{0,40}panic_on_\w+ set|(?:.{1,60}: )?Fatal [eE]xception|k\w{1,8}\.(?:fault=)?panic|"
+    r"hung_task: blocked tasks|softlockup: hung tasks|RCU Stall|Hard LOCKUP|Oops|.{1,20}: system warned too often|"
+    r"workqueue: (?:\d+ stall|stall lasted)|.{1,20} stack guard hit|Machine halted|invalid or fatal FRED|Fatal hardware)"
 )
 # What is shown only where nothing else is.
 _WEAK = ASIDE | {Form.INFO, Form.REMARK, Form.OTHER, Form.USERSPACE}
@@ -256,6 +259,8 @@ class Scanner:
 
     @staticmethod
     def _begins_another(report: Report, grammar: Grammar, message: Message) -> bool:
+        if grammar is report.grammar and report.lines[-1].endswith(" [inline]") and len(report.lines) < _INLINED:
+            return False  # a symbolised report names every function that was inlined there
         if grammar.form in _WEAK:
             return grammar.form in ASIDE and report.grammar.form in ASIDE
         if grammar.form is Form.SOFT_LOCKUP and report.grammar is grammar and not report.stackless:
@@ -283,6 +288,7 @@ class Scanner:
             bar,
             message.stamped,
             self._since(),
+            orphaned=_CONSEQUENCE.match(message.text) is not None,
         )
 
     def _since(self) -> float | None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A fast first look at a block of lines: which may begin a report? Nearly none do, so this decides the speed.
 
-Every header of every form holds one of these literals (tests/unit/test_splat_grammar.py looks). The ones in capitals
+Every header of every form holds one of these literals (tests/unit/test_splat_forms.py looks). The ones in capitals
 are looked for in what is left when all but capitals and a few signs are deleted, a tenth of the text.
 """
 
@@ -25,6 +25,9 @@ WORDS = (
     "unregister_netdevice:",
     "VFS: Busy inodes",
     "trusty: panic",
+    "panic: ",
+    "fatal error: ",
+    "unexpected fault address ",
     "ut of memory: Kill",
     "mapcount:",
     "suspected memory leak",

@@ -14,7 +14,7 @@ _BUG = (*_OOPS, "BUG at")
 _STACK = r"\+0x[0-9a-f]+/0x|Call [Tt]race|RIP:|CPU:|pc :|Modules linked|Backtrace|\[#\d"
 _BAD = "bad-access"
 _U = r"(?:BUG: )?[Uu]nable to handle "
-# Whatever die_kernel_fault() is told (arch/*/mm/fault.c): `Unable to handle kernel alignment fault at virtual address`.
+# Whatever die_kernel_fault() is told (arch/*/mm/fault.c), such as `alignment fault`.
 _ANY_FAULT = r"kernel [\w/() -]{3,80} at virtual address"
 
 
@@ -53,7 +53,8 @@ FORMS = (
         Form.PAGING,
         "nable to handle",
         _U + r"(?:(?:kernel )?(?:paging request|page fault|unknown paging|data access|instruction fetch|"
-        r"pointer dereference|unaligned access|access (?:beyond|to)|read from|write to|execut\w+)|" + _ANY_FAULT + ")",
+        r"pointer dereference|unaligned access|access (?:beyond|to)|read from|write to|execut\w+)|"
+        rf"{_ANY_FAULT})",
         "BUG: unable to handle kernel paging request",
     ),
     Grammar(

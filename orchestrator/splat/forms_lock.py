@@ -61,11 +61,16 @@ FORMS = (
     _named("bad unlock balance", "bad unlock balance", Blame.LOCK),
     _named("bad contention", "bad contention", Blame.LOCK),
     _named("held lock freed", "held lock freed", Blame.LOCK),
-    _named(
-        "lock held when returning to user space", "lock held when returning to user space", Blame.LOCK, bare=True
+    _named("lock held when returning to user space", "lock held when returning to user space", Blame.LOCK, bare=True),
+    Grammar(
+        Form.LOCKDEP,
+        "ested lock was not taken",
+        _NAMED + "[Nn]ested lock was not taken",
+        "{word}nested lock was not taken",
+        Blame.BACKTRACE,
+        "lock",
+        eats=_MORE,
     ),
-    _named("nested lock was not taken", "[Nn]ested lock was not taken"),
-    _named("Nested lock was not taken", "[Nn]ested lock was not taken"),
     _named("still has locks held", r".{1,40}still has locks held", Blame.LOCK),
     Grammar(
         Form.LOCKDEP,

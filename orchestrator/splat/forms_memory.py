@@ -18,7 +18,6 @@ _F = r"(?P<f>[\w.$]+)"
 _BAD = "bad-access"
 
 
-
 def _ubsan_trap(header: str) -> Grammar:
     return Grammar(Form.UBSAN, "UBSAN:", header, "UBSAN: {what}", Blame.PC, "fault", eats=("Oops", "[#"))
 

@@ -33,6 +33,10 @@ def _trouble(needle: str, header: str) -> Grammar:
     return Grammar(Form.TROUBLE, needle, header, "{what}", Blame.NOBODY)
 
 
+def _go(needle: str, header: str, title: str) -> Grammar:
+    return Grammar(Form.USERSPACE, needle, header, title, Blame.NOBODY, needs=r"goroutine \d+ .*\[")
+
+
 FORMS = (
     _warn(
         Form.ODEBUG,
@@ -244,6 +248,11 @@ FORMS = (
         Blame.NOBODY,
         stamped=True,
     ),
+    # The runtime of Go (src/runtime/panic.go): whatever drove the guest is dead
+    _go("panic: ", r"panic: (?!runtime error)(?P<what>\S.{0,100})$", "panic: {what}"),
+    _go("panic: ", r"panic: runtime error: ", "go runtime error"),
+    _go("fatal error: ", r"fatal error: ", "go runtime error"),
+    _go("unexpected fault address ", r"unexpected fault address 0x", "go runtime error"),
     Grammar(
         Form.USERSPACE,
         "SYZFA",

@@ -60,10 +60,6 @@ class Grammar:
     bare: bool = False
     cut: str = ""
 
-    def match(self, text: str) -> re.Match[str] | None:
-        """Match the header of this form at the beginning of a message."""
-        return pattern(self.header).match(text) if self.needle in text else None
-
 
 @cache
 def pattern(text: str) -> re.Pattern[str]:
@@ -84,9 +80,14 @@ def grammars() -> tuple[Grammar, ...]:
     )
 
 
-def header_of(text: str, stamped: bool) -> tuple[Grammar, re.Match[str]] | None:
-    """Return the form whose header `text` (a message without prefixes) begins with, and the match."""
+def header_of(text: str, stamped: bool, user: bool = False) -> tuple[Grammar, re.Match[str]] | None:
+    """Return the form whose header `text` (a message without prefixes) begins with, and the match.
+
+    `stamped`: it bore a time stamp. `user`: a program printed it, so that it can only be about programs.
+    """
     for grammar in grammars():
+        if user and grammar.form is not Form.USERSPACE:
+            continue
         if grammar.needle in text and (stamped or not grammar.stamped):
             found = pattern(grammar.header).match(text)
             if found:

@@ -95,13 +95,14 @@ vmalloc* vzalloc* kvmalloc_* kmalloc_* warn_alloc*
 TABLES = {
     "": "",
     "access": "",
-    "fault": "",
+    "fault": "div0 Ldiv0*",
     "free": _ALLOC,
     "kfence": _ALLOC,
     "kmsan": "put_user* instrument* kmalloc* kmem_cache*",
     "page": _ALLOC
     + """
-        bad_page* kernel_{un,}poison_pages free_* page_{cache,remove}* check_{pcp,new,free}* print_bad_pte vm_normal_page folios_put*
+        bad_page* kernel_{un,}poison_pages free_* page_{cache,remove}* check_{pcp,new,free}* print_bad_pte
+        vm_normal_page folios_put*
         pages_put* put_pages_list folio_batch_* lru_add_fn folio_add_lru*
         release_pages destroy_large_folio tlb_* bulk_* prep_compound_* put_*page*
         unaccount_page_cache* filemap_unaccount* filemap_{alloc,get,add}_folio* pagecache_get_page""",

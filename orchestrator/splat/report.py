@@ -44,7 +44,6 @@ _WARN_LATE = re.compile(r"WARNING: .*, CPU#(?P<cpu>\d+): (?P<task>.{1,40})/(?P<p
 _HUNG = re.compile(r"INFO: task (?P<task>.{1,40}):(?P<pid>\d+) ")
 _LOCKUP = re.compile(r".*lockup - CPU#(?P<cpu>\d+) stuck .*?(?:\[(?P<task>.{1,40}):(?P<pid>\d+)\])?$")
 _BY_TASK = re.compile(r".* by task (?P<task>.{1,40})/(?P<pid>\d+)\s*$")
-_DROPPED = re.compile(r"\*\* \d+ printk messages dropped|\d+ messages dropped")
 
 
 @dataclass(slots=True)
@@ -116,7 +115,10 @@ class Report:
 
     def quotation(self) -> bool:
         """Say whether it is no report: a header without its body, but with other lines."""
-        return self.needs is not None and not self.needed and len(self.lines) > _QUOTED
+        if self.needs is None or self.needed:
+            return False
+        # programs say `fatal error:` of much else
+        return len(self.lines) > _QUOTED or self.grammar.form is Form.USERSPACE
 
     def name(self) -> Name:
         """Return what the finished report is called, and whom it blames."""

@@ -33,10 +33,12 @@ _STAMPS = frozenset({"[", "<"})
 _DROPPED = re.compile(r"\*\* (\d+) printk messages dropped \*\*|(\d+) (?:printk )?messages dropped")
 _BANNER = re.compile(r"Linux version \d+\.\d+|(?:Decompressing Linux\.\.\..{0,200} )?Booting the kernel\b")
 _MARK = re.compile(r"guprace: mark (begin|end) ([0-9a-f]{1,64})\s*$")
+# Panics that the kernel comes to because of a report before them.
 _CONSEQUENCE = re.compile(
-    r"Kernel panic - not syncing: (?:.{0,40}panic_on_\w+ set|(?:.{1,60}: )?Fatal [eE]xception|k\w{1,8}\.(?:fault=)?panic|"
-    r"hung_task: blocked tasks|softlockup: hung tasks|RCU Stall|Hard LOCKUP|Oops|.{1,20}: system warned too often|"
-    r"workqueue: (?:\d+ stall|stall lasted)|.{1,20} stack guard hit|Machine halted|invalid or fatal FRED|Fatal hardware)"
+    r"Kernel panic - not syncing: (?:.{0,40}panic_on_\w+ set|k\w{1,8}\.(?:fault=)?panic"
+    r"|(?:.{1,60}: )?Fatal [eE]xception|hung_task: blocked tasks|softlockup: hung tasks|RCU Stall|Hard LOCKUP|workqueue: (?:\d+ stall|stall lasted)"
+    r"|Oops|.{1,20}: system warned too often|.{1,20} stack guard hit|Machine halted|invalid or fatal FRED"
+    r"|Fatal hardware)"
 )
 # What is shown only where nothing else is.
 _WEAK = ASIDE | {Form.INFO, Form.REMARK, Form.OTHER, Form.USERSPACE}
@@ -152,7 +154,7 @@ class Scanner:
         if alarming:
             if self._notice(message):
                 return
-            header = None if self._from_user(message) else header_of(message.text, message.stamped)
+            header = None if message.user else header_of(message.text, message.stamped, self._from_user(message))
             if header is None and (later := second(message.text)) and (header := header_of(later.text, True)):
                 message, report = later, self._open.get(later.caller)
             if header is None:
@@ -297,7 +299,8 @@ class Scanner:
         return None if now is None or self._began is None else round(max(0.0, now - self._began), 6)
 
     def _continue(self, report: Report, message: Message) -> None:
-        if not message.stamped and (self._stamped >= STAMPED or (report.stamped and not report.piece(message.text))):
+        own = message.stamped or report.grammar.form is Form.USERSPACE
+        if not own and (self._stamped >= STAMPED or (report.stamped and not report.piece(message.text))):
             return
         if report.add(self._number, message.text):
             self._close(message.caller)

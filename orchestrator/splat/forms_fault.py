@@ -119,8 +119,8 @@ FORMS = (
         alt=_BAD,
     ),
     _fault(Form.FAULT, "PANIC: early exception", r"PANIC: (?P<what>early exception) 0x[0-9a-f]+ ", "PANIC: {what}"),
-    # x86's die() is told a newline: the code stands in the next line
-    _fault(Form.FAULT, "Split lock detected", r"(?:Oops: )?(?P<what>Split lock detected)\s*$", "{what}"),
+    # the only words with a newline that x86's die() is told: the error code stands below them
+    _fault(Form.FAULT, "Split lock detected", r"(?:Oops: )?Split lock detected\s*$", "Split lock detected"),
     _trap(Form.FAULT, "[#", r"divide error: ", "divide error"),
     _trap(Form.FAULT, "[#", r"stack segment: ", "stack segment fault"),
     _trap(Form.FAULT, "[#", r"int3: ", "int3"),
@@ -133,16 +133,6 @@ FORMS = (
         "{what}",
     ),
     _fault(Form.FAULT, "Unhandled fault:", r"Unhandled (?:prefetch abort|fault): ", "Unhandled fault"),
-    Grammar(
-        Form.FAULT,
-        "Division by zero in kernel",
-        r"Division by zero in kernel\.",
-        "divide error",
-        Blame.STACK,
-        "fault",
-        needs=_STACK + "| from ",
-        alt=_BAD,
-    ),
     _fault(Form.FAULT, "Alignment trap:", r"Alignment trap: ", "Alignment trap"),
     # `Internal error: Oops - BUG: 0 [#1]` follows `kernel BUG at`, `Internal error: Oops: 5 [#1]` a page fault
     _fault(Form.FAULT, "Internal error:", r"Internal error: ", "Internal error"),

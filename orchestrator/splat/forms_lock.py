@@ -52,8 +52,8 @@ FORMS = (
     Grammar(
         Form.RCU_USAGE,
         "suspicious RCU usage",
-        r"(?:(?P<word>WARNING: )|\[ (?P<older>INFO: ))suspicious RCU usage",
-        "{word}{older}suspicious RCU usage",
+        r"(?P<word>WARNING: |\[ INFO: )suspicious RCU usage",
+        "{word}suspicious RCU usage",
         Blame.BACKTRACE,
         "rcu",
         eats=_MORE,

@@ -2,7 +2,7 @@
 """Reports of memory errors, as data: the sanitizers', page states, the slab's, leaks.
 
 Formats: mm/kasan/report*.c, kernel/kcsan/report.c, mm/kmsan/report.c, mm/kfence/report.c, lib/ubsan.c,
-mm/page_alloc.c, mm/page_poison.c, mm/memory.c, mm/slub.c, mm/kmemleak.c, kernel/fork.c, include/linux/pgtable.h.
+mm/page_alloc.c, mm/page_poison.c, mm/memory.c, mm/slub.c, mm/kmemleak.c, kernel/fork.c, mm/pgtable-generic.c.
 """
 
 from __future__ import annotations
@@ -166,11 +166,11 @@ FORMS = (
         needs=r"Call [Tt]race|page dumped because|\+0x",
         eats=("mapcount:",),
     ),
-    # pte_ERROR() to pgd_ERROR(): a page table holds what cannot be
+    # pmd_clear_bad() and its like: a page table held what cannot be
     Grammar(
         Form.BAD_PAGE,
-        ": bad p",
-        r"\S+\.[ch]:\d+: (?P<what>bad p(?:te|md|ud|4d|gd)) \(?[0-9a-f]{4,16}\b",
+        "pgtable-generic.c:",
+        r"\S*pgtable-generic\.c:\d+: (?P<what>bad p(?:te|md|ud|4d|gd)) \(?[0-9a-f]{4,16}\b",
         "{what}",
         Blame.NOBODY,
     ),

@@ -33,10 +33,6 @@ def _trouble(needle: str, header: str) -> Grammar:
     return Grammar(Form.TROUBLE, needle, header, "{what}", Blame.NOBODY)
 
 
-def _go(needle: str, header: str, title: str) -> Grammar:
-    return Grammar(Form.USERSPACE, needle, header, title, Blame.NOBODY, needs=r"goroutine \d+ .*\[")
-
-
 FORMS = (
     _warn(
         Form.ODEBUG,
@@ -228,9 +224,6 @@ FORMS = (
     # What the kernel complains of, with a stack, and does not call a bug
     _trouble("GFP", r".{1,16}: (?P<what>page allocation (?:failure|stall)|vmalloc error)\b.*GFP"),
     _trouble("unchecked MSR access", r"(?P<what>unchecked MSR access error): "),
-    _trouble("entered softirq", r"huh, (?P<what>entered softirq) \d+ "),
-    _trouble("nobody cared", r"irq \d+: (?P<what>nobody cared)"),
-    _trouble(" swap ", r"\w+: (?P<what>(?:Bad|Unused) swap (?:file|offset) entry) [0-9a-f]"),
     _trouble("non-responsive CSD lock", r"(?:smp: )?csd: \w+ (?P<what>non-responsive CSD lock)"),
     # A driver's own words: shown, but no report of a bug in the kernel (standing.py: background)
     Grammar(
@@ -248,11 +241,8 @@ FORMS = (
         Blame.NOBODY,
         stamped=True,
     ),
-    # The runtime of Go (src/runtime/panic.go): whatever drove the guest is dead
-    _go("panic: ", r"panic: (?!runtime error)(?P<what>\S.{0,100})$", "panic: {what}"),
-    _go("panic: ", r"panic: runtime error: ", "go runtime error"),
-    _go("fatal error: ", r"fatal error: ", "go runtime error"),
-    _go("unexpected fault address ", r"unexpected fault address 0x", "go runtime error"),
+    # Go's runtime (src/runtime/panic.go) shows who ran when it died: the program that drove the guest is gone
+    Grammar(Form.USERSPACE, "goroutine ", r"goroutine \d+ .{0,80}\[running", "go runtime error", Blame.NOBODY),
     Grammar(
         Form.USERSPACE,
         "SYZFA",

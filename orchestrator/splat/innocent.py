@@ -95,7 +95,7 @@ vmalloc* vzalloc* kvmalloc_* kmalloc_* warn_alloc*
 TABLES = {
     "": "",
     "access": "",
-    "fault": "div0 Ldiv0*",
+    "fault": "",
     "free": _ALLOC,
     "kfence": _ALLOC,
     "kmsan": "put_user* instrument* kmalloc* kmem_cache*",

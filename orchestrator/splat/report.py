@@ -115,10 +115,7 @@ class Report:
 
     def quotation(self) -> bool:
         """Say whether it is no report: a header without its body, but with other lines."""
-        if self.needs is None or self.needed:
-            return False
-        # programs say `fatal error:` of much else
-        return len(self.lines) > _QUOTED or self.grammar.form is Form.USERSPACE
+        return self.needs is not None and not self.needed and len(self.lines) > _QUOTED
 
     def name(self) -> Name:
         """Return what the finished report is called, and whom it blames."""

@@ -36,7 +36,8 @@ _MARK = re.compile(r"guprace: mark (begin|end) ([0-9a-f]{1,64})\s*$")
 # Panics that the kernel comes to because of a report before them.
 _CONSEQUENCE = re.compile(
     r"Kernel panic - not syncing: (?:.{0,40}panic_on_\w+ set|k\w{1,8}\.(?:fault=)?panic"
-    r"|(?:.{1,60}: )?Fatal [eE]xception|hung_task: blocked tasks|softlockup: hung tasks|RCU Stall|Hard LOCKUP|workqueue: (?:\d+ stall|stall lasted)"
+    r"|(?:.{1,60}: )?Fatal [eE]xception|hung_task: blocked tasks|softlockup: hung tasks|RCU Stall|Hard LOCKUP"
+    r"|workqueue: (?:\d+ stall|stall lasted)"
     r"|Oops|.{1,20}: system warned too often|.{1,20} stack guard hit|Machine halted|invalid or fatal FRED"
     r"|Fatal hardware)"
 )

@@ -169,7 +169,7 @@ QUIET = "".join(f"[   40.{n:06d}] chatter {n}\n" for n in range(20))
 def test_a_program_of_go_that_died_on_a_busy_console_is_told() -> None:
     text = next(text for form, _, text in FORMS if form is Form.USERSPACE)
     splat = one(QUIET + text)
-    assert (splat.title, splat.start_line, splat.kind) == ("go runtime error", 21, SplatKind.INFO)
+    assert (splat.title, splat.start_line, splat.kind) == ("go runtime error", 23, SplatKind.INFO)
 
 
 def test_what_programs_call_fatal_is_no_report() -> None:

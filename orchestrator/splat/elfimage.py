@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import mmap
 import struct
+import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -71,21 +73,22 @@ class ElfImage:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            self._stream = path.open("rb")
-        except OSError as error:
-            raise UsageError(f"cannot be read: {error.strerror}", where=str(path)) from error
-        try:
-            self._map = mmap.mmap(self._stream.fileno(), 0, access=mmap.ACCESS_READ)
-            # what is not used of a section's header never reaches its data
-            self._elf = ELFFile(self._stream)
-            self._sections: list[Any] = list(self._elf.iter_sections())
-        except (ELFError, ValueError, OSError, struct.error, UnicodeDecodeError) as error:
-            self._stream.close()
-            hint = "symbols are in the `vmlinux` of the build, not in bzImage or Image"
-            raise UsageError(f"not an ELF file: {error or 'damaged'}", where=str(path), hint=hint) from error
-        if self._elf.elfclass != 64:
-            raise UsageError("a 32-bit ELF file; kernels here have 64 bits", where=str(path))
+        with ExitStack() as on_error:
+            try:
+                self._stream = on_error.enter_context(path.open("rb"))
+            except OSError as error:
+                raise UsageError(f"cannot be read: {error.strerror}", where=str(path)) from error
+            try:
+                self._map = on_error.enter_context(mmap.mmap(self._stream.fileno(), 0, access=mmap.ACCESS_READ))
+                # what is not used of a section's header never reaches its data
+                self._elf = ELFFile(self._stream)
+                self._sections: list[Any] = list(self._elf.iter_sections())
+            except (ELFError, ValueError, OSError, struct.error) as error:
+                hint = "symbols are in the `vmlinux` of the build, not in bzImage or Image"
+                raise UsageError(f"not an ELF file: {error or 'damaged'}", where=str(path), hint=hint) from error
+            if self._elf.elfclass != 64:
+                raise UsageError("a 32-bit ELF file; kernels here have 64 bits", where=str(path))
+            on_error.pop_all()
         self.order = "<" if self._elf.little_endian else ">"
         machine = str(self._elf.header["e_machine"])
         self.arch, self._relocations = ARCHES.get(machine, (machine, {}))
@@ -101,6 +104,10 @@ class ElfImage:
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         """Close the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; regions of it cannot be read any more."""
         self._map.close()
         self._stream.close()
 
@@ -128,7 +135,7 @@ class ElfImage:
             if not section.compressed and not self.relocatable:
                 return Region(self._map, section["sh_offset"], section["sh_size"])
             data = section.data()
-        except (ELFError, OSError, NotImplementedError, KeyError, struct.error, ValueError) as error:
+        except (ELFError, zlib.error, OSError, ValueError) as error:
             what = f"{name} cannot be decompressed: {error!r}"
             raise UsageError(what, where=str(self.path), hint="zlib is understood, zstd is not") from error
         if self.relocatable:

@@ -14,6 +14,8 @@ _BUG = (*_OOPS, "BUG at")
 _STACK = r"\+0x[0-9a-f]+/0x|Call [Tt]race|RIP:|CPU:|pc :|Modules linked|Backtrace|\[#\d"
 _BAD = "bad-access"
 _U = r"(?:BUG: )?[Uu]nable to handle "
+# Whatever die_kernel_fault() is told (arch/*/mm/fault.c), such as `alignment fault`.
+_ANY_FAULT = r"kernel [\w/() -]{3,80} at virtual address"
 
 
 def _trap(form: Form, needle: str, header: str, title: str) -> Grammar:
@@ -50,8 +52,9 @@ FORMS = (
     _fault(
         Form.PAGING,
         "nable to handle",
-        _U + r"(?:kernel )?(?:paging request|page fault|unknown paging|data access|instruction fetch|"
-        r"pointer dereference|unaligned access|access (?:beyond|to)|read from|write to|execut\w+)",
+        _U + r"(?:(?:kernel )?(?:paging request|page fault|unknown paging|data access|instruction fetch|"
+        r"pointer dereference|unaligned access|access (?:beyond|to)|read from|write to|execut\w+)|"
+        rf"{_ANY_FAULT})",
         "BUG: unable to handle kernel paging request",
     ),
     Grammar(
@@ -61,6 +64,7 @@ FORMS = (
         "BUG: unable to handle kernel",
         Blame.NOBODY,
         eats=_OOPS,
+        cut="its header was cut",
     ),
     # before v4.12 KASAN's remark lacked its newline
     _trap(
@@ -78,10 +82,9 @@ FORMS = (
     Grammar(
         Form.STACK_OVERFLOW,
         "stack guard page",
-        r"BUG: (?:\w+ )?stack guard page was hit",
+        r"BUG: (?:\S+ )?stack guard page was hit",
         "BUG: stack guard page was hit",
-        Blame.STACK,
-        "fault",
+        Blame.DEEP,
         eats=(*_OOPS, "stack overflow", "PANIC: double fault"),
         alt="stack-overflow",
     ),
@@ -90,8 +93,7 @@ FORMS = (
         "nsufficient stack space",
         r"Insufficient stack space to handle exception",
         "kernel stack overflow",
-        Blame.PC,
-        "fault",
+        Blame.DEEP,
         eats=(*_OOPS, "stack overflow"),
         alt="stack-overflow",
     ),
@@ -100,12 +102,25 @@ FORMS = (
         "ernel stack overflow",
         r"(?:BUG: )?[Kk]ernel stack overflow",
         "kernel stack overflow",
-        Blame.PC,
-        "fault",
+        Blame.DEEP,
         needs=_STACK,
         eats=_OOPS,
         alt="stack-overflow",
     ),
+    # arch/x86/entry/entry_fred.c; the die() behind it says the same
+    Grammar(
+        Form.FAULT,
+        "atal FRED event",
+        r"(?:BUG|PANIC): (?P<what>invalid or fatal FRED event)",
+        "{what}",
+        Blame.PC,
+        "fault",
+        eats=_OOPS,
+        alt=_BAD,
+    ),
+    _fault(Form.FAULT, "PANIC: early exception", r"PANIC: (?P<what>early exception) 0x[0-9a-f]+ ", "PANIC: {what}"),
+    # the only words with a newline that x86's die() is told: the error code stands below them
+    _fault(Form.FAULT, "Split lock detected", r"(?:Oops: )?Split lock detected\s*$", "Split lock detected"),
     _trap(Form.FAULT, "[#", r"divide error: ", "divide error"),
     _trap(Form.FAULT, "[#", r"stack segment: ", "stack segment fault"),
     _trap(Form.FAULT, "[#", r"int3: ", "int3"),

@@ -28,9 +28,11 @@ def _deadlock(needle: str, header: str, title: str = "possible deadlock") -> Gra
     return Grammar(Form.LOCKDEP, needle, header, title, Blame.LOCK, "lock", eats=_MORE)
 
 
-def _named(needle: str, what: str, blame: Blame = Blame.BACKTRACE) -> Grammar:
+def _named(needle: str, what: str, blame: Blame = Blame.BACKTRACE, bare: bool = False) -> Grammar:
     """`WARNING: bad unlock balance detected!` or, before v4.13, `[ BUG: bad unlock balance detected! ]`."""
-    return Grammar(Form.LOCKDEP, needle, rf"{_NAMED}{what}", f"{{word}}{needle}", blame, "lock", eats=_MORE)
+    return Grammar(
+        Form.LOCKDEP, needle, rf"{_NAMED}{what}", f"{{word}}{needle}", blame, "lock", eats=_MORE, bare=bare
+    )
 
 
 FORMS = (
@@ -50,8 +52,8 @@ FORMS = (
     Grammar(
         Form.RCU_USAGE,
         "suspicious RCU usage",
-        r"(?:(?P<word>WARNING: )|\[ (?P<older>INFO: ))suspicious RCU usage",
-        "{word}{older}suspicious RCU usage",
+        r"(?P<word>WARNING: |\[ INFO: )suspicious RCU usage",
+        "{word}suspicious RCU usage",
         Blame.BACKTRACE,
         "rcu",
         eats=_MORE,
@@ -59,9 +61,16 @@ FORMS = (
     _named("bad unlock balance", "bad unlock balance", Blame.LOCK),
     _named("bad contention", "bad contention", Blame.LOCK),
     _named("held lock freed", "held lock freed", Blame.LOCK),
-    _named("lock held when returning to user space", "lock held when returning to user space", Blame.LOCK),
-    _named("nested lock was not taken", "[Nn]ested lock was not taken"),
-    _named("Nested lock was not taken", "[Nn]ested lock was not taken"),
+    _named("lock held when returning to user space", "lock held when returning to user space", Blame.LOCK, bare=True),
+    Grammar(
+        Form.LOCKDEP,
+        "ested lock was not taken",
+        _NAMED + "[Nn]ested lock was not taken",
+        "{word}nested lock was not taken",
+        Blame.BACKTRACE,
+        "lock",
+        eats=_MORE,
+    ),
     _named("still has locks held", r".{1,40}still has locks held", Blame.LOCK),
     Grammar(
         Form.LOCKDEP,
@@ -97,6 +106,23 @@ FORMS = (
         "lock",
         needs=r"lock: |\+0x|CPU: ",
     ),
+    Grammar(
+        Form.LOCKDEP,
+        "invalid subclass",
+        r"BUG: (?P<what>looking up invalid subclass): \d+",
+        "BUG: {what}",
+        Blame.STACK,
+        "lock",
+    ),
+    # a WARN() follows
+    Grammar(
+        Form.LOCKDEP,
+        "has not been registered",
+        r"BUG: (?P<what>key \S+ has not been registered)!",
+        "BUG: {what}!",
+        Blame.NOBODY,
+        eats=("WARNING:",),
+    ),
     Grammar(Form.LOCKDEP, "BUG: MAX_", r"BUG: (?P<what>MAX_\w+ too \w+)", "BUG: {what}!", Blame.NOBODY),
     Grammar(
         Form.ATOMIC_SLEEP,
@@ -124,6 +150,15 @@ FORMS = (
     ),
     Grammar(
         Form.ATOMIC_SLEEP,
+        "scheduling from the idle thread",
+        r"bad: (?P<what>scheduling from the idle thread)!",
+        "bad: {what}",
+        Blame.STACK,
+        "sleep",
+        needs=r"Call [Tt]race|\+0x|CPU: ",
+    ),
+    Grammar(
+        Form.ATOMIC_SLEEP,
         "BUG: assuming ",
         r"BUG: (?P<what>assuming (?:atomic|non migratable) context) at",
         "BUG: {what}",
@@ -141,7 +176,7 @@ FORMS = (
     Grammar(
         Form.SOFT_LOCKUP,
         "soft lockup",
-        r"(?:watchdog: )?BUG: soft lockup - CPU#\d+ stuck",
+        r"(?:NMI )?(?:watchdog: )?BUG: soft lockup - CPU#\d+ stuck",
         "BUG: soft lockup",
         Blame.STALL,
         eats=_STALL,
@@ -150,7 +185,8 @@ FORMS = (
     Grammar(
         Form.SOFT_LOCKUP,
         "ard LOCKUP",
-        r"(?:NMI |watchdog: |CPU\d+: )*(?:Watchdog|watchdog|CPU \d+|Watchdog CPU:\d+)? ?(?:detected )?[Hh]ard LOCKUP",
+        r"(?:NMI |watchdog: |CPU\d+: )*(?:Watchdog|watchdog|CPU \d+|Watchdog CPU:\d+)? ?"
+        r"(?:(?:self-)?detected )?[Hh]ard LOCKUP",
         "BUG: hard lockup",
         Blame.STALL,
         eats=_STALL,

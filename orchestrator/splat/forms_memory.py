@@ -2,7 +2,7 @@
 """Reports of memory errors, as data: the sanitizers', page states, the slab's, leaks.
 
 Formats: mm/kasan/report*.c, kernel/kcsan/report.c, mm/kmsan/report.c, mm/kfence/report.c, lib/ubsan.c,
-mm/page_alloc.c, mm/memory.c, mm/slub.c, mm/kmemleak.c, kernel/fork.c.
+mm/page_alloc.c, mm/page_poison.c, mm/memory.c, mm/slub.c, mm/kmemleak.c, kernel/fork.c, mm/pgtable-generic.c.
 """
 
 from __future__ import annotations
@@ -16,6 +16,11 @@ _KFENCE_NEEDS = r"\((?:in|0x)|kfence-#|\w+\+0x|access at|Corrupted|Invalid"
 _STACK = r"\+0x[0-9a-f]+/0x|Call [Tt]race|CPU: |page:|Modules linked|Backtrace"
 _F = r"(?P<f>[\w.$]+)"
 _BAD = "bad-access"
+
+
+def _ubsan_trap(header: str) -> Grammar:
+    return Grammar(Form.UBSAN, "UBSAN:", header, "UBSAN: {what}", Blame.PC, "fault", eats=("Oops", "[#"))
+
 
 FORMS = (
     Grammar(
@@ -110,12 +115,15 @@ FORMS = (
         bars=True,
     ),
     Grammar(Form.UBSAN, "UBSAN:", r"UBSAN: (?P<what>[\w-]+) in \S+:\d+", "UBSAN: {what}", Blame.STACK, bars=True),
+    # CONFIG_UBSAN_TRAP: report_ubsan_failure() before x86's `invalid opcode`, in arm64's `Internal error`
+    _ubsan_trap(rf"UBSAN: (?P<what>[a-z][\w /-]+?) at {_F}\+0x"),
+    _ubsan_trap(r"Internal error: UBSAN: (?P<what>[a-z][\w /-]+?): [0-9a-f]+ \[#"),
     Grammar(
         Form.BAD_PAGE,
         "BUG: Bad page",
         r"BUG: Bad page (?P<what>state) in process",
         "BUG: Bad page {what}",
-        Blame.STACK,
+        Blame.OWNER,
         "page",
         eats=("BUG: Bad page",),
     ),
@@ -149,11 +157,31 @@ FORMS = (
         Blame.NOBODY,
     ),
     Grammar(
+        Form.BAD_PAGE,
+        "pagealloc: ",
+        r"pagealloc: (?P<what>single bit error|memory corruption)",
+        "pagealloc: {what}",
+        Blame.STACK,
+        "page",
+        needs=r"Call [Tt]race|page dumped because|\+0x",
+        eats=("mapcount:",),
+    ),
+    # pmd_clear_bad() and its like: a page table held what cannot be
+    Grammar(
+        Form.BAD_PAGE,
+        "pgtable-generic.c:",
+        r"\S*pgtable-generic\.c:\d+: (?P<what>bad p(?:te|md|ud|4d|gd)) \(?[0-9a-f]{4,16}\b",
+        "{what}",
+        Blame.NOBODY,
+    ),
+    # slab_bug(); where a WARN() follows (7.2, not yet 6.12), it shows the stack
+    Grammar(
         Form.BUG,
         "BUG ",
-        r"BUG (?P<cache>\S+) \((?:Not t|T)ainted[^)]*\): (?P<what>(?!kasan: bad access)[A-Z].{3,60}?)\s*$",
+        r"BUG (?P<cache>\S.{0,80}?) \((?:Not t|T)ainted[^)]*\): (?P<what>(?!kasan: bad access)[A-Za-z].{3,100}?)\s*$",
         "BUG: {what}",
         Blame.NOBODY,
+        eats=("_slab_err+", "object_err+"),
     ),
     Grammar(
         Form.LEAK,

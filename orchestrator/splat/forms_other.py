@@ -12,6 +12,8 @@ from orchestrator.splat.model import Form
 
 _STACK = r"\+0x[0-9a-f]+/0x|Call [Tt]race|RIP:|CPU:|pc :|Modules linked|Backtrace"
 _EATS = ("WARNING:", "[#")
+# What CHECK_DATA_CORRUPTION() (include/linux/bug.h) says behind its text: WARN() or BUG().
+_CORRUPTION = ("WARNING:", "ernel BUG at", "[#", "Internal error")
 _AT = r"WARNING: (?:(?:CPU: \d+ PID: \d+ )?at |\[.{1,200}\] )?"
 _F = r"(?::\d+)?,?(?: at)? (?P<f>[A-Za-z_][\w.$]*)"
 
@@ -131,11 +133,20 @@ FORMS = (
     Grammar(
         Form.STACK_OVERFLOW,
         "Kernel panic - not syncing",
+        r"Kernel panic - not syncing: corrupted shadow stack detected",
+        "kernel panic: corrupted shadow stack",
+        Blame.STALL,
+        alt="stack-overflow",
+    ),
+    Grammar(
+        Form.STACK_OVERFLOW,
+        "Kernel panic - not syncing",
         r"Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: "
         r"(?:\S*?(?P<f>[A-Za-z_][\w.$]*)\+0x)?",
         "kernel panic: stack is corrupted",
         Blame.HEADER_FIRST,
         "fault",
+        bare=True,
     ),
     Grammar(
         Form.PANIC,
@@ -157,6 +168,15 @@ FORMS = (
         r"VFS: Busy inodes after unmount",
         "VFS: Busy inodes after unmount (use-after-free)",
         Blame.NOBODY,
+        eats=_CORRUPTION,
+    ),
+    Grammar(
+        Form.OTHER,
+        "VFS: Close:",
+        r"VFS: Close: file count is (?:0|zero)",
+        "VFS: Close: file count is zero (use-after-free)",
+        Blame.NOBODY,
+        eats=_CORRUPTION,
     ),
     Grammar(
         Form.BUG,
@@ -164,6 +184,7 @@ FORMS = (
         r"BUG: Dentry .* still in use \(-?\d+\) \[unmount of (?P<what>[^\]]+)\]",
         "BUG: Dentry still in use [unmount of {what}]",
         Blame.NOBODY,
+        eats=("WARNING:",),
     ),
     Grammar(
         Form.BUG,
@@ -182,6 +203,7 @@ FORMS = (
         r"INFO: (?P<what>(?:(?:Allocated|Freed) in \w+\+0x|(?:Slab|Object) 0x[0-9a-f]{16} ).*)$",
         "INFO: {what}",
         Blame.NOBODY,
+        cut="its header was lost",
     ),
     # What the kernel does where memory is short: nobody's bug
     Grammar(
@@ -200,7 +222,7 @@ FORMS = (
         Blame.NOBODY,
     ),
     # What the kernel complains of, with a stack, and does not call a bug
-    _trouble("GFP", r".{1,16}: (?P<what>page allocation failure)[:.].*GFP"),
+    _trouble("GFP", r".{1,16}: (?P<what>page allocation (?:failure|stall)|vmalloc error)\b.*GFP"),
     _trouble("unchecked MSR access", r"(?P<what>unchecked MSR access error): "),
     _trouble("non-responsive CSD lock", r"(?:smp: )?csd: \w+ (?P<what>non-responsive CSD lock)"),
     # A driver's own words: shown, but no report of a bug in the kernel (standing.py: background)
@@ -219,6 +241,8 @@ FORMS = (
         Blame.NOBODY,
         stamped=True,
     ),
+    # Go's runtime (src/runtime/panic.go) shows who ran when it died: the program that drove the guest is gone
+    Grammar(Form.USERSPACE, "goroutine ", r"goroutine \d+ .{0,80}\[running", "go runtime error", Blame.NOBODY),
     Grammar(
         Form.USERSPACE,
         "SYZFA",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 from orchestrator.splat.grammar import Blame, Grammar
 from orchestrator.splat.skip import anchor, innocent, machinery, passes_on, plain
@@ -29,6 +30,7 @@ _TRACE = re.compile(r"\s*(?:Call Trace|Call trace|Backtrace|backtrace|stack back
 _STACK_BACKTRACE = re.compile(r"\s*stack backtrace:")
 _LAST_FUNCTION = re.compile(rf"\s*(?:last function: |.* workfn=){_NAME}")
 _BECAME_SAFE = re.compile(r"\s*\.\.\. which became \S+-irq-safe at:")
+_ALLOCATED = "page last allocated via order"
 # Where everybody on the stack is innocent, the outermost is named.
 _OUTERMOST = frozenset({Blame.PC, Blame.HEADER_FIRST})
 _AFTERWARDS = re.compile(
@@ -70,6 +72,9 @@ def blamed(grammar: Grammar, header: re.Match[str], lines: Sequence[str]) -> str
         return ""
     if grammar.blame is Blame.STALL:
         return _representative(lines)
+    if grammar.blame is Blame.DEEP:
+        stack = [line for line in lines if _frame(line)]
+        return _recursing(stack) or _representative(stack)
     if grammar.blame is Blame.LAST_FUNCTION:
         return next((plain(found["f"]) for line in lines if (found := _LAST_FUNCTION.match(line))), "")
     named = header.groupdict().get("f") or ""
@@ -93,6 +98,9 @@ def _candidates(blame: Blame, named: str, lines: Sequence[str]) -> Iterator[str]
         yield from functions(_from(lines, _BECAME_SAFE))
     if blame in (Blame.BACKTRACE, Blame.LOCK):
         yield from functions(_from(lines, _STACK_BACKTRACE))
+    elif blame is Blame.OWNER:
+        yield from functions(_owner(lines))
+        yield from functions(_stack(lines))
     elif blame is Blame.BELOW:
         yield from functions(_before(lines, _AFTERWARDS))
     else:
@@ -105,6 +113,15 @@ def _stack(lines: Sequence[str]) -> Sequence[str]:
     """Return the lines from the first `Call Trace:` (if there is one) to what belongs to other stacks."""
     start = next((number for number, line in enumerate(lines) if _TRACE.match(line)), 0)
     return _before(lines[start:], _AFTERWARDS)
+
+
+def _owner(lines: Sequence[str]) -> Sequence[str]:
+    """Return the stack by which the page was allocated, as mm/page_owner.c remembers it; nothing when it does not."""
+    start = next((number for number, line in enumerate(lines) if line.startswith(_ALLOCATED)), None)
+    if start is None:
+        return ()
+    upto = next((n for n in range(start + 1, len(lines)) if not _frame(lines[n])), len(lines))
+    return lines[start + 1 : upto]
 
 
 def _before(lines: Sequence[str], end: re.Pattern[str]) -> Sequence[str]:
@@ -145,6 +162,12 @@ def _taken_at(lines: Sequence[str]) -> Iterator[str]:
             yield found["f"]
         elif found and number + 1 < len(lines):
             yield from functions((lines[number + 1],))
+
+
+def _recursing(lines: Sequence[str]) -> str:
+    """Return the first function that stands twice in a row on a stack: it called itself."""
+    names = _all_functions(lines)
+    return next((name for name, caller in pairwise(names) if name == caller and not innocent(name)), "")
 
 
 def _representative(lines: Sequence[str]) -> str:

@@ -22,12 +22,14 @@ class Blame(StrEnum):
     HEADER_FIRST = "header-first"  # the header's, unless it only helps; then the stack
     PC = "pc"  # the program counter, then the stack
     STACK = "stack"  # the stack only
+    OWNER = "owner"  # who allocated the page, where page_owner says so, then the stack
     STACK_FIRST = "stack-first"  # the stack, then what the header named
     BELOW = "below"  # the stack right below the header, then the header's
     BACKTRACE = "backtrace"  # the stack after `stack backtrace:`
     LOCK = "lock"  # where the locks were taken (`at: f+0x1/0x2`), then the stack
     SAFE = "safe"  # the stack on which the lock became irq-safe
     STALL = "stall"  # the representative of a loop: a system call, handler, timer or work on the stack
+    DEEP = "deep"  # who called itself, else the representative: where a stack ran out is chance
     LAST_FUNCTION = "last-function"  # what a work item ran
     NOBODY = "nobody"
 
@@ -40,7 +42,8 @@ class Grammar:
     says `{f}` itself. `skip` names the further functions of skip.py that this form never blames. `bars` says that the
     report stands between two `=====` lines; `needs` is what some line of its body must match, lest a quotation count;
     `eats` are needles of other headers that continue this report. `alt` begins another title that syzbot accepts for
-    it. `stamped`: only a line with a time stamp can be its header.
+    it. `stamped`: only a line with a time stamp can be its header. `bare`: it is whole without a stack. `cut`
+    says why a report that begins so is never whole.
     """
 
     form: Form
@@ -54,10 +57,8 @@ class Grammar:
     eats: tuple[str, ...] = ()
     alt: str = ""
     stamped: bool = False
-
-    def match(self, text: str) -> re.Match[str] | None:
-        """Match the header of this form at the beginning of a message."""
-        return pattern(self.header).match(text) if self.needle in text else None
+    bare: bool = False
+    cut: str = ""
 
 
 @cache
@@ -79,9 +80,14 @@ def grammars() -> tuple[Grammar, ...]:
     )
 
 
-def header_of(text: str, stamped: bool) -> tuple[Grammar, re.Match[str]] | None:
-    """Return the form whose header `text` (a message without prefixes) begins with, and the match."""
+def header_of(text: str, stamped: bool, user: bool = False) -> tuple[Grammar, re.Match[str]] | None:
+    """Return the form whose header `text` (a message without prefixes) begins with, and the match.
+
+    `stamped`: it bore a time stamp. `user`: a program printed it, so that it can only be about programs.
+    """
     for grammar in grammars():
+        if user and grammar.form is not Form.USERSPACE:
+            continue
         if grammar.needle in text and (stamped or not grammar.stamped):
             found = pattern(grammar.header).match(text)
             if found:

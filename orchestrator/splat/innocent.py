@@ -101,7 +101,8 @@ TABLES = {
     "kmsan": "put_user* instrument* kmalloc* kmem_cache*",
     "page": _ALLOC
     + """
-        bad_page* free_* page_{cache,remove}* check_{pcp,new,free}* print_bad_pte vm_normal_page folios_put*
+        bad_page* kernel_{un,}poison_pages free_* page_{cache,remove}* check_{pcp,new,free}* print_bad_pte
+        vm_normal_page folios_put*
         pages_put* put_pages_list folio_batch_* lru_add_fn folio_add_lru*
         release_pages destroy_large_folio tlb_* bulk_* prep_compound_* put_*page*
         unaccount_page_cache* filemap_unaccount* filemap_{alloc,get,add}_folio* pagecache_get_page""",
@@ -119,7 +120,7 @@ TABLES = {
     "sleep": _SCHEDULE
     + _ALLOC
     + """
-        schedule_bug start_flush* lock_sock* slab_pre_alloc* prepare_exit* synchronize_* console_lock
+        schedule_bug dequeue_task* start_flush* lock_sock* slab_pre_alloc* prepare_exit* synchronize_* console_lock
         rcu_barrier do_softirq* irq_exit* *apic_timer* sysvec_*""",
     "preempt": "check_preemption_* this_cpu_* debug_smp* smp_processor_id alloc_*node",
     "wait": _SCHEDULE

@@ -34,7 +34,7 @@ _PIECE = re.compile(
     r"|(?:Read of|Write of)\b| *(?:</?(?:TASK|IRQ|NMI)>|\[<[0-9a-f]+>\]|#\d: | #\d+ |->|other info|stack backtrace)"
     r"|  ?(?:comm \"|hex dump|backtrace|Tainted|Not tainted|[0-9a-f]{2} [0-9a-f]{2} )|rcu: "
     r"|R\d\d: |value changed|Uninit | +last function: |(?:read|write|assert|race at)\b.* by "
-    r"|(?:INFO|Object|Bytes b4|Redzone|Padding)\b"
+    r"|(?:INFO|Object|Bytes b4|Redzone|Padding|FIX|Kernel panic)\b"
 )
 _CPU = re.compile(
     r"CPU: (?P<cpu>\d+) (?:UID: \d+ )?PID: (?P<pid>\d+) Comm: (?P<task>.{1,40}?) (?:Not tainted|Tainted)"
@@ -44,7 +44,6 @@ _WARN_LATE = re.compile(r"WARNING: .*, CPU#(?P<cpu>\d+): (?P<task>.{1,40})/(?P<p
 _HUNG = re.compile(r"INFO: task (?P<task>.{1,40}):(?P<pid>\d+) ")
 _LOCKUP = re.compile(r".*lockup - CPU#(?P<cpu>\d+) stuck .*?(?:\[(?P<task>.{1,40}):(?P<pid>\d+)\])?$")
 _BY_TASK = re.compile(r".* by task (?P<task>.{1,40})/(?P<pid>\d+)\s*$")
-_DROPPED = re.compile(r"\*\* \d+ printk messages dropped|\d+ messages dropped")
 
 
 @dataclass(slots=True)
@@ -63,26 +62,32 @@ class Report:
     since: float | None = None
     stackless: bool = True
     useful: int = 1
+    # the console's line of the last useful one
+    end: int = field(init=False)
     closed: bool = False
     needed: bool = False
     dropped: bool = False
     disturbed: bool = False
     panicked: bool = False
+    orphaned: bool = False
     needs: re.Pattern[str] | None = field(init=False)
 
     def __post_init__(self) -> None:
         """Remember what the body must hold."""
+        self.end = self.last
         self.needs = pattern(self.grammar.needs) if self.grammar.needs else None
 
     def add(self, number: int, text: str) -> bool:
         """Take the next line of this report; say whether that was its last."""
         self.last = number
+        if self.grammar.form is Form.LEAK:  # kmemleak's own prefix, on every line that it prints itself
+            text = text.removeprefix("kmemleak: ")
         self.lines.append(text[:MAX_WIDTH])
         count = len(self.lines)
         if "+0x" in text:
-            self.useful = count
+            self.useful, self.end = count, number
         elif _PIECE.match(text):
-            self.useful = count
+            self.useful, self.end = count, number
             self.stackless = self.stackless and not text.startswith(("Call ", "Backtrace"))
         if not self.needed and self.needs is not None and self.needs.search(text):
             self.needed = True
@@ -128,7 +133,7 @@ class Report:
             kind=grammar.form.kind,
             title=title,
             start_line=self.start,
-            end_line=self.last if self.closed else min(self.last, self.start + len(body)),
+            end_line=self.last if self.closed or grammar.bars else self.end,
             text="\n".join(line for line in body if line[:1] != "=" or not BAR.match(line))[:MAX_TEXT],
             functions=blame,
             stacks=stacks or tuple(filter(None, (tuple(map(demangle, functions(body))),))),
@@ -149,6 +154,10 @@ class Report:
         )
 
     def _corrupted(self, body: list[str], blame: bool) -> str:
+        if self.grammar.cut:
+            return self.grammar.cut
+        if self.orphaned:
+            return "what it follows from is not here"
         if self.dropped:
             return "messages were dropped within"
         if self.disturbed:
@@ -156,7 +165,7 @@ class Report:
         if self.grammar.blame is not Blame.NOBODY:
             if strangers(body) and self.grammar.form.kind is SplatKind.LOCKDEP:
                 return "another task's stack within"
-            if not traced(body):
+            if not self.grammar.bare and not traced(body):
                 return "no stack"
             if not blame:
                 return "no frame to blame"

@@ -24,6 +24,8 @@ STAMPED = 12
 PATIENCE = 3000
 # So many stamped lines show that a kernel had run before the banner of the next.
 _ALIVE = 3
+# So many headers at most has a report that was symbolised: one per inlined function.
+_INLINED = 20
 # Every so many lines, reports that nothing was added to are looked for.
 _OFTEN = 64
 _STAMPS = frozenset({"[", "<"})
@@ -31,9 +33,13 @@ _STAMPS = frozenset({"[", "<"})
 _DROPPED = re.compile(r"\*\* (\d+) printk messages dropped \*\*|(\d+) (?:printk )?messages dropped")
 _BANNER = re.compile(r"Linux version \d+\.\d+|(?:Decompressing Linux\.\.\..{0,200} )?Booting the kernel\b")
 _MARK = re.compile(r"guprace: mark (begin|end) ([0-9a-f]{1,64})\s*$")
+# Panics that the kernel comes to because of a report before them.
 _CONSEQUENCE = re.compile(
-    r"Kernel panic - not syncing: (?:.{0,40}panic_on_\w+ set|Fatal (?:e|E)xception|hung_task: blocked tasks|"
-    r"softlockup: hung tasks|RCU Stall|Hard LOCKUP|Oops|kernel: panic_on|Fatal hardware)"
+    r"Kernel panic - not syncing: (?:.{0,40}panic_on_\w+ set|k\w{1,8}\.(?:fault=)?panic"
+    r"|(?:.{1,60}: )?Fatal [eE]xception|hung_task: blocked tasks|softlockup: hung tasks|RCU Stall|Hard LOCKUP"
+    r"|workqueue: (?:\d+ stall|stall lasted)"
+    r"|Oops|.{1,20}: system warned too often|.{1,20} stack guard hit|Machine halted|invalid or fatal FRED"
+    r"|Fatal hardware)"
 )
 # What is shown only where nothing else is.
 _WEAK = ASIDE | {Form.INFO, Form.REMARK, Form.OTHER, Form.USERSPACE}
@@ -149,7 +155,7 @@ class Scanner:
         if alarming:
             if self._notice(message):
                 return
-            header = None if self._from_user(message) else header_of(message.text, message.stamped)
+            header = None if message.user else header_of(message.text, message.stamped, self._from_user(message))
             if header is None and (later := second(message.text)) and (header := header_of(later.text, True)):
                 message, report = later, self._open.get(later.caller)
             if header is None:
@@ -256,6 +262,8 @@ class Scanner:
 
     @staticmethod
     def _begins_another(report: Report, grammar: Grammar, message: Message) -> bool:
+        if grammar is report.grammar and report.lines[-1].endswith(" [inline]") and len(report.lines) < _INLINED:
+            return False  # a symbolised report names every function that was inlined there
         if grammar.form in _WEAK:
             return grammar.form in ASIDE and report.grammar.form in ASIDE
         if grammar.form is Form.SOFT_LOCKUP and report.grammar is grammar and not report.stackless:
@@ -283,6 +291,7 @@ class Scanner:
             bar,
             message.stamped,
             self._since(),
+            orphaned=_CONSEQUENCE.match(message.text) is not None,
         )
 
     def _since(self) -> float | None:
@@ -291,7 +300,8 @@ class Scanner:
         return None if now is None or self._began is None else round(max(0.0, now - self._began), 6)
 
     def _continue(self, report: Report, message: Message) -> None:
-        if not message.stamped and (self._stamped >= STAMPED or (report.stamped and not report.piece(message.text))):
+        own = message.stamped or report.grammar.form is Form.USERSPACE
+        if not own and (self._stamped >= STAMPED or (report.stamped and not report.piece(message.text))):
             return
         if report.add(self._number, message.text):
             self._close(message.caller)

@@ -13,6 +13,7 @@ stays ambiguous is given as several places. A return address stands behind its c
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -111,7 +112,7 @@ class Symbolizer:
     ) -> None:
         """Close all files."""
         for each in (self._kernel, *self._modules.values()):
-            each.image.__exit__(kind, error, at)
+            each.image.close()
 
     @property
     def arch(self) -> str:
@@ -133,15 +134,14 @@ class Symbolizer:
         return tuple(answers[frame] for frame in wanted)
 
     def _open(self, path: Path) -> _Object:
-        image = opened(path, self._arch)
-        try:
+        with ExitStack() as on_error:
+            image = on_error.enter_context(opened(path, self._arch))
             table = SymbolTable(image)
             if not len(table):
                 raise UsageError("no function in it", where=str(path), hint="it was stripped")
-            return _Object(image, table, Dwarf(image) if self._lines or image.section(".debug_info") else None)
-        except BaseException:
-            image.__exit__(None, None, None)
-            raise
+            dwarf = Dwarf(image) if self._lines or image.section(".debug_info") else None
+            on_error.pop_all()
+        return _Object(image, table, dwarf)
 
     def _object(self, module: str) -> _Object | None:
         if not module:

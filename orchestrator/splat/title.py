@@ -53,6 +53,8 @@ def titles(grammar: Grammar, header: re.Match[str], body: Sequence[str]) -> Name
         return _cut(f"KASAN: {groups['what']} in {normal(groups['rest'])}"), (), _only(groups["f"])
     name = demangle(blamed(grammar, header, body))
     shown = {key: normal(text) for key, text in groups.items() if key != "f"}
+    if grammar.form is Form.UBSAN:  # a trap says `shift out of bounds`, the handler `shift-out-of-bounds`
+        shown["what"] = re.sub("[ /]", "-", shown["what"])
     shown |= {
         "access": f" {access}" if access else "",
         "f": name or NOBODY,

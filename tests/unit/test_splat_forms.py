@@ -163,6 +163,64 @@ def test_two_messages_on_one_line_are_pulled_apart() -> None:
     assert one("".join(["[   40.000000] a driver without newline" + text[0], *text[1:]])).title == KASAN_TITLE
 
 
+QUIET = "".join(f"[   40.{n:06d}] chatter {n}\n" for n in range(20))
+
+
+def test_a_program_of_go_that_died_on_a_busy_console_is_told() -> None:
+    text = next(text for form, _, text in FORMS if form is Form.USERSPACE)
+    splat = one(QUIET + text)
+    assert (splat.title, splat.start_line, splat.kind) == ("go runtime error", 23, SplatKind.INFO)
+
+
+def test_what_programs_call_fatal_is_no_report() -> None:
+    for text in (
+        "fatal error: cannot create timer (-22)\n",
+        "panic: 1\n",
+        "BUG: KASAN: use-after-free in f+0x1/0x2\n",
+    ):
+        assert scan(io.BytesIO((QUIET + text).encode())).splats == ()
+    assert scan(io.BytesIO(b"fatal error: cannot create timer (-22)\n")).splats == ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "traps: racer[77] general protection fault ip:401000 sp:7ffc error:0 in racer[401000+1000]",
+        "traps: racer[77] trap invalid opcode ip:401000 sp:7ffc error:0 in racer[401000+1000]",
+        "racer[77] control protection ip:401000 sp:7ffc ssp:0 error:1(near ret)",
+        "racer[77]: segfault at 8 ip 0000000000401000 sp 00007ffc error 4 in racer[401000+1000]",
+        "x86/split lock detection: #AC: crashing the kernel on kernel split_locks and warning on user-space ones",
+        "rcu: RCU CPU stall warnings timeout set to 100 (rcu_cpu_stall_timeout).",
+        "Kernel command line: oops=panic panic_on_warn=1 softlockup_panic=1",
+        "INFO: NMI handler (perf_event_nmi_handler) took too long to run: 1.234 msecs",
+        "WARNING: Spectre v2 mitigation leaves CPU vulnerable to RETBleed attacks, data leaks possible!",
+        "BUG: not creating mapping for 0x12 at 0x34 in user region",
+        "kasan: KernelAddressSanitizer initialized (generic)",
+        "not ok 1 BUG: KASAN: use-after-free in f+0x1/0x2",
+        "lkdtm: FAIL: survived BUG!",
+        "systemd[1]: WARNING: x failed to start because of y",
+        "mce: [Hardware Error]: Machine check events logged",
+    ],
+)
+def test_what_only_looks_like_a_report_is_none(line: str) -> None:
+    text = QUIET + f"[   41.000000] {line}\n" + QUIET
+    assert scan(io.BytesIO(text.encode())).splats == ()
+
+
+def test_a_report_ends_with_its_last_line() -> None:
+    for _, title, text in FORMS:
+        shown = console(f"{text.strip()}\nquiet\nquiet").splitlines()
+        splat = one("\n".join(shown))
+        last = shown[splat.end_line - 1]
+        assert last.endswith((splat.text.splitlines()[-1], "=" * 20)), title
+        assert not last.endswith("quiet"), title
+
+
+def test_a_panic_that_follows_from_what_is_not_there_is_said_to_be_cut() -> None:
+    assert one(console("Kernel panic - not syncing: Fatal exception")).corrupted == "what it follows from is not here"
+    assert one(console("Kernel panic - not syncing: sysrq triggered crash")).corrupted == ""
+
+
 def test_helpers_are_never_blamed() -> None:
     for name in ("memcpy", "__kasan_report", "_raw_spin_lock_irqsave", "kmem_cache_alloc_noprof", "__list_add_valid"):
         assert innocent(name), name

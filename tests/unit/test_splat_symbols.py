@@ -297,3 +297,20 @@ def test_nothing_resolved_is_nothing(symbols: Symbolizer) -> None:
     assert symbols.resolve([]) == ()
     assert Resolved(Frame("x"), ()).functions == ()
     assert symbols.arch == "x86_64"
+
+
+def test_a_section_whose_compression_is_damaged_is_refused(tmp_path: Path) -> None:
+    names = b"\0.debug_info\0.shstrtab\0"
+    # ELFCOMPRESS_ZLIB, 64 bytes once decompressed; what follows is no zlib
+    packed = struct.pack("<IIQQ", 1, 0, 64, 1) + b"no zlib at all"
+    at = 64 + len(packed)
+    table = at + len(names)
+    head = b"\x7fELF\x02\x01\x01" + bytes(9)
+    head += struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0, 0, table, 0, 64, 0, 0, 64, 3, 2)
+    sections = bytes(64)
+    sections += struct.pack("<IIQQQQIIQQ", 1, 1, 0x800, 0, 64, len(packed), 0, 0, 1, 0)
+    sections += struct.pack("<IIQQQQIIQQ", 13, 3, 0, 0, at, len(names), 0, 0, 1, 0)
+    file = tmp_path / "vmlinux"
+    file.write_bytes(head + packed + names + sections)
+    with opened(file) as image, pytest.raises(UsageError, match="debug_info cannot be decompressed"):
+        image.section(".debug_info")

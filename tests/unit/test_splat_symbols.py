@@ -246,6 +246,22 @@ def test_numbers_may_be_padded_but_not_without_end() -> None:
         uleb(b"\x80\x80", 0)
 
 
+@pytest.mark.parametrize("field", [0, 12])
+def test_a_module_whose_relocations_lead_nowhere_is_refused(tmp_path: Path, program: Path, field: int) -> None:
+    module = compiled(tmp_path, "gcc", "-gdwarf-5", module=True)
+    rows = command(tmp_path, "readelf", "-SW", module.name).splitlines()
+    (row,) = (row.partition("] ")[2].split() for row in rows if " .rela.debug_info " in row)
+    at = int(row[3], 16) + field
+    hurt = bytearray(module.read_bytes())
+    hurt[at : at + 4] = struct.pack("<I", 0x7FFF_FFFF)
+    module.write_bytes(hurt)
+    with (
+        Symbolizer(program, {"program": module}) as symbols,
+        pytest.raises(UsageError, match="leads out of the file"),
+    ):
+        symbols.resolve([Frame("walk", 1, 0, "program")])
+
+
 def _debug_span(program: Path) -> tuple[int, int]:
     """Return the first and last byte of the debug sections in the file."""
     out = command(program.parent, "readelf", "-SW", program.name)

@@ -101,11 +101,9 @@ static void verify(struct family *f, enum question how, uint64_t mapping)
 		return;
 	race_hit(f->pages->race, "child_differs",
 		 "child %s page %u (first of %u wrong), parent's pages %s: expected mapping %"
-		 PRIu64 " generation %" PRIu64 ", observed %s mapping %" PRIu64 " index %" PRIu64
-		 " generation %" PRIu64, how == READ ? "reads by its pin" : "sees at its address",
-		 r->index, r->wrong, f->pages->when, mapping, f->at_fork,
-		 stamp_valid(&r->seen) ? "stamp" : "no stamp", r->seen.mapping, r->seen.index,
-		 r->seen.generation);
+		 PRIu64 " generation %" PRIu64 ", " STAMP_SEEN,
+		 how == READ ? "reads by its pin" : "sees at its address", r->index, r->wrong,
+		 f->pages->when, mapping, f->at_fork, STAMP_SEEN_ARGS(&r->seen));
 }
 
 void family_init(struct family *f, struct agree *pages, size_t size)

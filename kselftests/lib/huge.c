@@ -71,6 +71,15 @@ void huge_unmap(void *addr, size_t size, const char *what)
 	huge_map(addr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, what);
 }
 
+void *huge_private(size_t size, size_t align, const char *what, const char *name)
+{
+	void *addr = huge_reserve(size, align, what);
+
+	huge_map(addr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, what);
+	name_mapping(addr, size, name);
+	return addr;
+}
+
 bool huge_mapped(const void *addr)
 {
 	static const char * const fields[] = { "AnonHugePages:", "ShmemPmdMapped:", "FilePmdMapped:" };

@@ -30,6 +30,9 @@ void huge_release(void *addr, size_t size, const char *what);
 void *huge_map(void *addr, size_t size, int prot, int flags, int fd, const char *what);
 void huge_unmap(void *addr, size_t size, const char *what);
 
+/* A reservation mapped as private anonymous memory throughout, and named. */
+void *huge_private(size_t size, size_t align, const char *what, const char *name);
+
 /* Whether one PMD maps what is at the address, by smaps. Slow. */
 bool huge_mapped(const void *addr);
 

@@ -82,10 +82,8 @@ static void judge(struct agree *a, const struct report *r)
 	if (r->wrong)
 		race_hit(a->race, "pin_differs",
 			 "pin %u (last of %u wrong), first pins of a process that then forked: "
-			 "expected generation %" PRIu64 ", observed %s mapping %" PRIu64 " index %"
-			 PRIu64 " generation %" PRIu64, r->index, r->wrong, a->generation + 2,
-			 stamp_valid(&r->seen) ? "stamp" : "no stamp", r->seen.mapping,
-			 r->seen.index, r->seen.generation);
+			 "expected generation %" PRIu64 ", " STAMP_SEEN, r->index, r->wrong,
+			 a->generation + 2, STAMP_SEEN_ARGS(&r->seen));
 }
 
 unsigned int newborn_pins_and_forks(struct agree *a)

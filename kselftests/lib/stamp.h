@@ -7,6 +7,7 @@
 #ifndef GUPRACE_STAMP_H
 #define GUPRACE_STAMP_H
 
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -49,6 +50,11 @@ static inline bool stamp_blank(const struct stamp *s)
 {
 	return !(s->mapping | s->index | s->generation | s->check);
 }
+
+/* What a hit says of a stamp that is not the one expected. */
+#define STAMP_SEEN	"observed %s mapping %" PRIu64 " index %" PRIu64 " generation %" PRIu64
+#define STAMP_SEEN_ARGS(s)	stamp_valid(s) ? "stamp" : "no stamp", (s)->mapping, (s)->index, \
+				(s)->generation
 
 /* The oracle that a stamp breaks which should be another: by what is wrong with it. */
 static inline const char *stamp_oracle(const struct stamp *s, uint64_t mapping, uint64_t index)

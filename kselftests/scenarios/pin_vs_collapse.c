@@ -153,11 +153,8 @@ static void world_init(struct race *race, struct world *w)
 	};
 	if (!huge_setting("enabled", "madvise"))
 		race_skip(race, "transparent_hugepage/enabled cannot be set to madvise");
-	w->target = huge_reserve(w->huge, w->huge, "the target");
+	w->target = huge_private(w->huge, w->huge, "the target", "guprace target");
 	w->agree.addr = w->target;
-	huge_map(w->target, w->huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-		 "the target");
-	name_mapping(w->target, w->huge, "guprace target");
 	w->elsewhere = check_mmap(NULL, PAGES * w->page, PROT_READ | PROT_WRITE,
 				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, "elsewhere");
 	make_small(w);

@@ -67,166 +67,71 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <inttypes.h>
-#include <linux/mempolicy.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agree.h"
 #include "backing.h"
 #include "check.h"
 #include "clock.h"
-#include "family.h"
+#include "forked.h"
+#include "forked_held.h"
 #include "ktap.h"
-#include "newborn.h"
-#include "pagemap.h"
 #include "scenario.h"
-#include "stamp.h"
 #include "stretch.h"
-#include "swap.h"
 
-#define MAPPING_TARGET	1
 #define HUGE_PAGES	8u		/* of it: all of a huge page go the same way */
 #ifndef SMALL_PAGES
 #define SMALL_PAGES	16u		/* passed one by one: a longer walk is met by more forks */
 #endif
-#define REPEATS		6u		/* of what needs no race, each */
 #define NEXT_PLACE	32u		/* rounds at one place of fork, then at another */
 #define PTES		20u		/* least that a fork copies: more than there are mappings */
 #define LOW_ADDR	(1ul << 21)	/* below all that a program has */
 #define SLOW_FORK_MS	25u
 
-struct world {
-	struct race *race;
-	struct backing target;
-	struct agree agree;
-	struct family family;
-	uint8_t *elsewhere;		/* what A pins while the windows are measured */
-	bool decoyed;			/* in this trial */
-	bool alternates;		/* a PMD maps the huge page, or a table of PTEs */
-	int got;			/* A's pins */
-	unsigned int rounds;
-	uint64_t pins, huge;
-};
-
-/* A fork that meets a pinned huge page copies it: that is not the window to sweep. */
-static void take_pins(struct race *race, void *arg)
-{
-	struct world *w = arg;
-
-	w->decoyed = race_sampling(race);
-	w->got = race->vehicle.ops->pin(&race->vehicle, w->decoyed ? w->elsewhere : w->agree.addr,
-					w->agree.pages, 1);
-}
-
-static void check_pins(struct world *w)
-{
-	if (w->got != (int)w->agree.pages)
-		broken("%s took %d pins of %u mapped pages", w->race->vehicle.name, w->got,
-		       w->agree.pages);
-	w->pins += w->got;
-}
-
-/* Of the huge page's last page, which is none of those that are stamped, only the mapping goes. */
-static void split_mapping(struct world *w)
-{
-	check_madvise(w->target.addr + w->target.size - w->agree.page, w->agree.page, MADV_DONTNEED,
-		      "the last page");
-}
-
-static void prepare_fork(struct race *race, void *arg)
-{
-	struct world *w = arg;
-
-	(void)race;
-	/* A huge page that was pinned at a fork is split, one that was shared copied in parts. */
-	w->huge += backing_renew(&w->target);
-	if (w->alternates && w->rounds++ % 2)
-		split_mapping(w);
-	agree_stamp(&w->agree);
-	family_prepare(&w->family);
-}
-
-static void do_fork(struct race *race, void *arg)
-{
-	struct world *w = arg;
-
-	(void)race;
-	family_fork(&w->family);
-}
-
-/* By B, which shares its CPU with the child and sleeps while that answers. */
-static void settle_fork(struct race *race, void *arg)
-{
-	struct world *w = arg;
-
-	family_meet(&w->family);
-	if (!race->naive) {
-		check_pins(w);
-		if (!w->decoyed)
-			family_judge(&w->family);
-		race->vehicle.ops->unpin(&race->vehicle);
-	}
-	family_dismiss(&w->family);
-}
-
 /* The pages are shared when the windows begin: A unshares them, B copies them by its writes. */
 static void prepare_shared(struct race *race, void *arg)
 {
-	struct world *w = arg;
+	struct forked *f = arg;
 
-	prepare_fork(race, arg);
-	family_fork(&w->family);
-	family_meet(&w->family);
+	forked_prepare(race, arg);
+	family_fork(&f->family);
+	family_meet(&f->family);
 }
 
 static void write_all(struct race *race, void *arg)
 {
-	struct world *w = arg;
+	struct forked *f = arg;
 
 	(void)race;
-	agree_stamp(&w->agree);
+	agree_stamp(&f->agree);
 }
 
 static void settle_shared(struct race *race, void *arg)
 {
-	struct world *w = arg;
+	struct forked *f = arg;
 
 	if (!race->naive) {
-		check_pins(w);
-		if (!w->decoyed) {
-			agree_content(&w->agree, AGREE_ALWAYS);
-			family_judge(&w->family);
+		forked_need_pins(f);
+		if (!f->decoyed) {
+			agree_content(&f->agree, AGREE_ALWAYS);
+			family_judge(&f->family);
 		}
 		race->vehicle.ops->unpin(&race->vehicle);
 	}
-	family_dismiss(&w->family);
+	family_dismiss(&f->family);
 }
 
-static void with_target(struct race *race, void (*fn)(struct world *w))
+static void with_target(struct race *race, void (*fn)(struct forked *f))
 {
 	enum backing_kind kind = race->subtest->arg;
-	struct world w = {
-		.race = race,
-		.agree = agree_about(race, kind == SMALL ? SMALL_PAGES : HUGE_PAGES, MAPPING_TARGET,
-				     "pinned while a fork was underway"),
-	};
+	struct forked f;
 
-	w.elsewhere = check_mmap(NULL, w.agree.pages * w.agree.page, PROT_READ | PROT_WRITE,
-				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, "elsewhere");
-	backing_map(&w.target, race, kind, w.agree.pages, "guprace target");
-	w.agree.addr = w.target.addr;
-	family_init(&w.family, &w.agree, w.target.size);
-	fn(&w);
-	family_exit(&w.family);
-	backing_unmap(&w.target);
-	check_munmap(w.elsewhere, w.agree.pages * w.agree.page, "elsewhere");
-	race_count(race, "judged", w.family.judged);
-	race_count(race, "pins", w.pins);
-	if (kind == THP)
-		race_count(race, "huge", w.huge);
+	forked_begin(&f, race, kind, kind == SMALL ? SMALL_PAGES : HUGE_PAGES,
+		     "pinned while a fork was underway");
+	fn(&f);
+	forked_end(&f);
 }
 
 static void fork_once(struct race *race, void *arg)
@@ -258,12 +163,12 @@ static void stretch_copy(struct race *race)
 
 static void prepare_slow_fork(struct race *race, void *arg)
 {
-	struct world *w = arg;
+	struct forked *f = arg;
 
 	/* Each place makes a window of its own length: it is measured without. */
-	if (!race_sampling(race) && w->rounds++ % NEXT_PLACE == 0)
+	if (!race_sampling(race) && f->rounds++ % NEXT_PLACE == 0)
 		stretch_copy(race);
-	prepare_fork(race, arg);
+	forked_prepare(race, arg);
 }
 
 /* With a checker in the kernel a stretched fork may take longer than there is time to race. */
@@ -282,33 +187,34 @@ static void skip_too_slow(struct race *race)
 }
 
 /* fork copies from the lowest address on: the target comes first, before all that is stretched. */
-static void move_down(struct world *w)
+static void move_down(struct forked *f)
 {
-	void *low = mmap((void *)LOW_ADDR, w->target.size, PROT_READ | PROT_WRITE,
+	void *low = mmap((void *)LOW_ADDR, f->target.size, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
 	if (low != (void *)LOW_ADDR) {
 		ktap_diag("the target stays where it is: mmap(%#lx): %s", LOW_ADDR, strerror(errno));
 		return;
 	}
-	check_munmap(w->target.addr, w->target.size, "the target");
-	w->target.addr = low;
-	w->agree.addr = low;
-	madvise(low, w->target.size, MADV_NOHUGEPAGE);	/* fails where there are no huge pages */
-	name_mapping(low, w->target.size, w->target.name);
+	check_munmap(f->target.addr, f->target.size, "the target");
+	f->target.addr = low;
+	f->agree.addr = low;
+	madvise(low, f->target.size, MADV_NOHUGEPAGE);	/* fails where there are no huge pages */
+	name_mapping(low, f->target.size, f->target.name);
 }
 
-static void race_slow_fork_world(struct world *w)
+static void race_slow_fork_world(struct forked *f)
 {
 	static const struct trial trial = {
-		.prepare = prepare_slow_fork, .a = take_pins, .b = do_fork, .settle = settle_fork,
+		.prepare = prepare_slow_fork, .a = forked_pin, .b = forked_fork,
+		.settle = forked_settle,
 	};
 
-	skip_too_slow(w->race);
-	move_down(w);
-	if (w->race->vehicle.ops == &vehicle_probe_back)
+	skip_too_slow(f->race);
+	move_down(f);
+	if (f->race->vehicle.ops == &vehicle_probe_back)
 		stretch_end();
-	race_trials(w->race, &trial, w);
+	race_trials(f->race, &trial, f);
 	stretch_code_end();
 }
 
@@ -317,19 +223,20 @@ static void race_slow_fork(struct race *race)
 	with_target(race, race_slow_fork_world);
 }
 
-static void race_fork_world(struct world *w)
+static void race_fork_world(struct forked *f)
 {
 	static const struct trial trial = {
-		.prepare = prepare_fork, .a = take_pins, .b = do_fork, .settle = settle_fork,
+		.prepare = forked_prepare, .a = forked_pin, .b = forked_fork,
+		.settle = forked_settle,
 	};
 
-	if (w->target.kind == SMALL) {
+	if (f->target.kind == SMALL) {
 		stretch_end();
 	} else {
-		w->alternates = true;
-		w->agree.addr += w->target.size - (w->agree.pages + 1) * w->agree.page;
+		f->alternates = true;
+		f->agree.addr += f->target.size - (f->agree.pages + 1) * f->agree.page;
 	}
-	race_trials(w->race, &trial, w);
+	race_trials(f->race, &trial, f);
 }
 
 static void race_fork(struct race *race)
@@ -337,14 +244,14 @@ static void race_fork(struct race *race)
 	with_target(race, race_fork_world);
 }
 
-static void race_cow_world(struct world *w)
+static void race_cow_world(struct forked *f)
 {
 	static const struct trial trial = {
-		.prepare = prepare_shared, .a = take_pins, .b = write_all, .settle = settle_shared,
+		.prepare = prepare_shared, .a = forked_pin, .b = write_all, .settle = settle_shared,
 	};
 
-	w->agree.when = "pinned while its page was copied";
-	race_trials(w->race, &trial, w);
+	f->agree.when = "pinned while its page was copied";
+	race_trials(f->race, &trial, f);
 }
 
 static void race_cow(struct race *race)
@@ -352,245 +259,79 @@ static void race_cow(struct race *race)
 	with_target(race, race_cow_world);
 }
 
-/* By somebody else, who gives back as many as he took. */
-static void pin_in_passing(struct world *w)
-{
-	struct vehicle other;
-	char why[128];
-	int got;
-
-	if (vehicle_open(&other, w->race->vehicle.ops, why, sizeof(why)))
-		broken("%s a second time: %s", w->race->vehicle.name, why);
-	got = other.ops->pin(&other, w->agree.addr, w->agree.pages, 1);
-	if (got != (int)w->agree.pages)
-		broken("%s took %d pins in passing of %u", other.name, got, w->agree.pages);
-	other.ops->unpin(&other);
-	w->race->vehicle.unpinned += other.unpinned;	/* or they counted as back-offs */
-	other.ops->close(&other);
-}
-
-/* Pinned before the fork, or after it. */
-static void hold_once(struct world *w, bool before, const char *when)
-{
-	w->agree.when = when;
-	prepare_fork(w->race, w);
-	if (before) {
-		take_pins(w->race, w);
-		pin_in_passing(w);
-	}
-	do_fork(w->race, w);
-	if (!before)
-		take_pins(w->race, w);
-	settle_fork(w->race, w);
-}
-
-static void hold_world(struct world *w)
-{
-	for (unsigned int i = 0; i < REPEATS; i++) {
-		hold_once(w, true, "pinned before the fork");
-		hold_once(w, false, "pinned after the fork");
-	}
-	race_count(w->race, "checks", w->family.judged);
-}
-
-/* No race. */
+/* No race, all of these. */
 static void hold(struct race *race)
 {
-	with_target(race, hold_world);
-}
-
-/* Forked as one huge page, which a table of PTEs maps when it is pinned. */
-static void split_thp_world(struct world *w)
-{
-	w->agree.when = "forked, its huge mapping split, then pinned";
-	for (unsigned int i = 0; i < REPEATS; i++) {
-		prepare_fork(w->race, w);
-		do_fork(w->race, w);
-		split_mapping(w);
-		take_pins(w->race, w);
-		settle_fork(w->race, w);
-	}
-	race_count(w->race, "checks", w->family.judged);
+	with_target(race, forked_held);
 }
 
 static void split_thp(struct race *race)
 {
-	with_target(race, split_thp_world);
-}
-
-/* Forked with swap entries in the place of pages: the pin faults in what the child shares. */
-static void swapped_world(struct world *w)
-{
-	char why[192];
-
-	if (!swap_begin(why, sizeof(why)))
-		race_skip(w->race, "%s", why);
-	w->agree.when = "swapped out, forked, then pinned";
-	for (unsigned int i = 0; i < REPEATS; i++) {
-		uint64_t entry;
-
-		prepare_fork(w->race, w);
-		check_madvise(w->target.addr, w->target.size, MADV_PAGEOUT, "the target");
-		pagemap_read(w->agree.addr, &entry, 1);
-		race_add(w->race, "swapped", !!(entry & PAGEMAP_SWAPPED));
-		do_fork(w->race, w);
-		take_pins(w->race, w);
-		settle_fork(w->race, w);
-	}
-	swap_end();
-	race_count(w->race, "checks", w->family.judged);
+	with_target(race, forked_held_split);
 }
 
 static void swapped(struct race *race)
 {
-	with_target(race, swapped_world);
-}
-
-/* To another node, whoever shares the pages. */
-static bool move_target(struct world *w, int node)
-{
-	void *page[SMALL_PAGES];
-	int nodes[SMALL_PAGES], status[SMALL_PAGES];
-
-	for (unsigned int i = 0; i < w->agree.pages; i++) {
-		page[i] = w->agree.addr + i * w->agree.page;
-		nodes[i] = node;
-	}
-	return syscall(SYS_move_pages, 0, (unsigned long)w->agree.pages, page, nodes, status,
-		       MPOL_MF_MOVE_ALL) >= 0;
-}
-
-static void need_two_nodes(struct world *w)
-{
-	agree_stamp(&w->agree);
-	if (!pagemap_tells() || !move_target(w, 0) || !move_target(w, 1))
-		race_skip(w->race, "needs two NUMA nodes, and root: move_pages: %s",
-			  strerror(errno));
-}
-
-/* Moved after the fork: the new page is shared as the old one was. */
-static void moved_world(struct world *w)
-{
-	need_two_nodes(w);
-	w->agree.when = "forked, moved to another node, then pinned";
-	for (unsigned int i = 0; i < REPEATS; i++) {
-		uint64_t before, after;
-
-		prepare_fork(w->race, w);
-		do_fork(w->race, w);
-		pagemap_read(w->agree.addr, &before, 1);
-		move_target(w, i % 2);
-		pagemap_read(w->agree.addr, &after, 1);
-		race_add(w->race, "moved", !!((before ^ after) & PAGEMAP_PFN));
-		take_pins(w->race, w);
-		settle_fork(w->race, w);
-	}
-	race_count(w->race, "checks", w->family.judged);
+	with_target(race, forked_held_swapped);
 }
 
 static void moved(struct race *race)
 {
-	with_target(race, moved_world);
-}
-
-/* Pinned, then not moved, though that was tried, to the one node and to the other; and forked. */
-static void kept_world(struct world *w)
-{
-	need_two_nodes(w);
-	w->agree.when = "pinned, not moved for that, then forked";
-	for (unsigned int i = 0; i < REPEATS; i++) {
-		uint64_t before, after;
-		bool tried;
-
-		prepare_fork(w->race, w);
-		take_pins(w->race, w);
-		pagemap_read(w->agree.addr, &before, 1);
-		tried = move_target(w, 0) && move_target(w, 1);
-		pagemap_read(w->agree.addr, &after, 1);
-		race_add(w->race, "kept", tried && !((before ^ after) & PAGEMAP_PFN));
-		do_fork(w->race, w);
-		settle_fork(w->race, w);
-	}
-	race_count(w->race, "checks", w->family.judged);
+	with_target(race, forked_held_moved);
 }
 
 static void kept(struct race *race)
 {
-	with_target(race, kept_world);
-}
-
-static void first_world(struct world *w)
-{
-	for (unsigned int i = 0; i < REPEATS; i++) {
-		w->pins += newborn_pins_and_forks(&w->agree);
-		w->family.judged++;
-	}
-	race_count(w->race, "checks", w->family.judged);
+	with_target(race, forked_held_kept);
 }
 
 static void first(struct race *race)
 {
-	with_target(race, first_world);
-}
-
-/* A child that pins what it shares, and unmaps it, may not see what its parent writes later. */
-static void spy_world(struct world *w)
-{
-	w->agree.when = "written since";
-	for (unsigned int i = 0; i < REPEATS; i++) {
-		prepare_fork(w->race, w);
-		do_fork(w->race, w);
-		family_meet(&w->family);
-		family_pin_and_unmap(&w->family);
-		agree_stamp(&w->agree);
-		family_judge_childs_pins(&w->family);
-		family_dismiss(&w->family);
-	}
-	race_count(w->race, "checks", w->family.judged);
+	with_target(race, forked_held_first);
 }
 
 static void spy(struct race *race)
 {
-	with_target(race, spy_world);
+	with_target(race, forked_held_by_child);
 }
 
 static const struct floor held[] = {
-	{ "checks", 2 * REPEATS },
+	{ "checks", 2 * FORKED_REPEATS },
 	{ }
 };
 
 static const struct floor held_thp[] = {
-	{ "checks", 2 * REPEATS },
-	{ "huge", 2 * REPEATS },
+	{ "checks", 2 * FORKED_REPEATS },
+	{ "huge", 2 * FORKED_REPEATS },
 	{ }
 };
 
 static const struct floor spied[] = {
-	{ "checks", REPEATS },
+	{ "checks", FORKED_REPEATS },
 	{ }
 };
 
 static const struct floor spied_thp[] = {
-	{ "checks", REPEATS },
-	{ "huge", REPEATS },
+	{ "checks", FORKED_REPEATS },
+	{ "huge", FORKED_REPEATS },
 	{ }
 };
 
 static const struct floor swapped_floors[] = {
-	{ "checks", REPEATS },
-	{ "swapped", REPEATS / 2 },
+	{ "checks", FORKED_REPEATS },
+	{ "swapped", FORKED_REPEATS / 2 },
 	{ }
 };
 
 static const struct floor moved_floors[] = {
-	{ "checks", REPEATS },
-	{ "moved", REPEATS / 2 },
+	{ "checks", FORKED_REPEATS },
+	{ "moved", FORKED_REPEATS / 2 },
 	{ }
 };
 
 static const struct floor kept_floors[] = {
-	{ "checks", REPEATS },
-	{ "kept", REPEATS / 2 },
+	{ "checks", FORKED_REPEATS },
+	{ "kept", FORKED_REPEATS / 2 },
 	{ }
 };
 

@@ -45,7 +45,6 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <linux/mempolicy.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -54,6 +53,7 @@
 #include "agree.h"
 #include "backing.h"
 #include "check.h"
+#include "nodes.h"
 #include "pagemap.h"
 #include "scenario.h"
 #include "stamp.h"
@@ -75,24 +75,17 @@ struct world {
 	unsigned int pinned;		/* pages of the target that A pins, the first ones */
 	int got;
 	unsigned int rounds;
-	void *address[PAGES];
-	int nodes[PAGES];
-	int status[PAGES];		/* of the last move_pages */
-	long moved_by;			/* its result */
+	struct nodes nodes;
+	long moved_by;			/* result of the last operation */
 	uint64_t frame[PAGES];
 	uint64_t checks, pins, moved, kept, huge;
 };
 
 typedef void operation(struct world *w);
 
-static long move_pages(unsigned long count, void **pages, const int *nodes, int *status)
-{
-	return syscall(SYS_move_pages, 0, count, pages, nodes, status, MPOL_MF_MOVE);
-}
-
 static void do_move_pages(struct world *w)
 {
-	w->moved_by = move_pages(w->agree.pages, w->address, w->nodes, w->status);
+	w->moved_by = nodes_move(&w->nodes, MPOL_MF_MOVE);
 }
 
 static void do_mbind(struct world *w)
@@ -127,19 +120,13 @@ static void count_moved(struct world *w)
 	}
 }
 
-static void turn(struct world *w)
-{
-	w->node = !w->node;
-	for (unsigned int i = 0; i < w->agree.pages; i++)
-		w->nodes[i] = w->node;
-}
-
 static void prepare(struct race *race, void *arg)
 {
 	struct world *w = arg;
 
 	(void)race;
-	turn(w);
+	w->node = !w->node;
+	nodes_turn(&w->nodes, w->node);
 	agree_stamp(&w->agree);
 	note_frames(w);
 }
@@ -188,12 +175,16 @@ static void b_move_pages(struct race *race, void *arg)
 /* By trying: a page of ours goes to the one node and to the other. */
 static void need_two_nodes(struct world *w)
 {
-	for (int node = 1; node >= 0; node--) {
-		int status = -ENODEV;
+	struct nodes first = { .pages = 1, .page = { w->agree.addr } };
 
-		if (move_pages(1, w->address, &node, &status) || status != node)
+	for (int node = 1; node >= 0; node--) {
+		int *status = first.status;
+
+		*status = -ENODEV;
+		nodes_turn(&first, node);
+		if (nodes_move(&first, MPOL_MF_MOVE) || *status != node)
 			race_skip(w->race, "needs two NUMA nodes: move_pages to node %d: %s", node,
-				  status < 0 ? strerror(-status) : strerror(errno));
+				  *status < 0 ? strerror(-*status) : strerror(errno));
 	}
 }
 
@@ -210,8 +201,7 @@ static void with_target(struct race *race, void (*fn)(struct world *w))
 	backing_map(&w.target, race, race->subtest->arg, w.agree.pages, "guprace target");
 	w.agree.addr = w.target.addr;
 	agree_stamp(&w.agree);
-	for (unsigned int i = 0; i < w.agree.pages; i++)
-		w.address[i] = w.agree.addr + i * w.agree.page;
+	nodes_pages(&w.nodes, &w.agree);
 	need_two_nodes(&w);
 	fn(&w);
 	backing_unmap(&w.target);
@@ -262,22 +252,12 @@ static void race_move_pages(struct race *race)
 	with_target(race, race_move_pages_world);
 }
 
-/* The node that the first page of the target is on. */
-static int node_of_target(struct world *w)
-{
-	int status = -ENODEV;
-
-	if (move_pages(1, w->address, NULL, &status) || status < 0)
-		broken("move_pages, asked where the target is: status %d", status);
-	return status;
-}
-
 static void prepare_huge(struct race *race, void *arg)
 {
 	struct world *w = arg;
 
 	w->huge += backing_renew(&w->target);
-	w->node = node_of_target(w);
+	w->node = nodes_of_first(&w->nodes);
 	prepare(race, arg);
 }
 

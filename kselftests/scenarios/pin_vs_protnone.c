@@ -259,10 +259,7 @@ static void make_region(struct world *w)
 
 	w->stride = huge ? huge_size(w->race) : (PINNED + 1) * w->agree.page;
 	w->size = w->slots * w->stride;
-	w->map = huge_reserve(w->size, TABLE_SIZE, "the region");
-	huge_map(w->map, w->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-		 "the region");
-	name_mapping(w->map, w->size, "guprace protnone");
+	w->map = huge_private(w->size, TABLE_SIZE, "the region", "guprace protnone");
 	check_madvise(w->map, w->size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE, "the region");
 	memset(w->map, 0, w->size);
 }

@@ -38,14 +38,9 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <linux/userfaultfd.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "agree.h"
@@ -55,24 +50,12 @@
 #include "scenario.h"
 #include "stamp.h"
 #include "stretch.h"
+#include "userfault.h"
 
 #define MAPPING_TARGET	1
 #define PAGES		8u
 #define REPEATS		8u		/* of what needs no race */
 #define NEXT_PLACE	64u		/* rounds at one place of the move, then at another, or none */
-#define POLL_MS		20
-
-/* Of linux/userfaultfd.h since v6.8; defined here for older headers. */
-#define FEATURE_MOVE	(1ull << 16)
-struct move_request {
-	uint64_t dst;
-	uint64_t src;
-	uint64_t len;
-	uint64_t mode;
-	int64_t move;
-};
-#define IOC_MOVE	_IOWR(UFFDIO, 0x05, struct move_request)
-#define ALLOW_SRC_HOLES	(1ull << 1)
 
 struct world {
 	struct race *race;
@@ -118,14 +101,14 @@ static void move_all(struct race *race, void *arg)
 
 	(void)race;
 	for (size_t at = 0; at < w->size; at += w->step) {
-		struct move_request move = {
+		struct userfault_move move = {
 			.dst = (uintptr_t)w->dst + at,
 			.src = (uintptr_t)w->agree.addr + at,
 			.len = w->step,
-			.mode = ALLOW_SRC_HOLES,
+			.mode = USERFAULT_ALLOW_SRC_HOLES,
 		};
 
-		if (!ioctl(w->fd, IOC_MOVE, &move))
+		if (!ioctl(w->fd, USERFAULT_MOVE, &move))
 			w->moved++;
 		else if (errno == EBUSY || errno == EAGAIN)
 			w->refused++;
@@ -178,10 +161,8 @@ static void judge_moved_pin(struct world *w, unsigned int i, const struct stamp 
 		return;
 	race_hit(w->race, "pin_differs",
 		 "pin %u, %s, of generation %" PRIu64 ": expected generation %" PRIu64
-		 ", written to the source since, observed %s mapping %" PRIu64 " index %" PRIu64
-		 " generation %" PRIu64, i, a->when, first->generation, a->generation,
-		 stamp_valid(now) ? "stamp" : "no stamp", now->mapping, now->index,
-		 now->generation);
+		 ", written to the source since, " STAMP_SEEN, i, a->when, first->generation,
+		 a->generation, STAMP_SEEN_ARGS(now));
 }
 
 static void judge_moved(struct race *race, void *arg)
@@ -233,31 +214,12 @@ static void judge_protected(struct race *race, void *arg)
 	v->ops->unpin(v);
 }
 
-static int open_uffd(struct race *race, uint64_t feature, const char *what)
-{
-	struct uffdio_api api = { .api = UFFD_API, .features = feature };
-	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-
-	if (fd < 0)
-		race_skip(race, "userfaultfd: %s", strerror(errno));
-	if (ioctl(fd, UFFDIO_API, &api)) {
-		int err = errno;
-
-		close(fd);
-		race_skip(race, "this kernel's userfaultfd has no %s: %s", what, strerror(err));
-	}
-	return fd;
-}
-
 static void enroll(struct world *w, void *addr, uint64_t mode)
 {
-	struct uffdio_register reg = {
-		.range = { .start = (uintptr_t)addr, .len = w->size },
-		.mode = mode,
-	};
+	int err = userfault_register(w->fd, addr, w->size, mode);
 
-	if (ioctl(w->fd, UFFDIO_REGISTER, &reg))
-		broken("ioctl(UFFDIO_REGISTER, mode %#" PRIx64 "): %s", mode, strerror(errno));
+	if (err)
+		broken("ioctl(UFFDIO_REGISTER, mode %#" PRIx64 "): %s", mode, strerror(err));
 }
 
 static struct world make_world(struct race *race, const char *when)
@@ -286,7 +248,7 @@ static struct world make_mover(struct race *race, const char *when)
 {
 	struct world w = make_world(race, when);
 
-	w.fd = open_uffd(race, FEATURE_MOVE, "UFFDIO_MOVE");
+	w.fd = userfault_open(race, USERFAULT_FEATURE_MOVE, "UFFDIO_MOVE");
 	w.agree.addr = backing_small(w.size, "guprace source");
 	w.dst = backing_small(w.size, "guprace destination");
 	enroll(&w, w.dst, UFFDIO_REGISTER_MODE_MISSING);
@@ -345,14 +307,11 @@ static void hold_move_thp(struct race *race)
 	struct backing src;
 	uint64_t huge = 0;
 
-	w.fd = open_uffd(race, FEATURE_MOVE, "UFFDIO_MOVE");
+	w.fd = userfault_open(race, USERFAULT_FEATURE_MOVE, "UFFDIO_MOVE");
 	backing_map(&src, race, THP, 0, "guprace source");
 	w.agree.addr = src.addr;
 	w.size = w.step = src.size;
-	w.dst = huge_reserve(w.size, w.size, "the destination");
-	huge_map(w.dst, w.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-		 "the destination");
-	name_mapping(w.dst, w.size, "guprace destination");
+	w.dst = huge_private(w.size, w.size, "the destination", "guprace destination");
 	enroll(&w, w.dst, UFFDIO_REGISTER_MODE_MISSING);
 	for (unsigned int i = 0; i < 2 * REPEATS && race_in_time(race); i++) {
 		huge += backing_renew(&src);
@@ -374,25 +333,6 @@ static void hold_move_thp(struct race *race)
 	race_count(race, "huge", huge);
 }
 
-/*
- * A pin that came upon the protection sleeps until it is woken. The removal wakes it, but one that
- * goes to sleep just after that stays asleep: the PTE is still not writable, which is all that
- * userfaultfd_must_wait() looks at. So whoever reported a fault is woken to try again.
- */
-static void wake_sleepers(void *arg)
-{
-	struct world *w = arg;
-	struct pollfd poll_fd = { .fd = w->fd, .events = POLLIN };
-	struct uffdio_range range = { .len = w->agree.page };
-	struct uffd_msg msg;
-
-	if (poll(&poll_fd, 1, POLL_MS) <= 0 || read(w->fd, &msg, sizeof(msg)) != sizeof(msg))
-		return;
-	range.start = msg.arg.pagefault.address & ~(uint64_t)(w->agree.page - 1);
-	if (ioctl(w->fd, UFFDIO_WAKE, &range))
-		broken("ioctl(UFFDIO_WAKE): %s", strerror(errno));
-}
-
 static void race_protect(struct race *race)
 {
 	static const struct trial trial = {
@@ -401,10 +341,10 @@ static void race_protect(struct race *race)
 	struct world w = make_world(race, "pinned while its page was write-protected");
 	struct responder *waker;
 
-	w.fd = open_uffd(race, UFFD_FEATURE_PAGEFAULT_FLAG_WP, "write-protection");
+	w.fd = userfault_open(race, UFFD_FEATURE_PAGEFAULT_FLAG_WP, "write-protection");
 	w.agree.addr = backing_small(w.size, "guprace source");
 	enroll(&w, w.agree.addr, UFFDIO_REGISTER_MODE_WP);
-	waker = responder_start(race, wake_sleepers, &w);
+	waker = userfault_waker(race, &w.fd);
 	race_trials(race, &trial, &w);
 	responder_stop(waker);
 	end_world(&w);

@@ -43,17 +43,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/userfaultfd.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "check.h"
 #include "ramdisk.h"
 #include "scenario.h"
 #include "stamp.h"
+#include "userfault.h"
 
 #define MAPPING_FILE	1
 #define MAPPING_WRITER	2
@@ -303,17 +301,12 @@ static void open_mem(struct world *w)
 
 static void open_uffd(struct world *w)
 {
-	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_MINOR_SHMEM };
-	struct uffdio_register reg = {
-		.range = { .start = (unsigned long)w->target, .len = w->size },
-		.mode = UFFDIO_REGISTER_MODE_MINOR,
-	};
+	int err;
 
-	w->uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
-	if (w->uffd < 0)
-		race_skip(w->race, "userfaultfd: %s", strerror(errno));
-	if (ioctl(w->uffd, UFFDIO_API, &api) || ioctl(w->uffd, UFFDIO_REGISTER, &reg))
-		race_skip(w->race, "no userfaultfd for minor faults of shmem: %s", strerror(errno));
+	w->uffd = userfault_open(w->race, UFFD_FEATURE_MINOR_SHMEM, "minor faults of shmem");
+	err = userfault_register(w->uffd, w->target, w->size, UFFDIO_REGISTER_MODE_MINOR);
+	if (err)
+		race_skip(w->race, "no userfaultfd for minor faults of shmem: %s", strerror(err));
 }
 
 static const struct variant variants[] = {

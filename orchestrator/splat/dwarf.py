@@ -92,7 +92,7 @@ class Dwarf:
     def _headers(self) -> Iterator[Unit]:
         info, at, order = self._sections.info, 0, self._order
         while at + 11 < info.size:
-            head = info.read(at, 40)
+            head = info.read(at, 40).ljust(40, b"\0")
             wide = head[:4] == b"\xff\xff\xff\xff"
             width, skipped = (8, 12) if wide else (4, 4)
             length = int.from_bytes(head[skipped - width : skipped], order)
@@ -130,7 +130,7 @@ class Dwarf:
     def _aranges(self) -> Iterator[tuple[int, int, int]]:
         section, order, at = self._sections.aranges, self._order, 0
         while at + 12 <= section.size:
-            head = section.read(at, 32)
+            head = section.read(at, 32).ljust(32, b"\0")
             wide = head[:4] == b"\xff\xff\xff\xff"
             width, skipped = (8, 12) if wide else (4, 4)
             length = int.from_bytes(head[skipped - width : skipped], order)

@@ -20,6 +20,8 @@ FORM_REF_ADDR, FORM_SEC_OFFSET, FORM_LINE_STRP, FORM_RNGLISTX = 0x10, 0x17, 0x1F
 FORM_INDIRECT, FORM_SDATA, FORM_FLAG_PRESENT, FORM_IMPLICIT_CONST = 0x16, 0x0D, 0x19, 0x21
 STRX = frozenset((0x1A, 0x25, 0x26, 0x27, 0x28, 0x1F02))
 ADDRX = frozenset((0x1B, 0x29, 0x2A, 0x2B, 0x2C, 0x1F01))
+# 64 bits take 10 bytes; linkers that relax code pad numbers, never beyond that.
+MAX_LEB = 16
 UNIT_REFS = frozenset((0x11, 0x12, 0x13, 0x14, 0x15))
 
 _ULEB, _STRING, _BLOCK1, _BLOCK2, _BLOCK4, _BLOCK, _INDIRECT = -1, -2, -3, -4, -5, -6, -7
@@ -60,22 +62,28 @@ class DwarfError(ValueError):
 
 
 def uleb(data: bytes, at: int) -> tuple[int, int]:
-    """Return the unsigned LEB128 number at `at`, and where the next thing stands. Raises IndexError at the end."""
+    """Return the unsigned LEB128 number at `at`, and where the next thing stands.
+
+    Raises:
+        DwarfError: it has more bytes than any number needs; to add up a long one takes quadratic time.
+        IndexError: the data end within it.
+    """
     byte = data[at]
     if byte < 0x80:
         return byte, at + 1
     value, shift = byte & 0x7F, 7
-    while True:
+    while shift < 7 * MAX_LEB:
         at += 1
         byte = data[at]
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at + 1
         shift += 7
+    raise DwarfError(f"a number of more than {MAX_LEB} bytes")
 
 
 def sleb(data: bytes, at: int) -> tuple[int, int]:
-    """Return the signed LEB128 number at `at`, and where the next thing stands. Raises IndexError at the end."""
+    """Return the signed LEB128 number at `at`, and where the next thing stands. Raises as uleb() does."""
     start = at
     value, at = uleb(data, at)
     bits = 7 * (at - start)

@@ -101,10 +101,14 @@ class Unit:
     _lines: LineTable | None = None
 
     def top(self) -> Attributes:
-        """Return the attributes of the unit itself, reading no more than their bytes."""
+        """Return the attributes of the unit itself, as a rule reading little more than their bytes."""
         if self._top is None:
-            head = self._data or self.sections.info.read(self.start, self.first - self.start + 256)
-            self._top = self._attributes(head, self.first - self.start)[1]
+            at = self.first - self.start
+            head = self._data or self.sections.info.read(self.start, at + 256)
+            try:
+                self._top = self._attributes(head, at)[1]
+            except IndexError:  # long strings that stand inline
+                self._top = self._attributes(self._bytes(), at)[1]
         return self._top
 
     def ranges(self) -> Ranges:
@@ -278,7 +282,8 @@ class Unit:
         return ((low, end),) if end > low else ()
 
     def _base(self) -> int:
-        return self._address(*self.top()[AT_LOW]) if self._top is not None and AT_LOW in self._top else 0
+        top = self.top()
+        return self._address(*top[AT_LOW]) if AT_LOW in top else 0
 
     def _ranges_4(self, at: int) -> Iterator[tuple[int, int]]:
         width, base = self.sizes.address, self._base()

@@ -154,6 +154,8 @@ class ElfImage:
             if size is None:
                 what = f"{name} has relocations of type {info & 0xFFFFFFFF}, which are not understood ({self.arch})"
                 raise UsageError(what, where=str(self.path))
+            if info >> 32 >= len(values) or offset + size > len(out):
+                raise UsageError(f"{name} has a relocation that leads out of the file", where=str(self.path))
             value = values[info >> 32] + addend
             out[offset : offset + size] = (value & ((1 << size * 8) - 1)).to_bytes(size, self._endian())
         return bytes(out)

@@ -26,7 +26,7 @@ FORMS = (
     Grammar(
         Form.KCSAN,
         "BUG: KCSAN:",
-        r"BUG: KCSAN: (?P<what>data-race|assert: race|racing \w+) in (?P<pair>\S.*?)\s*$",
+        r"BUG: KCSAN: (?P<what>data-race|assert: race|racing \w+) in (?P<pair>\S(?:.*\S)?)\s*$",
         "KCSAN: {what}",
         Blame.HEADER,
         bars=True,

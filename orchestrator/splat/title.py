@@ -27,7 +27,7 @@ _ACCESS_WORD = re.compile(r"(Read|Write) (?:of|at) ")
 _HELD = re.compile(r"\d+ locks? held by .{1,40}/(\d+)")
 _RAN = re.compile(r"CPU: \d+ (?:UID: \d+ )?PID: (\d+) ")
 # What panic() says behind the words that matter.
-_TAIL = re.compile(r"(?: ?\.\.\.| exitcode=\S+|, error code \S+)?\s*$")
+_TAIL = re.compile(r"(?: ?\.\.\.| exitcode=\S+|, error code \S+)$")
 # Why a page's state was printed.
 _DUMPED = re.compile(r"page dumped because: (.*)")
 # A system call's entry has a name per architecture, and generations of wrappers.
@@ -122,7 +122,7 @@ def _pair(head: str, pair: str) -> Name:
 
 def normal(text: str) -> str:
     """Return `text` without what differs from run to run: offsets, addresses, numbers."""
-    text = _OFFSET.sub("", _TAIL.sub("", text))
+    text = _OFFSET.sub("", _TAIL.sub("", text.rstrip()))
     for numbers, word in _NUMBERS:
         text = numbers.sub(word, text)
     return text.strip()

@@ -18,6 +18,7 @@ from orchestrator.splat.message import parse
 from orchestrator.splat.model import Phase, Scan, SplatKind
 from orchestrator.splat.present import as_dict
 from orchestrator.splat.scan import MAX_SPLATS, Marks, Scanner, between, blindness, scan
+from orchestrator.splat.title import normal
 
 DATA = Path(__file__).parents[1] / "data" / "splat"
 REAL = (DATA / "x86_64-6.1-kcsan-pin_vs_munmap.log").read_bytes()
@@ -317,6 +318,17 @@ def test_a_quiet_flood_is_read_fast() -> None:
 def test_no_bytes_make_the_scanner_raise(data: bytes) -> None:
     of(data)
     of(stamped(KCSAN).encode() + data + stamped(KASAN).encode())
+
+
+def test_blanks_around_a_title_s_words_are_no_part_of_it() -> None:
+    for text, plain in [
+        ("VFS: unable to mount root", "VFS: unable to mount root"),
+        ("Attempted to kill init! exitcode=0x00000009 \t ", "Attempted to kill init!"),
+        ("page allocation failure, error code -12", "page allocation failure"),
+        ("Fatal  ...  ", "Fatal"),
+        ("a" + " " * 4000 + "b", "a" + " " * 4000 + "b"),
+    ]:
+        assert normal(text) == plain
 
 
 def test_prefixes_are_taken_apart() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import UsageError
+from orchestrator.splat.dwarfforms import MAX_LEB, DwarfError, sleb, uleb
 from orchestrator.splat.elfimage import opened
 from orchestrator.splat.model import Splat, SplatKind
 from orchestrator.splat.sources import frame_data, locate
@@ -214,6 +215,51 @@ def test_damaged_debug_information_is_an_answer_and_no_crash(tmp_path: Path, pro
         with contextlib.suppress(UsageError), Symbolizer(path) as symbols:
             assert len(symbols.resolve(frames)) == len(frames)
         path.unlink()
+
+
+@pytest.mark.parametrize("section", ["info", "aranges"])
+def test_a_section_that_ends_within_a_header_is_an_answer_and_no_crash(
+    tmp_path: Path, program: Path, section: str
+) -> None:
+    # a header of 64-bit DWARF, cut behind its version
+    (tmp_path / "cut").write_bytes(b"\xff" * 4 + struct.pack("<QH", 2, 5))
+    command(tmp_path, "objcopy", "--update-section", f".debug_{section}=cut", str(program), "hurt")
+    with Symbolizer(tmp_path / "hurt") as symbols:
+        (resolved,) = symbols.resolve([Frame("walk", 1, sizes_of(program)["walk"][0])])
+    assert resolved.places[0].symbol == "walk"
+
+
+def test_a_unit_whose_strings_are_long_and_stand_inline_is_read(tmp_path: Path) -> None:
+    program = compiled(tmp_path / ("long" * 60), "gcc", "-gdwarf-4", "-fno-merge-debug-strings")
+    with Symbolizer(program) as symbols:
+        (resolved,) = symbols.resolve([Frame("walk", 1, 0)])
+    assert (resolved.problem, resolved.source.partition(":")[0]) == ("", "walk.c")
+
+
+def test_numbers_may_be_padded_but_not_without_end() -> None:
+    assert uleb(b"\xe5\x8e\x26", 0) == (624485, 3)
+    assert uleb(b"\x81" + b"\x80" * (MAX_LEB - 2) + b"\0rest", 0) == (1, MAX_LEB)
+    assert sleb(b"\xff" * 9 + b"\x7f", 0) == (-1, 10)
+    with pytest.raises(DwarfError, match="more than 16 bytes"):
+        uleb(b"\x80" * 1_000_000 + b"\0", 0)
+    with pytest.raises(IndexError):
+        uleb(b"\x80\x80", 0)
+
+
+@pytest.mark.parametrize("field", [0, 12])
+def test_a_module_whose_relocations_lead_nowhere_is_refused(tmp_path: Path, program: Path, field: int) -> None:
+    module = compiled(tmp_path, "gcc", "-gdwarf-5", module=True)
+    rows = command(tmp_path, "readelf", "-SW", module.name).splitlines()
+    (row,) = (row.partition("] ")[2].split() for row in rows if " .rela.debug_info " in row)
+    at = int(row[3], 16) + field
+    hurt = bytearray(module.read_bytes())
+    hurt[at : at + 4] = struct.pack("<I", 0x7FFF_FFFF)
+    module.write_bytes(hurt)
+    with (
+        Symbolizer(program, {"program": module}) as symbols,
+        pytest.raises(UsageError, match="leads out of the file"),
+    ):
+        symbols.resolve([Frame("walk", 1, 0, "program")])
 
 
 def _debug_span(program: Path) -> tuple[int, int]:

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "check.h"
+#include "forked_held.h"
+#include "newborn.h"
+#include "nodes.h"
+#include "pagemap.h"
+#include "swap.h"
+
+/* What is done with the pages from when they are stamped to when they are judged. */
+typedef void fate(struct forked *f, unsigned int round);
+
+static void one_round(struct forked *f, const char *when, fate *fate, unsigned int round)
+{
+	f->agree.when = when;
+	forked_prepare(f->race, f);
+	fate(f, round);
+	forked_settle(f->race, f);
+}
+
+static void rounds(struct forked *f, const char *when, fate *fate)
+{
+	for (unsigned int i = 0; i < FORKED_REPEATS; i++)
+		one_round(f, when, fate, i);
+	race_count(f->race, "checks", f->family.judged);
+}
+
+/* By somebody else, who gives back as many as he took. */
+static void pin_in_passing(struct forked *f)
+{
+	struct vehicle other;
+	char why[128];
+	int got;
+
+	if (vehicle_open(&other, f->race->vehicle.ops, why, sizeof(why)))
+		broken("%s a second time: %s", f->race->vehicle.name, why);
+	got = other.ops->pin(&other, f->agree.addr, f->agree.pages, 1);
+	if (got != (int)f->agree.pages)
+		broken("%s took %d pins in passing of %u", other.name, got, f->agree.pages);
+	other.ops->unpin(&other);
+	f->race->vehicle.unpinned += other.unpinned;	/* or they counted as back-offs */
+	other.ops->close(&other);
+}
+
+static void pin_then_fork(struct forked *f, unsigned int round)
+{
+	(void)round;
+	forked_pin(f->race, f);
+	pin_in_passing(f);
+	forked_fork(f->race, f);
+}
+
+static void fork_then_pin(struct forked *f, unsigned int round)
+{
+	(void)round;
+	forked_fork(f->race, f);
+	forked_pin(f->race, f);
+}
+
+void forked_held(struct forked *f)
+{
+	for (unsigned int i = 0; i < FORKED_REPEATS; i++) {
+		one_round(f, "pinned before the fork", pin_then_fork, i);
+		one_round(f, "pinned after the fork", fork_then_pin, i);
+	}
+	race_count(f->race, "checks", f->family.judged);
+}
+
+static void fork_split_pin(struct forked *f, unsigned int round)
+{
+	(void)round;
+	forked_fork(f->race, f);
+	forked_split_mapping(f);
+	forked_pin(f->race, f);
+}
+
+void forked_held_split(struct forked *f)
+{
+	rounds(f, "forked, its huge mapping split, then pinned", fork_split_pin);
+}
+
+static uint64_t first_entry(const struct forked *f)
+{
+	uint64_t entry;
+
+	pagemap_read(f->agree.addr, &entry, 1);
+	return entry;
+}
+
+/* Forked with swap entries in the place of pages: the pin faults in what the child shares. */
+static void page_out_fork_pin(struct forked *f, unsigned int round)
+{
+	(void)round;
+	check_madvise(f->target.addr, f->target.size, MADV_PAGEOUT, "the target");
+	race_add(f->race, "swapped", !!(first_entry(f) & PAGEMAP_SWAPPED));
+	forked_fork(f->race, f);
+	forked_pin(f->race, f);
+}
+
+void forked_held_swapped(struct forked *f)
+{
+	char why[192];
+
+	if (!swap_begin(why, sizeof(why)))
+		race_skip(f->race, "%s", why);
+	rounds(f, "swapped out, forked, then pinned", page_out_fork_pin);
+	swap_end();
+}
+
+/* To another node, whoever shares the pages. */
+static bool move_to(const struct forked *f, int node)
+{
+	struct nodes nodes;
+
+	nodes_pages(&nodes, &f->agree);
+	nodes_turn(&nodes, node);
+	return nodes_move(&nodes, MPOL_MF_MOVE_ALL) >= 0;
+}
+
+static bool same_frame(uint64_t before, uint64_t after)
+{
+	return !((before ^ after) & PAGEMAP_PFN);
+}
+
+static void need_two_nodes(struct forked *f)
+{
+	agree_stamp(&f->agree);
+	if (!pagemap_tells() || !move_to(f, 0) || !move_to(f, 1))
+		race_skip(f->race, "needs two NUMA nodes, and root: move_pages: %s",
+			  strerror(errno));
+}
+
+/* The new page is shared as the old one was. */
+static void fork_move_pin(struct forked *f, unsigned int round)
+{
+	uint64_t before;
+
+	forked_fork(f->race, f);
+	before = first_entry(f);
+	move_to(f, round % 2);
+	race_add(f->race, "moved", !same_frame(before, first_entry(f)));
+	forked_pin(f->race, f);
+}
+
+void forked_held_moved(struct forked *f)
+{
+	need_two_nodes(f);
+	rounds(f, "forked, moved to another node, then pinned", fork_move_pin);
+}
+
+/* Not moved, though that was tried, to the one node and to the other. */
+static void pin_stay_fork(struct forked *f, unsigned int round)
+{
+	uint64_t before;
+	bool tried;
+
+	(void)round;
+	forked_pin(f->race, f);
+	before = first_entry(f);
+	tried = move_to(f, 0) && move_to(f, 1);
+	race_add(f->race, "kept", tried && same_frame(before, first_entry(f)));
+	forked_fork(f->race, f);
+}
+
+void forked_held_kept(struct forked *f)
+{
+	need_two_nodes(f);
+	rounds(f, "pinned, not moved for that, then forked", pin_stay_fork);
+}
+
+void forked_held_first(struct forked *f)
+{
+	for (unsigned int i = 0; i < FORKED_REPEATS; i++) {
+		f->pins += newborn_pins_and_forks(&f->agree);
+		f->family.judged++;
+	}
+	race_count(f->race, "checks", f->family.judged);
+}
+
+void forked_held_by_child(struct forked *f)
+{
+	f->agree.when = "written since";
+	for (unsigned int i = 0; i < FORKED_REPEATS; i++) {
+		forked_prepare(f->race, f);
+		forked_fork(f->race, f);
+		family_meet(&f->family);
+		family_pin_and_unmap(&f->family);
+		agree_stamp(&f->agree);
+		family_judge_childs_pins(&f->family);
+		family_dismiss(&f->family);
+	}
+	race_count(f->race, "checks", f->family.judged);
+}

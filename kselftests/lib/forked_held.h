@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What needs no race: a page is pinned, and forked, split, swapped out or moved, in one order or the
+ * other; what was exclusive must be known to be shared whatever has become of the page since, and
+ * what was pinned to be exclusive.
+ *
+ * Each counts its rounds as `checks`; its hits are those of agree.h and family.h. A missing
+ * requirement (swap, a second NUMA node) is a skip.
+ */
+#ifndef GUPRACE_FORKED_HELD_H
+#define GUPRACE_FORKED_HELD_H
+
+#include "forked.h"
+
+#define FORKED_REPEATS	6u	/* of each order */
+
+/* Pinned before the fork, with others' pins of the same pages come and gone, and after it. */
+void forked_held(struct forked *f);
+
+/* Forked as one huge page, which a table of PTEs maps when it is pinned. */
+void forked_held_split(struct forked *f);
+
+/* Swapped out and then forked; the pin faults. Counts swapped: rounds in which it was. */
+void forked_held_swapped(struct forked *f);
+
+/* Forked, moved to another node, pinned. Counts moved: rounds in which it did. */
+void forked_held_moved(struct forked *f);
+
+/* Pinned, not moved for that, forked. Counts kept: rounds in which the first page stayed. */
+void forked_held_kept(struct forked *f);
+
+/* By a process that is new: newborn.h. */
+void forked_held_first(struct forked *f);
+
+/* By a child, which unmaps the pages: what its parent writes then is not its to see. */
+void forked_held_by_child(struct forked *f);
+
+#endif

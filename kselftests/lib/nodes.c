@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#define _GNU_SOURCE
+#include <errno.h>
+
+#include "check.h"
+#include "nodes.h"
+
+void nodes_pages(struct nodes *n, const struct agree *a)
+{
+	n->pages = a->pages;
+	for (unsigned int i = 0; i < a->pages; i++)
+		n->page[i] = a->addr + i * a->page;
+}
+
+void nodes_turn(struct nodes *n, int node)
+{
+	for (unsigned int i = 0; i < n->pages; i++)
+		n->node[i] = node;
+}
+
+int nodes_of_first(struct nodes *n)
+{
+	int status = -ENODEV;
+
+	if (syscall(SYS_move_pages, 0, 1ul, n->page, NULL, &status, MPOL_MF_MOVE) || status < 0)
+		broken("move_pages, asked where the target is: status %d", status);
+	return status;
+}

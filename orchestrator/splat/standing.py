@@ -11,7 +11,8 @@ do with GUP-fast. The policy:
 * A data race inside the walk is *new*, and fails a clean cell, unless configs/known-issues.yaml has it for this
   kernel: there stand the plain accesses that stock kernels make by design, each with its reason.
 * A failed assertion (ASSERT_EXCLUSIVE) is the kernel's own claim: never background.
-* A data race whose text was cut before its stacks cannot be placed: new.
+* A data race whose text was cut before its stacks cannot be placed: new. With one stack lost, the function that the
+  header names stands for it.
 * A remark (a driver's own `WARNING: ...` in words, a test program's last words) is no report of a bug: background.
 * Every other kind of report is new unless it is known. An expired entry matches nothing.
 """
@@ -19,7 +20,7 @@ do with GUP-fast. The policy:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from fnmatch import fnmatchcase
@@ -136,10 +137,15 @@ def _placed(splat: Splat, path: GupPath, known: Sequence[KnownIssue], subject: S
     if splat.kind is SplatKind.INFO:
         return replace(splat, standing=Standing.BACKGROUND, why="a remark, not a report")
     if splat.kind is SplatKind.KCSAN and " data-race in " in splat.title and splat.stacks:
-        if not any(path.holds(stack) for stack in splat.stacks):
+        if not any(path.holds(stack) for stack in (*splat.stacks, *_lost_stacks(splat))):
             return replace(splat, standing=Standing.BACKGROUND, why="no access was made by GUP-fast")
         return replace(splat, standing=Standing.NEW, why=expired or "an access was made by GUP-fast")
     return replace(splat, standing=Standing.NEW, why=expired)
+
+
+def _lost_stacks(splat: Splat) -> Iterator[tuple[str]]:
+    """Yield what is left of stacks that were cut off: the function that the report's header names."""
+    return ((function,) for function in splat.functions if not any(function in stack for stack in splat.stacks))
 
 
 def _begins(stack: Sequence[str], patterns: tuple[str, ...]) -> bool:

@@ -95,6 +95,13 @@ def test_a_race_cut_before_its_stacks_is_new() -> None:
     assert standing(replace(race(("write", ZAP), ("read", ZAP)), stacks=(), accesses=())) is Standing.NEW
 
 
+def test_a_race_that_lost_one_stack_is_placed_by_the_function_its_header_names() -> None:
+    whole = race(("write (marked)", ZAP), ("read", WALK))
+    assert standing(replace(whole, stacks=(ZAP,))) is Standing.NEW
+    two_others = race(("write", ZAP), ("read", ("lru_add_fn", "lru_add_drain")))
+    assert standing(replace(two_others, stacks=(ZAP,))) is Standing.BACKGROUND
+
+
 def test_a_drivers_remark_is_background() -> None:
     assert standing(Splat(SplatKind.INFO, "WARNING: this board is not supported", 1, 1, "")) is Standing.BACKGROUND
 

@@ -110,14 +110,34 @@ static uint64_t range_length(const struct sync *s)
 	return length ? length : 1;
 }
 
-static void shuffle(struct sync *s)
+static void shuffle(struct sync *s, uint8_t *order, unsigned int count)
 {
-	for (unsigned int i = 0; i < SYNC_STRATA; i++) {
+	for (unsigned int i = count - 1; i > 0; i--) {
 		unsigned int j = rng_below(&s->rng, i + 1);
+		uint8_t other = order[i];
 
-		s->order[i] = s->order[j];
-		s->order[j] = i;
+		order[i] = order[j];
+		order[j] = other;
 	}
+}
+
+/*
+ * One stratum of each bin before the second of any: a race that has time for few trials has been
+ * everywhere all the same.
+ */
+static void order_strata(struct sync *s)
+{
+	uint8_t *first = s->order, *second = s->order + SYNC_BINS;
+
+	_Static_assert(SYNC_STRATA == 2 * SYNC_BINS, "a bin has two strata");
+	for (unsigned int bin = 0; bin < SYNC_BINS; bin++) {
+		unsigned int half = rng_below(&s->rng, 2);
+
+		first[bin] = 2 * bin + half;
+		second[bin] = 2 * bin + !half;
+	}
+	shuffle(s, first, SYNC_BINS);
+	shuffle(s, second, SYNC_BINS);
 }
 
 /* A random number below `bound`, which may be beyond 32 bits. */
@@ -132,7 +152,7 @@ static int64_t next_of_sweep(struct sync *s)
 	uint64_t length = range_length(s), from, to;
 
 	if (!place)
-		shuffle(s);
+		order_strata(s);
 	s->swept++;
 	from = s->order[place] * length / SYNC_STRATA;
 	to = (s->order[place] + 1) * length / SYNC_STRATA;

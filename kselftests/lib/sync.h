@@ -10,7 +10,8 @@
  *   WARMUP  first touches; the time that a hand-over takes
  *   SAMPLE  offset 0: median and MAD of both windows' durations; where trials are slow, of fewer
  *   SWEEP   offsets over the whole range in which the windows overlap, [-B's duration, A's]: in a
- *           random order one out of each of SYNC_STRATA strata, then again, from the race's seed
+ *           random order one out of each of SYNC_STRATA strata, the halves of SYNC_BINS bins (one of
+ *           each bin first, then the others), then again, from the race's seed
  *   FOCUS   once the range has been swept and a near miss was seen: every second trial is placed
  *           beside the offset of such a trial, the others go on sweeping
  *

@@ -15,6 +15,7 @@
 
 #define PATIENCE_MS	2000
 #define POLL_MS		50
+#define QUICK_MS	500
 #define ORPHANS_QUIET	16	/* more of them before the race: others are at work here */
 #define OURS_BYTES	(4ull << 30)	/* of a machine that is a guest of guprace's */
 #define CHUNK		4096	/* pages looked at by one read */
@@ -75,27 +76,56 @@ int64_t memory_accounted(void)
 }
 
 /* Parts of a huge page may be unmapped one by one, and are no orphans: small pages only. */
-static int64_t count_orphans(int flags_fd, int count_fd)
+static bool is_candidate(uint64_t flags)
 {
-	static uint64_t flags[CHUNK], mapped[CHUNK];
+	return (flags & KPF_LOOKED_AT) == (KPF_LRU | KPF_ANON);
+}
+
+static int64_t orphans_among(const uint64_t *flags, size_t pages, int count_fd, off_t at)
+{
+	static uint64_t mapped[CHUNK];
+	ssize_t size = pages * sizeof(*mapped);
 	int64_t orphans = 0;
+	size_t i = 0;
+
+	while (i < pages && !is_candidate(flags[i]))
+		i++;
+	/* Most of a guest's memory is free: who maps what is asked where there is something to ask. */
+	if (i == pages)
+		return 0;
+	if (pread(count_fd, mapped, size, at) != size)
+		return -1;
+	for (; i < pages; i++)
+		orphans += !mapped[i] && is_candidate(flags[i]);
+	return orphans;
+}
+
+/* -1 if it is not told, or not over by then. */
+static int64_t count_orphans(int flags_fd, int count_fd, uint64_t deadline_ns)
+{
+	static uint64_t flags[CHUNK];
+	int64_t orphans = 0, some;
+	off_t at = 0;
 	ssize_t got;
 
 	while ((got = read(flags_fd, flags, sizeof(flags))) > 0) {
-		if (read(count_fd, mapped, got) != got)
+		some = orphans_among(flags, got / sizeof(flags[0]), count_fd, at);
+		if (some < 0 || now_ns() > deadline_ns)
 			return -1;
-		for (size_t i = 0; i < got / sizeof(flags[0]); i++)
-			orphans += !mapped[i] && (flags[i] & KPF_LOOKED_AT) == (KPF_LRU | KPF_ANON);
+		orphans += some;
+		at += got;
 	}
 	return orphans;
 }
 
-static int64_t orphans(void)
+static int64_t orphans(uint64_t deadline_ns)
 {
 	int flags_fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
 	int count_fd = open("/proc/kpagecount", O_RDONLY | O_CLOEXEC);
-	int64_t count = flags_fd < 0 || count_fd < 0 ? -1 : count_orphans(flags_fd, count_fd);
+	int64_t count = -1;
 
+	if (flags_fd >= 0 && count_fd >= 0)
+		count = count_orphans(flags_fd, count_fd, deadline_ns);
 	if (flags_fd >= 0)
 		close(flags_fd);
 	if (count_fd >= 0)
@@ -133,8 +163,22 @@ void memory_read(struct memory *memory, enum memory_detail detail)
 	memory->orphans = -1;
 	if (detail == MEMORY_PAGES) {
 		drain_lru();
-		memory->orphans = orphans();
+		memory->orphans = orphans(UINT64_MAX);
 	}
+}
+
+void memory_read_quickly(struct memory *memory)
+{
+	static bool slow;
+
+	memory_read(memory, MEMORY_BULK);
+	if (slow)
+		return;
+	drain_lru();
+	memory->orphans = orphans(now_ns() + QUICK_MS * NSEC_PER_MSEC);
+	slow = memory->orphans < 0;
+	if (slow)
+		ktap_diag("orphans not looked for: a look takes more than %d ms here", QUICK_MS);
 }
 
 void memory_judge(struct race *race, const struct memory *before)

@@ -41,6 +41,12 @@ enum memory_detail { MEMORY_BULK, MEMORY_PAGES };
 void memory_read(struct memory *memory, enum memory_detail detail);
 
 /*
+ * By the page where that takes less than half a second, else in bulk alone from then on: for races that
+ * have better things to do. A kernel with debugging on takes seconds.
+ */
+void memory_read_quickly(struct memory *memory);
+
+/*
  * When all is quiet again: hit `lost_memory` if what is accounted for stays more than the noise
  * below what it was, and `orphans` if there are more of them. Counts lost_kb, and orphans if they
  * can be.

@@ -150,12 +150,13 @@ bool place_hugetlb_cont(struct place *p)
 }
 
 /*
- * Stock kernels (6.1.192, 6.12.117, 7.2.13) lose such a page now and then when they fork: for every size
- * of hugetlb copy_hugetlb_page_range() asks the child's table whether processes share it (pt_share_count),
- * which is set to 0 in new tables of PMDs alone; in one of PTEs it is what the page was used for before.
- * Not 0, and nothing is copied: the child finds zeroes, and the page stays ours alone.  No fault of GUP's
- * (docs/findings.md): such a place is not the one that was asked for, and is counted.  pagemap's bit for
- * what is mapped once asks the same count, of our table: look for the page in the child.
+ * A stock kernel (6.12.117, with lines that 7.2.13 has too) loses such a page now and then when it
+ * forks: for every size of hugetlb copy_hugetlb_page_range() asks the child's table whether processes
+ * share it (pt_share_count), which is set to 0 in new tables of PMDs alone; in one of PTEs it is what
+ * the page was used for before.  Not 0, and nothing is copied: the child finds zeroes, and the page
+ * stays ours alone.  No fault of GUP's (docs/findings.md): such a place is not the one that was asked
+ * for, and is counted.  pagemap's bit for what is mapped once asks the same count, of our table: look
+ * for the page in the child.
  */
 static bool shared_by_fork(struct place *p)
 {

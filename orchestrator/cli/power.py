@@ -79,8 +79,9 @@ def command(
     """Break kernels on purpose, race them, and measure which are caught, by what, and how soon.
 
     Lanes and scenarios are those of MATRIX (default: configs/suite.yaml). Each mutant of configs/mutants/ is raced by
-    the scenarios that its record names, then by those of its principle, then by all others, until one catches it;
-    that one races it again from as many seeds as asked for. What the unbroken kernel shows as well is no catch.
+    the scenarios that its record names for the architecture, then by those of its principle, then by all others,
+    until one catches it; that one races it again from as many seeds as asked for. What the unbroken kernel shows as
+    well is no catch.
 
     Exit code: 0 all as the records say, 1 something else was caught or missed, 4 a kernel did not build, others as
     `guprace run`.

@@ -141,7 +141,8 @@ class _Expansion:
                     like = stock.get(key)
                     guest = replace(like.guest if like else _guest(self.matrix.guest, None), **_said(control.guest))
                     race = replace(like.race if like else _race(self.matrix.race, None), **_said(control.race))
-                    yield _Row(key, control.scenario or mutant.scenarios, guest, race, where, name, (patch,))
+                    scenarios = control.scenario or mutant.scenarios_on(key[1])
+                    yield _Row(key, scenarios, guest, race, where, name, (patch,))
 
     def kernel_spec(self, row: _Row, raced: Iterable[str]) -> KernelSpec:
         name, arch, flavour = row.lane

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from orchestrator.errors import UsageError
 from orchestrator.matrix.document import read
@@ -50,7 +50,7 @@ class MutantExpectation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A kernel broken on purpose; `patches` by kernel series, `scenarios` those that are to expose it.
+    """A kernel broken on purpose; `patches` by kernel series, `scenarios` that are to expose it by architecture.
 
     `upstream`: commits and CVEs of real kernels with this fault. `differs`: what to expect otherwise, by series.
     `flavours`: those in which the fault shows; empty when it does in all.
@@ -62,7 +62,7 @@ class Mutant:
     breaks: str
     why: str
     patches: dict[str, Path]
-    scenarios: tuple[str, ...]
+    scenarios: Mapping[Arch, tuple[str, ...]]
     expect: dict[Arch, MutantExpectation]
     upstream: tuple[str, ...] = ()
     differs: Mapping[str, Mapping[Arch, MutantExpectation]] = field(default_factory=dict)
@@ -79,11 +79,21 @@ class Mutant:
             return MutantExpectation.SILENT
         return said
 
+    def scenarios_on(self, arch: Arch) -> tuple[str, ...]:
+        """Return the scenarios that are to expose it on this architecture."""
+        return self.scenarios.get(arch, ())
+
     def shown_in(self, flavour: str) -> bool:
         """Return whether a kernel of this flavour has what it takes to show the fault."""
         return not self.flavours or flavour in self.flavours
 
 
+_Many = Annotated[tuple[Scenario, ...], OneOrMany()]
+# Those of all architectures, or of each its own.
+_Scenarios = Annotated[
+    Annotated[_Many, Tag("list")] | Annotated[dict[ArchName, _Many], Tag("mapping")],
+    Discriminator(lambda value: "mapping" if isinstance(value, dict) else "list"),
+]
 _Expect = Annotated[
     dict[ArchName, Annotated[MutantExpectation, member("expectation", MutantExpectation)]], Field(min_length=1)
 ]
@@ -100,7 +110,7 @@ class _Record(Node):
         OneOrMany(),
     ] = ()
     patches: Annotated[dict[Series, FilePath], Field(min_length=1)]
-    scenarios: Annotated[tuple[Scenario, ...], OneOrMany()]
+    scenarios: _Scenarios
     expect: _Expect
     differs: dict[Series, _Expect] = Field(default_factory=dict)
     flavours: Annotated[tuple[Flavour, ...], OneOrMany()] = ()
@@ -110,6 +120,18 @@ class _Record(Node):
         if unknown := sorted(set(self.differs) - set(self.patches)):
             raise wrong(f"differs: no patch for series {unknown[0]}", f"; it has: {', '.join(self.patches)}")
         return self
+
+    @model_validator(mode="after")
+    def raced(self) -> Self:
+        expected = {arch for said in (self.expect, *self.differs.values()) for arch in said}
+        if isinstance(self.scenarios, dict) and (odd := sorted(expected ^ set(self.scenarios))):
+            lacks = "an expectation and no scenarios" if odd[0] in expected else "scenarios and no expectation"
+            raise wrong(f"{odd[0]} has {lacks}")
+        return self
+
+    @property
+    def by_arch(self) -> dict[Arch, tuple[str, ...]]:
+        return self.scenarios if isinstance(self.scenarios, dict) else dict.fromkeys(Arch, self.scenarios)
 
 
 def load_mutant(name: str, project: Project) -> Mutant:
@@ -143,7 +165,7 @@ def _load(name: str, project: Project, names: Names) -> Mutant:
         breaks=record.breaks,
         why=record.why.strip(),
         patches=dict(record.patches),
-        scenarios=record.scenarios,
+        scenarios=record.by_arch,
         expect=dict(record.expect),
         upstream=record.upstream,
         differs=dict(record.differs),

@@ -159,7 +159,7 @@ class Control(Node):
     arch: Annotated[tuple[ArchName, ...], OneOrMany()]
     flavour: Annotated[tuple[Flavour, ...], OneOrMany()]
     scenario: Annotated[tuple[Scenario, ...], OneOrMany()] | None = Field(
-        default=None, description="Left out: those that the mutant's record names."
+        default=None, description="Left out: those that the mutant's record names for the architecture."
     )
     guest: Guest | None = None
     race: Race | None = None

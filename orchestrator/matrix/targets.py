@@ -31,9 +31,10 @@ _SEARCHED = (MutantExpectation.CAUGHT, MutantExpectation.UNKNOWN)
 class Target:
     """A broken kernel on one lane.
 
-    `scenarios` are those that its record names, `others` what is raced when none of them catches it: first those that
-    other mutants of its principle name, then all the rest of the lane's. `race` is that of an attempt, which the
-    first hit ends; the unbroken kernel races for `stock_seconds`, long enough to show what it has of its own.
+    `scenarios` are those that its record names for the architecture, `others` what is raced when none of them catches
+    it: first those that other mutants of its principle name, then all the rest of the lane's. `race` is that of an
+    attempt, which the first hit ends; the unbroken kernel races for `stock_seconds`, long enough to show what it has
+    of its own.
     `headers`: its patch changes some, so that much is compiled anew, now and for whatever comes next.
     `upstream` are the kernel's own selftests that the plan names: run once, whatever the scenarios say, to compare.
     """
@@ -137,9 +138,10 @@ def broken(kernel: KernelSpec, mutant: str, patch: Path) -> KernelSpec:
 def with_controls(plan: Plan, mutants: Sequence[Mutant], every: bool) -> Plan:
     """Return the plan with controls for each scenario that is raced on an unbroken kernel, and that must have some.
 
-    A control is a mutant whose record names the scenario and says that it is caught on this architecture, series and
-    flavour: one for each scenario that has none yet (the first by id, the open catalogue's before those we thought
-    of ourselves), or with `every` all there are. It is raced as its scenario is, and ends with its first hit.
+    A control is a mutant whose record names the scenario for this architecture, and says that it is caught there, in
+    this series and flavour: one for each scenario that has none yet (the first by id, the open catalogue's before
+    those we thought of ourselves), or with `every` all there are. It is raced as its scenario is, and ends with its
+    first hit.
     """
     ordered = sorted(mutants, key=lambda mutant: (not mutant.id.startswith(CATALOGUE), mutant.id))
     cells = list(plan.cells)
@@ -159,7 +161,7 @@ def _control(cell: Cell, mutant: Mutant) -> Cell | None:
     kernel = cell.kernel
     patch = mutant.patches.get(kernel.series or "")
     expect = mutant.expected(kernel.arch, kernel.series, kernel.flavour)
-    named = cell.scenario in mutant.scenarios and expect is MutantExpectation.CAUGHT
+    named = cell.scenario in mutant.scenarios_on(kernel.arch) and expect is MutantExpectation.CAUGHT
     if not named or patch is None or isinstance(kernel.source, PrebuiltSource):
         return None
     spec = broken(kernel, mutant.id, patch)
@@ -188,9 +190,11 @@ def _lanes(plan: Plan) -> list[list[Cell]]:
 def _target(
     mutant: Mutant, patch: Path, lane: Sequence[Cell], expect: MutantExpectation, mutants: Iterable[Mutant]
 ) -> Target:
+    arch = lane[0].kernel.arch
     raced = [cell.scenario for cell in lane if not cell.program]
-    kin = {name for other in mutants if other.principle == mutant.principle for name in other.scenarios}
-    rest = [name for name in raced if name not in mutant.scenarios] if expect in _SEARCHED else []
+    own = mutant.scenarios_on(arch)
+    kin = {name for other in mutants if other.principle == mutant.principle for name in other.scenarios_on(arch)}
+    rest = [name for name in raced if name not in own] if expect in _SEARCHED else []
     return Target(
         mutant=mutant.id,
         principle=mutant.principle,
@@ -199,7 +203,7 @@ def _target(
         kernel=broken(lane[0].kernel, mutant.id, patch),
         guest=lane[0].guest,
         race=lane[0].race,
-        scenarios=tuple(name for name in mutant.scenarios if name in raced),
+        scenarios=tuple(name for name in own if name in raced),
         others=tuple(sorted(rest, key=lambda name: name not in kin)),
         stock_seconds=lane[0].race.seconds,
         headers=_touches_headers(patch),

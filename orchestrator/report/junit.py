@@ -68,7 +68,7 @@ def _properties(run: RunView, lane: _Lane) -> list[tuple[str, str]]:
         (f"{cell.record.cell.name}.{name}", value)
         for cell in lane.cells
         for name, value in _own(cell)
-        if name in ("seed", "trials", "bound", "hits", "back-offs")
+        if name in ("seed", "trials", "bound", "hits", "back-offs", "left out")
     ]
     # Of the whole run: an entry that is expired, vanished or seen too often, or that covered something.
     known = [(f"known-issue.{each.issue.id}", each.text) for each in run.known if each.remarks or each.seen]
@@ -107,6 +107,7 @@ def _own(cell: CellView) -> list[tuple[str, str]]:
         ("back-offs", str(cell.counter("backoffs") or "")),
         ("known reports", str(known or "")),
         ("background reports", str(background or "")),
+        ("left out", "; ".join(verdict.counted) if verdict else ""),
         ("data races", cell.races.text if cell.races else ""),
         ("kernel.digest", cell.record.kernel_digest),
         ("image.digest", cell.record.image_digest),

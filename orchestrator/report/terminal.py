@@ -42,9 +42,7 @@ def show(run: RunView, console: Console) -> None:
     for cell in run.cells:
         if not cell.good:
             _attention(cell, console)
-    for line in _backing(run):
-        _plain(console, line)
-    for line in _accelerators(run):
+    for line in (*_backing(run), *run.left_out, *_accelerators(run)):
         _plain(console, line)
     tally = ", ".join(f"{number} {name}" for name, number in run.tally().items())
     _plain(console, f"{len(run.cells)} cells: {tally or 'none'}")

@@ -12,6 +12,7 @@ from orchestrator.runner.rundir import CellRecord, CellResult, Metadata, RunDir
 from orchestrator.splat.audit import Audited
 from orchestrator.splat.model import Splat, Standing
 from orchestrator.splat.races import Races, compare
+from orchestrator.verdict.counted import left_out
 from orchestrator.verdict.model import Outcome, Verdict
 
 NOT_FINISHED = "NOT FINISHED"
@@ -114,6 +115,12 @@ class RunView:
     def interrupted(self) -> str:
         """By what the run was interrupted; empty when it was not."""
         return self.metadata.interrupted if self.metadata else ""
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Say of each cell which known faults of its kernel it met and judged nothing by."""
+        told = ((cell.id, cell.verdict.counted) for cell in self.cells if cell.verdict and cell.verdict.counted)
+        return tuple(f"{name}: {left_out(faults)}" for name, faults in told)
 
     def tally(self) -> dict[str, int]:
         """Return how many cells ended how, in the order of the outcomes."""

@@ -40,6 +40,7 @@ from orchestrator.splat.model import Splat
 from orchestrator.splat.policy import load_known, load_path
 from orchestrator.splat.scan import Marks, scan
 from orchestrator.splat.standing import Subject, classify
+from orchestrator.verdict.counted import counted, load_counted
 from orchestrator.verdict.facts import Facts, Trouble, loss_of, trouble_of
 from orchestrator.verdict.judge import judge
 from orchestrator.verdict.model import Fault, Outcome, Verdict
@@ -162,7 +163,7 @@ class CellRun:
 
     def _judged(self, facts: Facts) -> Verdict:
         try:
-            return judge(self._with_console(facts))
+            return judge(self._with_evidence(facts))
         except GupraceError:
             raise
         except Exception as error:
@@ -170,7 +171,7 @@ class CellRun:
             log.exception("%s: internal error", self.cell.id)
             return Verdict(Outcome.BROKEN, _defect(error), fault=Fault.HOST)
 
-    def _with_console(self, facts: Facts) -> Facts:
+    def _with_evidence(self, facts: Facts) -> Facts:
         console = self.directory / "console.log"
         splats: tuple[Splat, ...] = ()
         dropped = 0
@@ -179,7 +180,8 @@ class CellRun:
             splats, dropped = self._placed(found.splats), found.dropped
             records.save(self.directory / "splats.json", splats)
         files = tuple(name for name in EVIDENCE_FILES if (self.directory / name).is_file())
-        return replace(facts, splats=splats, dropped=dropped, kcsan=self.kcsan, files=files)
+        met = counted(facts.said, load_counted(self.shop.project.configs / "counted-faults.yaml"))
+        return replace(facts, splats=splats, dropped=dropped, kcsan=self.kcsan, counted=met, files=files)
 
     def _placed(self, splats: tuple[Splat, ...]) -> tuple[Splat, ...]:
         """Say of each report whether it is new, known, or background."""

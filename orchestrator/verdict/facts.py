@@ -38,8 +38,9 @@ class Facts:
     `kcsan` whether the kernel was built with CONFIG_KCSAN; `dropped` the printk messages that the console
     says were lost; `baseline` the titles of reports that the unbroken kernel of the same run gave (for a control);
     `stock` what the same selftest of the kernel's own said on that kernel in the same run; `skip` why there is
-    nothing to run in this cell; `lost_after` the seconds raced when the guest was lost; `files` the evidence,
-    relative to the cell's directory.
+    nothing to run in this cell; `counted` the faults of the kernel that the selftest met and judged nothing by, in
+    words (counted.py); `lost_after` the seconds raced when the guest was lost; `files` the evidence, relative to the
+    cell's directory.
     """
 
     expect: Expectation
@@ -54,6 +55,7 @@ class Facts:
     baseline: frozenset[str] = frozenset()
     stock: RaceResult | None = None
     skip: str = ""
+    counted: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
 
     @property

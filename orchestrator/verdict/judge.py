@@ -17,7 +17,8 @@ A verdict starts as LOST. The rules are tried in this order, and the first that 
 6. All subtests were skipped, or there is nothing to run in this cell: SKIP.
 7. The race did not happen: VACUOUS. No valid trial in a subtest that ran (nor, where no race is needed, a check), or
    a counter below the floor that the selftest set for it.
-8. What is left is clean: PASS with its bound; for a control, MISSED.
+8. What is left is clean: PASS with its bound, and with the faults of the kernel that the selftest met and judged
+   nothing by; for a control, MISSED.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from dataclasses import replace
 from orchestrator.guest.model import LostReason
 from orchestrator.race.model import Ending, RaceResult
 from orchestrator.splat.model import Phase, Splat, SplatKind, Standing
+from orchestrator.verdict.counted import left_out
 from orchestrator.verdict.facts import Facts, failed_subtests, hit_count
 from orchestrator.verdict.finding import finding
 from orchestrator.verdict.model import Fault, Outcome, Verdict
@@ -228,7 +230,9 @@ def _clean(facts: Facts) -> Verdict | None:
         said += f"; as on the stock kernel {in_words(old)}"
     if facts.control:
         return Verdict(Outcome.MISSED, f"the broken kernel was not caught: {said}", bound=bound)
-    return Verdict(Outcome.PASS, said + _shown_only(facts), bound=bound)
+    if facts.counted:
+        said += f"; {left_out(facts.counted)}"
+    return Verdict(Outcome.PASS, said + _shown_only(facts), bound=bound, counted=facts.counted)
 
 
 def _shown_only(facts: Facts) -> str:

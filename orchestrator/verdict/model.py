@@ -66,7 +66,8 @@ class Verdict:
     three) of the subtest with the fewest, None when the race is not clean or no subtest raced (checks that need no
     race bound no rate); `evidence` are file names relative to the cell's directory; `last_lines` the end of the
     console where the guest was lost; `found` says when, where and by what the first finding was made; `controls` are
-    the broken kernels that the same set-up raced (see backing.py).
+    the broken kernels that the same set-up raced (see backing.py); `counted` are, of a PASS, the faults of the kernel
+    that it met and judged nothing by, in words (see counted.py).
     """
 
     outcome: Outcome
@@ -82,6 +83,7 @@ class Verdict:
     race_seconds: float = 0.0
     found: Finding | None = None
     controls: tuple[Backing, ...] = ()
+    counted: tuple[str, ...] = ()
 
     @property
     def seconds_to_hit(self) -> float | None:

@@ -234,7 +234,7 @@ name: fake
 kernels: {{"6.1": {{tree: {tree.name}}}}}
 lanes: [{{kernel: "6.1", arch: [x86_64, arm64], flavour: [plain, kcsan]}}]
 scenarios: pin_vs_munmap
-controls: [{{mutant: M01, kernel: "6.1", arch: arm64, flavour: plain}}]
+controls: [{{mutant: M01, kernel: "6.1", arch: arm64, flavour: plain, scenario: pin_vs_munmap}}]
 guest: {{accel: tcg}}
 """
     (agent.workspace / "a b.yaml").write_text(matrix)

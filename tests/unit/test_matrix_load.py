@@ -25,7 +25,7 @@ from orchestrator.matrix.plan import (
     TreeSource,
 )
 from orchestrator.paths import Project
-from tests.unit.matrix_project import M01, MATRIX, example_matrices, load, make_project, refusal
+from tests.unit.matrix_project import M01, M02, MATRIX, example_matrices, load, make_project, refusal
 
 LANES = MATRIX + "lanes:\n"
 
@@ -97,6 +97,17 @@ guest: {accel: tcg, vcpus: 2}
 def test_a_control_without_scenario_runs_those_of_its_mutant(project: Project) -> None:
     plan = load(MATRIX + "controls: [{mutant: M01, kernel: '6.1', arch: arm64, flavour: plain}]\n", project)
     assert ids(plan) == ["6.1+M01/arm64/plain/a_vs_b", "6.1+M01/arm64/plain/c_vs_d"]
+
+
+def test_a_control_without_scenario_runs_those_that_its_mutant_has_for_the_architecture(project: Project) -> None:
+    own = M02.replace("scenarios: [a_vs_b, c_vs_d]", "scenarios: {arm64: [a_vs_b, c_vs_d], x86_64: c_vs_d}")
+    (project.mutants / "M02.yaml").write_text(own)
+    both = "controls: [{mutant: M02, kernel: '6.1', arch: [x86_64, arm64], flavour: plain}]\n"
+    assert ids(load(MATRIX + both, project)) == [
+        "6.1+M02/x86_64/plain/c_vs_d",
+        "6.1+M02/arm64/plain/a_vs_b",
+        "6.1+M02/arm64/plain/c_vs_d",
+    ]
 
 
 def test_a_lane_may_have_its_own_scenarios(project: Project) -> None:

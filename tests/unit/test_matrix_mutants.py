@@ -15,6 +15,8 @@ from orchestrator.matrix.plan import Arch
 from orchestrator.paths import Project
 from tests.unit.matrix_project import M01, make_project
 
+LISTED = "scenarios: [a_vs_b, c_vs_d]"
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
@@ -29,7 +31,7 @@ def test_a_record_is_read_whole(project: Project) -> None:
         breaks="",
         why="x86_64 waits for the walker",
         patches={"6.1": project.mutants / "M01-6.1.patch", "6.12": project.mutants / "M01-6.12.patch"},
-        scenarios=("a_vs_b", "c_vs_d"),
+        scenarios={Arch.ARM64: ("a_vs_b", "c_vs_d"), Arch.X86_64: ("a_vs_b", "c_vs_d")},
         expect={Arch.ARM64: MutantExpectation.CAUGHT, Arch.X86_64: MutantExpectation.SILENT},
     )
 
@@ -52,6 +54,20 @@ def test_a_record_names_its_upstream_faults_and_where_a_series_differs(project: 
         (Arch.X86_64, "6.12"): MutantExpectation.SILENT,
         (Arch.X86_64, None): MutantExpectation.SILENT,
     }
+
+
+def test_a_record_names_the_scenarios_of_all_architectures_or_of_each_its_own(project: Project) -> None:
+    own = "scenarios: {arm64: [a_vs_b, c_vs_d], x86_64: c_vs_d}"
+    for said, on_x86 in ((LISTED, ("a_vs_b", "c_vs_d")), (own, ("c_vs_d",))):
+        (project.mutants / "M01.yaml").write_text(M01.replace(LISTED, said))
+        mutant = load_mutant("M01", project)
+        assert [mutant.scenarios_on(arch) for arch in (Arch.ARM64, Arch.X86_64)] == [("a_vs_b", "c_vs_d"), on_x86]
+
+
+def test_an_architecture_that_only_one_series_speaks_of_has_scenarios_too(project: Project) -> None:
+    text = M01.replace(LISTED, "scenarios: {arm64: a_vs_b, x86_64: c_vs_d}").replace(", x86_64: silent", "")
+    (project.mutants / "M01.yaml").write_text(text + 'differs: {"6.12": {x86_64: caught}}\n')
+    assert load_mutant("M01", project).scenarios_on(Arch.X86_64) == ("c_vs_d",)
 
 
 def test_an_architecture_without_expectation_has_none(project: Project) -> None:
@@ -123,7 +139,17 @@ def test_the_controls_of_the_project_are_raced_where_they_show() -> None:
         ('"6.1":', "stable:", "'stable' is no kernel series such as '6.1' (configs/mutants/M01.yaml:4:11"),
         ("arm64:", "arm:", "unknown architecture 'arm' (configs/mutants/M01.yaml:6:10: expect.arm)"),
         ("caught", "cought", "unknown expectation 'cought' (configs/mutants/M01.yaml:6:17: expect.arm64)"),
-        ("a_vs_b", "a_vs_x", "unknown scenario 'a_vs_x'"),
+        ("a_vs_b", "a_vs_x", "unknown scenario 'a_vs_x' (configs/mutants/M01.yaml:5:13: scenarios[0])"),
+        (LISTED, "scenarios: []", "must not be empty (configs/mutants/M01.yaml:5:12: scenarios)"),
+        (LISTED, "scenarios: 7", "7 is a number here (configs/mutants/M01.yaml:5:12: scenarios)"),
+        (
+            LISTED,
+            "scenarios: {arm: a_vs_b}",
+            "unknown architecture 'arm' (configs/mutants/M01.yaml:5:13: scenarios.arm)",
+        ),
+        (LISTED, "scenarios: {arm64: [a_vs_b, a_vs_b]}", "'a_vs_b' twice in one list (configs/mutants/M01.yaml:5:20"),
+        (LISTED, "scenarios: {arm64: a_vs_x}", "'a_vs_x' (configs/mutants/M01.yaml:5:20: scenarios.arm64)"),
+        (LISTED, "scenarios: {arm64: a_vs_b}", "x86_64 has an expectation and no scenarios"),
         ("P4", "P6", "'P6' is no principle: P1 to P5, PX, NF or none (configs/mutants/M01.yaml:2:12: principle)"),
         ("why:", "upstream: cve\nwhy:", "'cve' is no commit (12 digits) or CVE"),
         ("why:", 'differs: {"7.2": {arm64: silent}}\nwhy:', "differs: no patch for series 7.2"),
@@ -136,6 +162,13 @@ def test_a_wrong_record_is_told_with_its_place(old: str, new: str, message: str,
     with pytest.raises(UsageError) as caught:
         load_mutant("M01", project)
     assert message in str(caught.value).replace(f"{project.root}/", "")
+
+
+def test_scenarios_for_an_architecture_of_which_nothing_is_expected_are_refused(project: Project) -> None:
+    text = M01.replace(LISTED, "scenarios: {arm64: a_vs_b, x86_64: c_vs_d}").replace(", x86_64: silent", "")
+    (project.mutants / "M01.yaml").write_text(text)
+    with pytest.raises(UsageError, match="x86_64 has scenarios and no expectation"):
+        load_mutant("M01", project)
 
 
 def test_an_unknown_mutant_is_refused_with_the_nearest(project: Project) -> None:

@@ -12,7 +12,7 @@ from orchestrator.cli.power import lanes
 from orchestrator.errors import UsageError
 from orchestrator.matrix.load import load_plan
 from orchestrator.matrix.mutants import Mutant, MutantExpectation, load_mutants
-from orchestrator.matrix.plan import Expectation, Plan, stock_id
+from orchestrator.matrix.plan import Arch, Expectation, Plan, stock_id
 from orchestrator.matrix.targets import patch_targets, targets, with_controls
 from orchestrator.paths import Project
 from orchestrator.runner.power import Campaign, schedules
@@ -43,7 +43,7 @@ def test_each_mutant_is_raced_in_the_first_flavour_that_shows_it(arm64: Plan) ->
 
 def test_its_own_scenarios_come_first_then_those_of_its_principle_then_the_rest(arm64: Plan) -> None:
     (target,) = targets(arm64, [mutant("M01"), mutant("M03"), mutant("M23")], ())[0][:1]
-    assert target.scenarios == ("pin_vs_munmap",)
+    assert target.scenarios == ("pin_vs_munmap", "pin_vs_lazyfree")
     assert target.others[0] == "pin_vs_collapse", "M03 is of P4, too"
     every = {cell.scenario for cell in arm64.cells if cell.kernel.flavour == "plain"}
     assert {*target.scenarios, *target.others} == every
@@ -119,10 +119,23 @@ def test_each_scenario_gets_one_control_that_must_show_there(arm64: Plan) -> Non
     assert len({stock_id(cell) for cell in controls}) == len(controls)
     for cell in controls:
         record = mutant(cell.kernel.mutant or "")
-        assert cell.scenario in record.scenarios
+        assert cell.scenario in record.scenarios_on(cell.kernel.arch)
         assert record.expected(cell.kernel.arch, "6.12", "plain") is MutantExpectation.CAUGHT
         assert cell.race.first_hit
     assert {"pin_vs_munmap", "pin_vs_fork", "pin_vs_collapse"} <= {cell.scenario for cell in controls}
+
+
+def test_a_mutant_is_no_control_of_a_scenario_that_shows_it_on_another_architecture_only(suite: Plan) -> None:
+    only = replace(mutant("M01"), expect=dict.fromkeys(Arch, MutantExpectation.CAUGHT))
+    for arch, expected in (("arm64", {"pin_vs_munmap", "pin_vs_lazyfree"}), ("x86_64", {"pin_vs_lazyfree"})):
+        plan = with_controls(lanes(suite, ["6.12"], [arch], []), [only], every=True)
+        assert {cell.scenario for cell in plan.cells if cell.kernel.mutant} == expected
+
+
+def test_a_scenario_that_shows_a_mutant_on_another_architecture_only_comes_later(suite: Plan) -> None:
+    (target,) = targets(lanes(suite, ["6.12"], ["x86_64"], []), [mutant("M01")], ())[0]
+    assert target.scenarios == ("pin_vs_lazyfree",)
+    assert "pin_vs_munmap" in target.others
 
 
 def test_all_controls_are_all_that_must_show_there(arm64: Plan) -> None:

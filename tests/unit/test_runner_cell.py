@@ -18,16 +18,28 @@ from orchestrator.runner import cell as cells
 from orchestrator.runner.cell import CellRun, Workshop
 from orchestrator.runner.events import Event, State
 from orchestrator.runner.rundir import RunDir
+from orchestrator.verdict.facts import Facts
+from orchestrator.verdict.judge import judge
 from orchestrator.verdict.model import Fault, Outcome, Verdict
 from tests.fakes.rundir import FakeRun
+
+MET = """\
+KTAP version 1
+1..1
+# counter users.hugetlb.checks 90
+# counter users.hugetlb.lost_by_fork 36
+ok 1 users.hugetlb
+# totals pass:1 fail:0 skip:0
+"""
 
 
 class Bench:
     """A cell to run, and what it told meanwhile."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, ktap: str = "") -> None:
         fake = FakeRun(root / "run")
-        cell = fake.add(None, files={"console.log": b"[    0.5] guprace-init: ready\n"})
+        files = {"console.log": b"[    0.5] guprace-init: ready\n", "race.ktap": ktap.encode()}
+        cell = fake.add(None, files={name: data for name, data in files.items() if data})
         self.events: list[Event] = []
         place = Workplace(root / "cache", {}, Stop())
         shop = Workshop(place, Project(), self.events.append, lambda _cell, _seed: "again")
@@ -84,3 +96,19 @@ def test_a_console_that_our_reader_does_not_survive_is_that_cells_verdict(
     assert "internal error: ZeroDivisionError('in the reader')" in verdict.reason
     assert "Traceback" in caplog.text, "whoever mends it needs the whole of it"
     assert (bench.work.directory / "verdict.json").is_file()
+
+
+def test_a_known_fault_that_the_selftest_met_is_a_fact_of_its_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Facts] = []
+
+    def look(facts: Facts) -> Verdict:
+        seen.append(facts)
+        return judge(facts)
+
+    monkeypatch.setattr(cells, "judge", look)
+    Bench(tmp_path, MET).run(no_kernel)
+    assert [facts.counted for facts in seen] == [
+        ("fork loses private hugetlb pages of 64 KiB (36 times, docs/findings.md)",)
+    ]

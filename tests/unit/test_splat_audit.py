@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator import records
+from orchestrator.matrix.load import load_plan
 from orchestrator.matrix.plan import Arch
 from orchestrator.paths import Project
 from orchestrator.report.known import audited, remarks, show_known
@@ -38,12 +39,19 @@ def cells(shown: int, total: int, subject: Subject = STOCK) -> list[Heard]:
     ("issue", "shown", "total", "expected"),
     [
         (ISSUE, 2, 8, ()),
-        (ISSUE, 0, 8, (Remark.VANISHED,)),
+        (ISSUE, 0, 1, ()),
+        (ISSUE, 0, 28, ()),
+        (ISSUE, 0, 29, (Remark.VANISHED,)),
+        (ISSUE, 29, 29, ()),
         (replace(ISSUE, expires=date(2026, 11, 22)), 2, 8, (Remark.EXPIRED,)),
-        (replace(ISSUE, expires=date(2026, 11, 22)), 0, 8, (Remark.EXPIRED, Remark.VANISHED)),
+        (replace(ISSUE, expires=date(2026, 11, 22)), 0, 8, (Remark.EXPIRED,)),
+        (replace(ISSUE, expires=date(2026, 11, 22)), 0, 40, (Remark.EXPIRED, Remark.VANISHED)),
         (replace(ISSUE, expires=TODAY), 2, 8, ()),
         (replace(ISSUE, rate=0.1), 0, 8, ()),
         (replace(ISSUE, rate=0.1), 0, 40, (Remark.VANISHED,)),
+        (replace(ISSUE, rate=0.02), 0, 40, ()),
+        (replace(ISSUE, rate=0.95), 0, 1, ()),
+        (replace(ISSUE, rate=0.96), 0, 1, (Remark.VANISHED,)),
         (replace(ISSUE, rate=0.1), 2, 8, ()),
         (replace(ISSUE, rate=0.1), 6, 8, (Remark.EXCESSIVE,)),
         (replace(ISSUE, rate=1.0), 8, 8, ()),
@@ -64,8 +72,17 @@ def test_an_entry_for_kernels_that_were_not_raced_is_not_mentioned() -> None:
 
 def test_a_data_race_can_vanish_only_where_they_are_looked_for() -> None:
     race = replace(ISSUE, kind=SplatKind.KCSAN)
-    assert audit([Heard(STOCK, (), kcsan=False)], [race], PATH, TODAY) == ()
-    assert audit([Heard(STOCK, (), kcsan=True)], [race], PATH, TODAY)[0].remarks == (Remark.VANISHED,)
+    assert audit([Heard(STOCK, (), kcsan=False)] * 40, [race], PATH, TODAY) == ()
+    assert audit([Heard(STOCK, (), kcsan=True)] * 40, [race], PATH, TODAY)[0].remarks == (Remark.VANISHED,)
+
+
+def test_what_nobody_measured_can_vanish_in_the_suite_of_one_kernel_but_not_in_make_run() -> None:
+    race = replace(ISSUE, kind=SplatKind.KCSAN)
+    for matrix, expected in (("suite.yaml", (Remark.VANISHED,)), ("quick.yaml", ())):
+        raced = [cell.kernel for cell in load_plan(Project().configs / matrix, Project()).cells]
+        subjects = [Subject(k.name, k.arch, k.flavour) for k in raced if k.name == "6.1" and not k.mutant]
+        heard = [Heard(subject, (), kcsan=subject.flavour == "kcsan") for subject in subjects]
+        assert [each.remarks for each in audit(heard, [race], PATH, TODAY)] == [expected], matrix
 
 
 def test_an_entry_is_said_in_words() -> None:
@@ -75,6 +92,21 @@ def test_an_entry_is_said_in_words() -> None:
         "odd: 18 reports in 6 of 8 cells, expected in 10%; expired on 2026-01-01: it covers nothing any more; "
         "seen more often than expected: it may cover something else as well"
     )
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        (
+            None,
+            "cells; vanished: take the entry out if the kernel was fixed, or give it a rate if it is rarer than 10%",
+        ),
+        (0.5, "cells, expected in 50%; vanished: take the entry out if the kernel was fixed"),
+    ],
+)
+def test_of_a_vanished_entry_without_a_rate_it_is_said_what_was_supposed(rate: float | None, words: str) -> None:
+    (found,) = audit(cells(0, 40), [replace(ISSUE, rate=rate)], PATH, TODAY)
+    assert found.text == f"odd: 0 reports in 0 of 40 {words}"
 
 
 def test_a_run_directory_is_audited_without_its_controls(tmp_path: Path) -> None:
@@ -88,38 +120,44 @@ def test_a_run_directory_is_audited_without_its_controls(tmp_path: Path) -> None
     directory = run.done()
     (directory.cell_dir(damaged) / "splats.json").write_text("{")
     race = replace(ISSUE, kind=SplatKind.KCSAN, title="*", id="race")
-    found = audited(directory, [race, replace(ISSUE, title="WARNING in gone"), ISSUE], PATH, TODAY)
+    gone = replace(ISSUE, title="WARNING in gone", rate=0.9)
+    found = audited(directory, [race, gone, ISSUE], PATH, TODAY)
     assert [(each.issue.title, each.seen, each.cells) for each in found] == [
         ("*", 1, 1),
         ("WARNING in gone", 0, 2),
         ("WARNING in odd", 1, 2),
     ]
     assert remarks(found) == (
-        "known issue odd: 0 reports in 0 of 2 cells; vanished: take the entry out if the kernel was fixed",
+        "known issue odd: 0 reports in 0 of 2 cells, expected in 90%; "
+        "vanished: take the entry out if the kernel was fixed",
         "known issue race: 1 report in 1 of 1 cells",
         "known issue odd: 3 reports in 1 of 2 cells",
     )
 
 
+def quiet_run(root: Path, races: int) -> RunDir:
+    """Return a run of that many KCSAN cells without a report."""
+    run = FakeRun(root)
+    for number in range(races):
+        cell = run.add(Verdict(Outcome.PASS, ""), arch=Arch.X86_64, flavour="kcsan", scenario=f"race_{number}")
+        records.save(RunDir(root).cell_dir(cell) / "splats.json", ())
+    return run.done()
+
+
 def test_the_known_issues_of_a_run_are_printed(tmp_path: Path) -> None:
-    run = FakeRun(tmp_path)
-    run.add(Verdict(Outcome.PASS, ""), arch=Arch.X86_64, flavour="kcsan")
-    records.save(RunDir(tmp_path).root / "6.1/x86_64/kcsan/pin_vs_munmap/splats.json", ())
     out = StringIO()
-    show_known(run.done(), Project(), Console(file=out))
-    assert "known issue gup-fast-rereads-plain: 0 reports in 0 of 1 cells; vanished" in out.getvalue()
+    show_known(quiet_run(tmp_path, 29), Project(), Console(file=out))
+    assert "known issue gup-fast-rereads-plain: 0 reports in 0 of 29 cells; vanished" in out.getvalue()
+
+
+def test_of_a_run_that_is_too_small_to_miss_a_known_issue_nothing_is_said(tmp_path: Path) -> None:
+    out = StringIO()
+    show_known(quiet_run(tmp_path, 1), Project(), Console(file=out))
+    assert out.getvalue() == ""
 
 
 def test_the_known_issues_of_a_run_stand_in_its_reports(tmp_path: Path) -> None:
-    run = FakeRun(tmp_path)
-    run.add(Verdict(Outcome.PASS, ""), arch=Arch.X86_64, flavour="kcsan")
-    records.save(RunDir(tmp_path).root / "6.1/x86_64/kcsan/pin_vs_munmap/splats.json", ())
-    write_reports(run.done())
-    assert (
-        "known issue gup-fast-rereads-plain: 0 reports in 0 of 1 cells; vanished"
-        in (tmp_path / "index.html").read_text()
-    )
-    assert (
-        'name="known-issue.gup-fast-rereads-plain" value="gup-fast-rereads-plain: 0 reports'
-        in (tmp_path / "junit.xml").read_text()
-    )
+    write_reports(quiet_run(tmp_path, 29))
+    said = "gup-fast-rereads-plain: 0 reports in 0 of 29 cells; vanished"
+    assert f"known issue {said}" in (tmp_path / "index.html").read_text()
+    assert f'name="known-issue.gup-fast-rereads-plain" value="{said}' in (tmp_path / "junit.xml").read_text()

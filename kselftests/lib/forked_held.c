@@ -151,17 +151,29 @@ void forked_held_moved(struct forked *f)
 	rounds(f, "forked, moved to another node, then pinned", fork_move_pin);
 }
 
-/* Not moved, though that was tried, to the one node and to the other. */
+static void protect(struct forked *f, int prot)
+{
+	if (mprotect(f->target.addr, f->target.size, prot))
+		broken("mprotect(%#x) of the target: %s", prot, strerror(errno));
+}
+
+/*
+ * Not moved, though that was tried, to the one node and to the other. Who gives up tries again: had
+ * he forgotten, at the first attempt, that the page is exclusive, the second would get as far as the
+ * migration entry, and leave a page that was writable an exclusive one again. So every second
+ * time it is not writable meanwhile: such an entry knows nothing but what was not forgotten.
+ */
 static void pin_stay_fork(struct forked *f, unsigned int round)
 {
 	uint64_t before;
 	bool tried;
 
-	(void)round;
 	forked_pin(f->race, f);
+	protect(f, round % 2 ? PROT_READ | PROT_WRITE : PROT_READ);
 	before = first_entry(f);
 	tried = move_to(f, 0) && move_to(f, 1);
 	race_add(f->race, "kept", tried && same_frame(before, first_entry(f)));
+	protect(f, PROT_READ | PROT_WRITE);
 	forked_fork(f->race, f);
 }
 

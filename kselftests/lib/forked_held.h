@@ -26,7 +26,10 @@ void forked_held_swapped(struct forked *f);
 /* Forked, moved to another node, pinned. Counts moved: rounds in which it did. */
 void forked_held_moved(struct forked *f);
 
-/* Pinned, not moved for that, forked. Counts kept: rounds in which the first page stayed. */
+/*
+ * Pinned, not moved for that (every second time while it cannot be written), forked. Counts kept:
+ * rounds in which the first page stayed.
+ */
 void forked_held_kept(struct forked *f);
 
 /* By a process that is new: newborn.h. */

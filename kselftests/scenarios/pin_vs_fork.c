@@ -33,7 +33,8 @@
  *                    still under way when B, faster, passes it. Without A's stretch such a walk is
  *                    over before B, who has tables to allocate, comes to the first page
  *   probe_ro.fork_thp the pages are the last of a huge one. Every second time PTEs map it: since v6.9
- *                    B looks for pins once for all of these, and write-protects A's at the end
+ *                    B looks for pins once for all of these, and write-protects A's at the end.
+ *                    B is stretched by a little for each of them, here or there in one of the loops
  *
  * Oracles (lib/agree.h), after both windows, each a hit:
  *   pin_differs       written by address, not seen through the pin
@@ -46,11 +47,13 @@
  * What was exclusive must be known to be shared whatever has become of the page since, so what
  * needs no race is also done with pages that were swapped out before the fork, moved after it, or are
  * a part of a huge page whose mapping was split after it (probe_ro.split_thp). What was pinned must
- * be known to be exclusive whatever was tried with it: probe.kept forks when a move has met the pins
- * and given up. Beside each held pin others are taken and given back, which must not count. And
- * fork looks for pins only in a process that is marked as one with pins (MMF_HAS_PINNED): the slow
- * path marks it too, and has marked this one when back-offs were calibrated (lib/backoff.c), so
- * probe.first has a new process, whose first pin is one of GUP-fast, and slow.first another.
+ * be known to be exclusive whatever was tried with it: probe.kept forks when a move has met the
+ * pins and given up, of pages that can be written meanwhile and of some that cannot: only those
+ * show what the first of several attempts forgot. Beside each held pin others are taken and given
+ * back, which must not count. And fork looks for pins only in a process that is marked as one with
+ * pins (MMF_HAS_PINNED): the slow path marks it too, and has marked this one when back-offs were
+ * calibrated (lib/backoff.c), so probe.first has a new process, whose first pin is one of GUP-fast,
+ * and slow.first another.
  *
  * Counters:
  *   checks, trials    families judged where no race is needed; valid trials (lib/trial.c)
@@ -85,7 +88,8 @@
 #ifndef SMALL_PAGES
 #define SMALL_PAGES	16u		/* passed one by one: a longer walk is met by more forks */
 #endif
-#define NEXT_PLACE	32u		/* rounds at one place of fork, then at another */
+#define NEXT_PLACE	16u		/* rounds at one place of fork, then at another */
+#define NEXT_LOOP	8u		/* the same, where PTEs map a huge page */
 #define PTES		20u		/* least that a fork copies: more than there are mappings */
 #define LOW_ADDR	(1ul << 21)	/* below all that a program has */
 #define SLOW_FORK_MS	25u
@@ -223,10 +227,43 @@ static void race_slow_fork(struct race *race)
 	with_target(race, race_slow_fork_world);
 }
 
+/* Of a huge page that PTEs map, and that nobody shares yet. */
+static void fork_table_once(struct race *race, void *arg)
+{
+	struct forked *f = arg;
+
+	backing_renew(&f->target);
+	forked_split_mapping(f);
+	fork_once(race, NULL);
+}
+
+/* What B comes by once for each PTE of the huge page: most of it is between the look and the end. */
+static void stretch_loop(struct race *race, struct forked *f)
+{
+	static const char * const names[] = {
+		"copy_present_pte", "copy_present_ptes", "copy_pte_range", "copy_page_range", NULL
+	};
+	const struct stretch_code loop = {
+		.names = names, .least = f->target.size / f->agree.page / 2,
+		.pass = fork_table_once,
+	};
+
+	stretch_code(race, &loop, f, STRETCH_BRIEF);
+}
+
+static void prepare_fork(struct race *race, void *arg)
+{
+	struct forked *f = arg;
+
+	if (f->alternates && !race_sampling(race) && f->rounds % NEXT_LOOP == 0)
+		stretch_loop(race, f);
+	forked_prepare(race, arg);
+}
+
 static void race_fork_world(struct forked *f)
 {
 	static const struct trial trial = {
-		.prepare = forked_prepare, .a = forked_pin, .b = forked_fork,
+		.prepare = prepare_fork, .a = forked_pin, .b = forked_fork,
 		.settle = forked_settle,
 	};
 
@@ -237,6 +274,7 @@ static void race_fork_world(struct forked *f)
 		f->agree.addr += f->target.size - (f->agree.pages + 1) * f->agree.page;
 	}
 	race_trials(f->race, &trial, f);
+	stretch_code_end();
 }
 
 static void race_fork(struct race *race)

@@ -17,7 +17,7 @@
  * does: munmap frees only when A's walk with interrupts off is over.
  *
  * The grab has to wait until the huge page is somebody's again, some tens of microseconds: A's walk
- * is stretched at a random instruction, every few hundred rounds at another.
+ * is stretched at a random instruction, every few rounds at another.
  *
  * And every other trial nobody is given the page: its count stays 0, where A must not take it from
  * (it would be freed once more when A gives it back), and no refill hides that.
@@ -61,7 +61,7 @@
 #define PAGES		8u	/* pinned by one walk, and so by one grab */
 #define WALKS		8u	/* in one system call, if the vehicle holds so many pins */
 #define HOLDS_ONE_IN	8u	/* trials: it costs as much as B's window */
-#define NEXT_PLACE	128u	/* rounds at one place of the walk, then at another */
+#define NEXT_PLACE	24u	/* rounds at one place of the walk, then at another */
 #define HUGETLB_PAGES	4u	/* target and refill, and as many that pins still hold */
 
 enum {
@@ -105,12 +105,44 @@ static void stamp(const struct world *w, uint8_t *addr, uint64_t mapping)
 		stamp_page(addr + i * w->page, stamp_of(mapping, i, w->generation));
 }
 
+/* With nobody else there: what the walk of small pages comes by is not all that this one does. */
+static void pin_alone(struct race *race, void *arg)
+{
+	struct world *w = arg;
+	struct vehicle *v = &race->vehicle;
+	int got;
+
+	stamp(w, w->refill, MAPPING_REFILL);
+	got = v->ops->pin(v, w->refill, w->pages, 1);
+	if (got != (int)w->pages)
+		broken("%s took %d pins of %u on pages that nobody touches", v->name, got, w->pages);
+	v->ops->unpin(v);
+}
+
+/* Every second time where huge pages alone come by, for as long as an unmap takes. */
+static void stretch(struct race *race, struct world *w, unsigned int turn)
+{
+	static const char * const names[] = {
+		"gup_huge_pmd", "gup_fast_pmd_leaf", "gup_pgd_range", "gup_fast_pgd_range",
+		"lockless_pages_from_mm", "gup_fast", "internal_get_user_pages_fast",
+		"gup_fast_fallback", NULL
+	};
+	static const struct stretch_code leaf = {
+		.names = names, .least = 1, .pass = pin_alone,
+	};
+
+	if (turn % 2)
+		stretch_code(race, &leaf, w, STRETCH_LONG);
+	else
+		stretch_walk_and_grab(race, STRETCH_SHORT);
+}
+
 static void prepare(struct race *race, void *arg)
 {
 	struct world *w = arg;
 
-	if (w->rounds++ % NEXT_PLACE == NEXT_PLACE - 1)
-		stretch_walk_and_grab(race, STRETCH_SHORT);
+	if (w->rounds++ % NEXT_PLACE == NEXT_PLACE - 1 && !race_sampling(race))
+		stretch(race, w, w->rounds / NEXT_PLACE);
 	w->generation++;
 	w->refills = race_sampling(race) || w->rounds % 2;
 	check_madvise(w->refill, w->huge, MADV_DONTNEED, "the refill");

@@ -20,7 +20,8 @@
  * Mode: steered; held pins need no race. B's window lets ksmd make one pass, with everything it can
  * want: two keepers for each page of the target, merged before. A pins all pages by one walk. When
  * the windows end ksmd stands still, so nothing merges between the looks of the oracle. By turns
- * ksmd is stretched where it write-protects a page, at a random instruction.
+ * ksmd is stretched where it write-protects a page, at a random instruction of that or of
+ * ptep_clear_flush().
  *
  * Oracles (lib/agree.h), after both windows: pin_differs, address_differs, foreign_stamp,
  * bad_stamp. A FOLL_GET that was there before the merge stops it as well, so it is held to the
@@ -60,7 +61,7 @@
 #define MAPPING_TARGET	1
 #define PAGES		8u		/* of the target, and of each keeper */
 #define REPEATS		6u		/* of what needs no race */
-#define NEXT_PLACE	32u		/* rounds at one place of ksmd, then at another, or none */
+#define NEXT_PLACE	16u		/* rounds at one place of ksmd, then at another, or none */
 #define SETTLE_NS	(20 * NSEC_PER_SEC)	/* for the keepers to be merged */
 
 struct world {
@@ -155,7 +156,8 @@ static void merge_alone(struct race *race, void *arg)
 	scan(race, arg);
 }
 
-static void prepare_race(struct race *race, void *arg)
+/* The last thing before the PTE is gone is a function of its own, the same on every kernel. */
+static void stretch(struct race *race, struct world *w, unsigned int turn)
 {
 	static const char * const names[] = {
 		"write_protect_page", "try_to_merge_one_page", "try_to_merge_with_ksm_page",
@@ -164,10 +166,20 @@ static void prepare_race(struct race *race, void *arg)
 	static const struct stretch_code merge = {
 		.names = names, .least = PAGES / 2, .pass = merge_alone,
 	};
+	static const char * const clear_names[] = { "ptep_clear_flush", NULL };
+	static const struct stretch_code clear = {
+		.names = clear_names, .least = PAGES / 2, .pass = merge_alone,
+	};
+
+	stretch_by_turns(race, turn % 4 == 1 ? &clear : &merge, w, STRETCH_VARIED(turn / 4), turn);
+}
+
+static void prepare_race(struct race *race, void *arg)
+{
 	struct world *w = arg;
 
 	if (!race_sampling(race) && w->rounds++ % NEXT_PLACE == 0)
-		stretch_by_turns(race, &merge, w, STRETCH_SHORT, w->rounds / NEXT_PLACE);
+		stretch(race, w, w->rounds / NEXT_PLACE);
 	prepare(race, arg);
 }
 

@@ -28,7 +28,8 @@
  *
  * Mode: steered. On M01 all its subtests hit within 81 ms on arm64. By turns B is stretched, between
  * its look at a page and the end of its PTE, at a random instruction: a kernel that counts first and
- * clears then is wrong for a few instructions only.
+ * clears then is wrong for a few instructions only. And by turns A, inside its grab: between the look
+ * at the count and the addition, and while it holds the reference in passing.
  *
  * Oracles, after both windows. Each page that still has its stamp at the address gets a fresh one
  * there, and where pins are FOLL_PINs for writing, so does every other. The pins must show what the
@@ -70,7 +71,7 @@
 #define PAGES		16u
 #endif
 #define AGAIN		4u		/* every fourth trial */
-#define NEXT_PLACE	64u		/* rounds at one place of reclaim, then at another, or none */
+#define NEXT_PLACE	24u		/* rounds at one place of reclaim, then at one of the grab, or none */
 
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT	21
@@ -128,16 +129,25 @@ static void reclaim_alone(struct race *race, void *arg)
 	check_madvise(w->target, w->size, MADV_PAGEOUT, "the target");
 }
 
-static void prepare(struct race *race, void *arg)
+static void stretch(struct race *race, struct world *w, unsigned int turn)
 {
 	static const char * const names[] = { "try_to_unmap_one", "try_to_unmap", NULL };
 	static const struct stretch_code unmap = {
 		.names = names, .least = PAGES / 2, .pass = reclaim_alone,
 	};
+
+	if (turn % 3 == 2)
+		stretch_grab(race, STRETCH_VARIED(turn / 3));
+	else
+		stretch_by_turns(race, &unmap, w, STRETCH_SHORT, turn % 3);
+}
+
+static void prepare(struct race *race, void *arg)
+{
 	struct world *w = arg;
 
 	if (!race_sampling(race) && w->rounds++ % NEXT_PLACE == 0)
-		stretch_by_turns(race, &unmap, w, STRETCH_SHORT, w->rounds / NEXT_PLACE);
+		stretch(race, w, w->rounds / NEXT_PLACE);
 	make_free(w);
 }
 

@@ -33,9 +33,9 @@
  *   pins           pages pinned
  *   merged, kept   pages of the target found merged, or not, after both windows
  *
- * Fixed by: 6c287605fd56 ("mm: remember exclusively mapped anonymous pages with
- * PG_anon_exclusive", v5.19) for pins; the reference count is as old as KSM. No CVE.
- * Control: M24. Kconfig: pin_vs_ksm.config.
+ * Fixed by: 6c287605fd56 ("mm: remember exclusively mapped anonymous pages with PG_anon_exclusive",
+ * v5.19) for pins; the reference count is as old as KSM. No CVE. Controls: M24, G14, G37. Kconfig:
+ * pin_vs_ksm.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>

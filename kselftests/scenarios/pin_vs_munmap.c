@@ -48,7 +48,8 @@
  *   backoffs     references that GUP-fast took and gave back (lib/backoff.c)
  *
  * Fixed by: the second read came with the generic GUP-fast, commit 2667f50e8b81 ("mm: introduce a
- * general RCU get_user_pages_fast()", v3.19); no CVE. Control: M01. Kconfig: pin_vs_munmap.config.
+ * general RCU get_user_pages_fast()", v3.19); no CVE. Controls: M01, G13, G15, G32. Kconfig:
+ * pin_vs_munmap.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -38,9 +38,9 @@
  *   quiet_ticks  median of a pin call that nothing disturbs, in an open or a closed range
  *   vm.*         PTEs made hinting ones, hinting faults, pages moved by them; all pages moved
  *
- * Controls: M23 (with FOLL_GET); M12 and M13 must stay silent, see their records. Hinting entries
- * in GUP-fast: commit 2b4847e73004 ("mm: numa: serialise parallel get_user_page against THP
- * migration", v3.13). Kconfig: pin_vs_protnone.config.
+ * Controls: M23, G24, G25; M12 and M13 stay silent. Hinting entries in GUP-fast: commit
+ * 2b4847e73004 ("mm: numa: serialise parallel get_user_page against THP migration", v3.13).
+ * Kconfig: pin_vs_protnone.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -40,8 +40,8 @@
  * Counters: trials (touches that got a reference; held: blocks freed under one), tries, rounds of
  * B, pages of B's, lost_kb.
  *
- * Fixed by: e320d3012d25 ("mm/page_alloc.c: fix freeing non-compound pages", v5.9). Control: M21.
- * Kconfig: speculative_refs.config.
+ * Fixed by: e320d3012d25 ("mm/page_alloc.c: fix freeing non-compound pages", v5.9). Controls: M21,
+ * G16, G18. Kconfig: speculative_refs.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -37,7 +37,8 @@
  *
  * Fixed by: CVE-2016-5195, 19be0eaffa3a ("mm: remove gup_flags FOLL_WRITE games from
  * __get_user_pages()", v4.9); CVE-2022-2590, 5535be309971 ("mm/gup: fix FOLL_FORCE
- * COW security issue and remove FOLL_COW", v6.0). Kconfig: write_vs_dontneed.config.
+ * COW security issue and remove FOLL_COW", v6.0). Controls: G43, G44. Kconfig:
+ * write_vs_dontneed.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>

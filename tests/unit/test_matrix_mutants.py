@@ -174,3 +174,21 @@ def test_scenarios_for_an_architecture_of_which_nothing_is_expected_are_refused(
 def test_an_unknown_mutant_is_refused_with_the_nearest(project: Project) -> None:
     with pytest.raises(UsageError, match=r"unknown mutant 'M1'; did you mean 'M0[12]'"):
         load_mutant("M1", project)
+
+
+def controls_told(scenario: Path) -> set[str]:
+    """The mutants in the sentence `Controls: ...` of the comment that a scenario begins with."""
+    comment = scenario.read_text().split("*/", 1)[0].replace("\n *", "")
+    told = re.search(r"Controls?: ([^.]*)\.", comment)
+    return set(re.findall(r"\b[GM][0-9]{2}\b", told[1])) if told else set()
+
+
+def test_a_scenario_names_the_mutants_whose_records_name_it() -> None:
+    project = Project()
+    naming: dict[str, set[str]] = {path.stem: set() for path in (project.selftests / "scenarios").glob("*.c")}
+    for mutant in load_mutants(project):
+        for arch in mutant.expect:
+            for scenario in mutant.scenarios_on(arch):
+                naming[scenario].add(mutant.id)
+    told = {name: controls_told(project.selftests / "scenarios" / f"{name}.c") for name in naming}
+    assert told == naming

@@ -132,14 +132,19 @@ def _end(process: Leashed, console: Console, qmp: Qmp) -> None:
 
 
 def _endpoints(spec: GuestSpec, keys: GuestKeys, work: Path) -> Endpoints:
-    """Write the guest's initramfs: the cached image, unpacked, and its keys behind it.
+    """Write the guest's initramfs: the cached image, unpacked, and behind it its keys and files.
 
-    Unpacked, since a guest under TCG takes seconds for what the host does in 30 ms (x86_64/kcsan: 4 s).
+    Unpacked, since a guest under TCG takes seconds for what the host does in 30 ms (x86_64/kcsan: 4 s); files here,
+    since an emulated processor decrypts what SSH brings.
     """
     ends = Endpoints(work / "console", spec.directory / "console.log", work / "qmp", work / "initramfs")
+    for one in spec.files:
+        if not one.local.is_file():
+            raise HostError("no such file to copy into the guest", where=str(one.local))
     try:
-        plain = cpio.decompressed(spec.initramfs)
-        ends.initramfs.write_bytes(cpio.concatenate(plain, cpio.overlay_cpio(keys.overlay)))
+        files = {one.remote: cpio.OverlayFile(one.local.read_bytes(), one.mode) for one in spec.files}
+        own = cpio.overlay_cpio({**keys.overlay, **files})
+        ends.initramfs.write_bytes(cpio.concatenate(cpio.decompressed(spec.initramfs), own))
         ends.initramfs.chmod(0o600)
         spec.directory.mkdir(parents=True, exist_ok=True)
         ends.console_log.write_bytes(b"")

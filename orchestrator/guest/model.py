@@ -54,10 +54,20 @@ class AccelChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class GuestFile:
+    """A file that a guest has from its start: `local` here, `remote` there, absolute, in a directory of the image."""
+
+    local: Path
+    remote: str
+    mode: int = 0o755
+
+
+@dataclass(frozen=True, slots=True)
 class GuestSpec:
     """A guest to boot. `directory` receives qemu.argv and console.log; memory in MiB.
 
-    `cmdline` is added to what every guest gets; `boot_seconds` is how long a boot may take at reference speed.
+    `cmdline` is added to what every guest gets, `files` to what its image holds; `boot_seconds` is how long a boot
+    may take at reference speed.
     """
 
     arch: Arch
@@ -69,6 +79,7 @@ class GuestSpec:
     memory: int
     cmdline: tuple[str, ...] = ()
     boot_seconds: float = 120.0
+    files: tuple[GuestFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ import pytest
 from orchestrator.errors import HostError, RunInterruptedError
 from orchestrator.guest.boot import boot
 from orchestrator.guest.guest import Guest
-from orchestrator.guest.model import GuestLostError, GuestSpec, LostReason
+from orchestrator.guest.model import GuestFile, GuestLostError, GuestSpec, LostReason
 from orchestrator.guest.workdir import work_directory
 from orchestrator.matrix.plan import Arch
 from orchestrator.paths import Project
@@ -204,6 +206,33 @@ def test_a_file_that_is_not_there_is_the_hosts_fault_and_the_guest_lives_on(spec
         with pytest.raises(HostError, match="guest: copying /nowhere out"):
             guest.get("/nowhere", tmp_path / "x")
         assert guest.run("uname -r", 10).status == 0
+
+
+def test_a_guest_has_the_files_of_its_description_from_its_start(
+    spec: GuestSpec, short: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "race").write_bytes(b"\x7fELF" + b"070701" * 50)
+    (tmp_path / "key").write_bytes(b"")
+    files = (
+        GuestFile(tmp_path / "race", "/guprace/pin_vs_munmap"),
+        GuestFile(tmp_path / "key", "/guprace/key", 0o600),
+    )
+    with boot(replace(spec, files=files), stop=Stop()) as guest:
+        assert guest.run(RACE, 10).stdout.startswith("KTAP version 1\n")
+        (work,) = short.iterdir()
+        archive = (work / "initramfs").read_bytes()
+    for one in files:
+        # The mode is the second field of the record that ends with the name.
+        record = archive[archive.index(one.remote.encode()[1:]) - 110 :]
+        assert int(record[14:22], 16) == stat.S_IFREG | one.mode
+        assert one.local.read_bytes() in record
+
+
+def test_a_file_that_a_guest_is_to_have_and_that_is_not_there_starts_none(spec: GuestSpec, tmp_path: Path) -> None:
+    missing = replace(spec, files=(GuestFile(tmp_path / "missing", "/guprace/x"),))
+    with pytest.raises(HostError, match="missing: no such file to copy into the guest"), boot(missing, stop=Stop()):
+        pass
+    assert not (spec.directory / "qemu.argv").exists()
 
 
 def test_no_qemu_is_an_error_that_names_the_program(spec: GuestSpec) -> None:

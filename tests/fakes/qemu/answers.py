@@ -20,14 +20,14 @@ VMSTAT = "nr_free_pages {free}\nnr_foll_pin_acquired {pins}\nnr_foll_pin_release
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One command: the guest, the pattern's match, where output goes, and where uploaded files are."""
+    """One command: the guest, the pattern's match, where output goes, and which files the guest has."""
 
     guest: FakeGuest
     match: re.Match[str]
     out: Callable[[str], None]
     err: Callable[[str], None]
     raced: list[float]
-    uploaded: Callable[[str], bool]
+    has: Callable[[str], bool]
 
 
 def _uname(call: Call) -> int:
@@ -48,8 +48,6 @@ def _cat(call: Call) -> int:
 def _file(guest: FakeGuest, path: str, raced: list[float]) -> str | None:
     races = len(raced)
     match path:
-        case "/proc/sys/vm/stat_refresh":
-            return ""
         case "/proc/sys/kernel/tainted":
             return f"{512 if races and guest.does('taint') else 0}\n"
         case "/proc/vmstat":
@@ -87,9 +85,20 @@ def _dmesg(call: Call) -> int:
 
 
 def _insmod(call: Call) -> int:
-    if call.guest.does("insmod-fails") or not call.uploaded(call.match["path"]):
+    if call.guest.does("insmod-fails") or not call.has(call.match["path"]):
         call.err(f"insmod: can't insert '{call.match['path']}': invalid module format\n")
         return 1
+    return 0
+
+
+def _steps(call: Call) -> int:
+    """Run what orchestrator/race/steps.py has one exec do; FAKEQEMU=cut-answer ends it in the middle."""
+    steps = list(STEP.finditer(call.match["steps"] + "\n"))
+    for number, step in enumerate(steps):
+        if call.guest.does("cut-answer") and number == len(steps) - 2:
+            return 137
+        status = answer(call.guest, step["command"], call.out, call.out, call.raced, call.has)
+        call.out(f"\n{step['fence']} {status}\n")
     return 0
 
 
@@ -114,7 +123,7 @@ def _sleep(call: Call) -> int:
 def _race(call: Call) -> int:
     """Run a scenario: canned KTAP; hits when FAKEQEMU asks for them, or the fake kernel is a broken one."""
     guest, name = call.guest, call.match["name"]
-    if not call.uploaded(f"/guprace/{name}"):
+    if not call.has(f"/guprace/{name}"):
         call.err(f"sh: /guprace/{name}: not found\n")
         return 127
     if name == "sync_test":
@@ -167,19 +176,21 @@ def _sync_test(call: Call) -> int:
 
 Handler = Callable[[Call], int]
 
+STEP = re.compile(r"(?P<command>.+?)\nprintf '\\n%s\\n' \"(?P<fence>\w+ \w+) \$\?\"\n", re.DOTALL)
+
 ANSWERS: tuple[tuple[re.Pattern[str], Handler], ...] = tuple(
     (re.compile(pattern, re.DOTALL), handler)
     for pattern, handler in (
+        (r"exec 2>&1 # [^\n]*\n(?P<steps>.*)", _steps),
         (r"uname (?P<flag>-[a-z]+)", _uname),
         (r"(?:cat|base64) /proc/config\.gz", _config),
-        (r"cat (?P<path>\S+)(?: >/dev/null 2>&1)?", _cat),
+        (r"cat (?P<path>\S+)", _cat),
         (r"echo (?P<text>.*?) ?> ?/dev/kmsg", _kmsg),
         (r"dmesg", _dmesg),
-        (r"mkdir -p \S+", _nothing),
-        (r"chmod .*", _nothing),
         (r"true|sync|dmesg -c", _nothing),
         (r"insmod (?P<path>\S+)", _insmod),
         (r"/guprace/(?P<name>\w+) --seconds (?P<seconds>\S+)(?: --seed (?P<seed>\S+))?(?: --first-hit)?", _race),
+        (r"echo 1 >/\S+", _nothing),
         (r"echo (?P<text>.*)", _echo),
         (r"exit (?P<status>\d+)", _exit),
         (r"sleep (?P<seconds>[\d.]+)", _sleep),
@@ -193,12 +204,12 @@ def answer(
     out: Callable[[str], None],
     err: Callable[[str], None],
     raced: list[float],
-    uploaded: Callable[[str], bool],
+    has: Callable[[str], bool],
 ) -> int:
     """Run `command` by the table and return its exit status; an unknown one is 127, as in a shell."""
     line = command.removesuffix("\nexit $?").strip()
     for pattern, handler in ANSWERS:
         if match := pattern.fullmatch(line):
-            return handler(Call(guest, match, out, err, raced, uploaded))
+            return handler(Call(guest, match, out, err, raced, has))
     err(f"fakeqemu: no answer to {line!r}: add it to tests/fakes/qemu/answers.py\n")
     return 127

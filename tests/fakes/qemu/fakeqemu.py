@@ -7,9 +7,11 @@ What it does is chosen by the environment variable FAKEQEMU, names separated by 
     at the start   no-start, kvm-fails
     at boot        panic-at-boot, hang-at-boot, init-fails, reset-at-boot, wrong-host-key, slow-boot,
                    deaf (SSH never answers)
+    at any time    log-ssh (what is asked by SSH goes to stderr)
     in the race    panic-mid-race, die, reboot, silent-mid-race, soft-lockup, rcu-stall, hung-task,
                    flood, garbage, kcsan-splat
-    the result     hit, vacuous, bail-out, truncated, taint, config-lost, blind, kcsan-off, insmod-fails, bad-sync
+    the result     hit, vacuous, bail-out, truncated, taint, config-lost, blind, kcsan-off, insmod-fails, bad-sync,
+                   cut-answer
 
 Nothing of it, or `ok`: a guest in perfect health.  A fake kernel image that says `re-read: no` hits, too.
 """

@@ -48,6 +48,7 @@ class FakeSshd:
 
     def __init__(self, guest: FakeGuest, root: Path) -> None:
         files = archive_files(guest.options.initramfs.read_bytes())
+        self._carried = {f"/{path}" for path in files}
         self.guest = guest
         self.root = root
         self.raced: list[float] = []
@@ -58,9 +59,9 @@ class FakeSshd:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
 
-    def uploaded(self, path: str) -> bool:
-        """Whether SFTP brought this file."""
-        return (self.root / path.lstrip("/")).is_file()
+    def has(self, path: str) -> bool:
+        """Whether the guest has this file, from its start or by SFTP."""
+        return path in self._carried or (self.root / path.lstrip("/")).is_file()
 
     def serve(self) -> None:
         """Accept connections for ever, in a thread."""
@@ -104,6 +105,10 @@ class _Server(paramiko.ServerInterface):
         threading.Thread(target=self._run, args=(channel, command.decode(errors="replace")), daemon=True).start()
         return True
 
+    def check_channel_subsystem_request(self, channel: paramiko.Channel, name: str) -> bool:
+        self._tell(f"subsystem {name}")
+        return super().check_channel_subsystem_request(channel, name)
+
     def check_channel_pty_request(self, *args: object) -> bool:
         return True
 
@@ -116,6 +121,7 @@ class _Server(paramiko.ServerInterface):
 
     def _run(self, channel: paramiko.Channel, command: str) -> None:
         guest = self._sshd.guest
+        self._tell(command.splitlines()[0])
         if guest.silent.is_set():
             return
         # The reply to the exec request leaves after the server's check returned; this answer comes after that.
@@ -126,10 +132,14 @@ class _Server(paramiko.ServerInterface):
             lambda text: channel.sendall(text.encode(errors="surrogateescape")),
             lambda text: channel.sendall_stderr(text.encode()),
             self._sshd.raced,
-            self._sshd.uploaded,
+            self._sshd.has,
         )
         channel.send_exit_status(status)
         channel.close()
+
+    def _tell(self, what: str) -> None:
+        if self._sshd.guest.does("log-ssh"):
+            os.write(2, f"{what}\n".encode())
 
     def _shell(self, channel: paramiko.Channel) -> None:
         channel.sendall(b"guprace:~# ")

@@ -16,6 +16,7 @@ from orchestrator.guest.model import GuestLostError, LostReason
 from orchestrator.matrix.plan import Cell
 from orchestrator.paths import Project
 from orchestrator.race.session import GUEST_DIR
+from orchestrator.race.steps import perform
 from orchestrator.report.text import harmless
 from orchestrator.runner.cell import CellRun, Workshop
 from orchestrator.runner.events import Event, State
@@ -53,7 +54,7 @@ def _shell(cell: Cell) -> int:
         click.echo(f"guprace: booting {cell.id} ({prepared.spec.accel.accel}: {prepared.spec.accel.why})", err=True)
         try:
             with boot(prepared.spec, stop=place.stop) as guest:
-                prepared.deploy(guest)
+                perform(guest, prepared.steps)
                 where = f"{GUEST_DIR}/{prepared.binary.name}"
                 click.echo(f"guprace: {where} is in place; leave with exit or Ctrl-D", err=True)
                 guest.shell()

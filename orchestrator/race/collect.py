@@ -4,36 +4,43 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import contextlib
 import re
 import secrets
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from orchestrator.errors import HostError
-from orchestrator.guest.model import CommandResult
 from orchestrator.kernel.fragments import read_config
 from orchestrator.proc import Deadline, Stop
+from orchestrator.race.steps import Said, Shell, Step, perform
 
-READ_SECONDS = 30.0
 MARK_SECONDS = 15.0
+POLL_SECONDS = 0.02
 MAX_CONFIG_BYTES = 4 << 20
+CHUNK_BYTES = 1 << 20
 # KCSAN prints a report's stacks at KERN_WARNING: a console that shows this level shows all of it.
 MARK_LEVEL = 4
 
-_COUNTER = re.compile(r"^([\w -]+?):?\s+(-?\d+)$")
-
-
-class Shell(Protocol):
-    """The part of a guest that collecting needs."""
-
-    console_log: Path
-
-    def run(self, command: str, seconds: float, on_line: Callable[[str], None] | None = None) -> CommandResult:
-        """Run a shell command in the guest. Raises GuestLostError."""
+# A counter's line is short; of longer ones a pattern could make a long business.
+COUNTER_CHARACTERS = 200
+_COUNTER = re.compile(r"([\w -]+?):?\s+(-?[0-9]{1,20})")
+_TAINT = re.compile(r"[0-9]{1,20}")
+_COUNTERS = (
+    # Per-CPU counts lag until then (mm/vmstat.c: vmstat_refresh).
+    Step("refresh", "echo 1 >/proc/sys/vm/stat_refresh"),
+    Step("tainted", "cat /proc/sys/kernel/tainted"),
+    Step("vmstat", "cat /proc/vmstat"),
+    Step("kcsan", "cat /sys/kernel/debug/kcsan"),
+)
+_UNAME = Step("uname", "uname -a")
+_CONFIG = Step("config", "base64 /proc/config.gz")
+# WARN_ON_ONCE() and its like warn again: what the boot has used up, the race could not show. A kernel without
+# debugfs/clear_warn_once (lib/bug.c, kernel/panic.c) goes on as it is: it said what it had to say.
+_REARM = Step("rearm", "echo 1 >/sys/kernel/debug/clear_warn_once")
+_DMESG = Step("dmesg", "dmesg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,38 +50,6 @@ class Snapshot:
     taint: int
     vmstat: Mapping[str, int]
     kcsan: Mapping[str, int] | None
-
-
-def snapshot(guest: Shell) -> Snapshot:
-    """Read taint, /proc/vmstat (after a stat_refresh: per-CPU counts lag) and KCSAN's counters.
-
-    Raises:
-        HostError: the guest has no readable /proc.
-        GuestLostError: it stopped answering.
-    """
-    guest.run("cat /proc/sys/vm/stat_refresh >/dev/null 2>&1", seconds=READ_SECONDS)
-    taint = _read(guest, "/proc/sys/kernel/tainted")
-    vmstat = counters(_read(guest, "/proc/vmstat") or "")
-    if taint is None or not taint.strip().isdigit() or not vmstat:
-        raise HostError("the guest's /proc cannot be read: no taint or no vmstat")
-    kcsan = _read(guest, "/sys/kernel/debug/kcsan")
-    return Snapshot(int(taint), vmstat, counters(kcsan) if kcsan is not None else None)
-
-
-def _read(guest: Shell, path: str) -> str | None:
-    result = guest.run(f"cat {path}", seconds=READ_SECONDS)
-    return result.stdout if result.status == 0 else None
-
-
-def counters(text: str) -> dict[str, int]:
-    """Read `name value` and `name: value` lines; anything else is left out."""
-    return {m.group(1).strip(): int(m.group(2)) for line in text.splitlines() if (m := _COUNTER.match(line.strip()))}
-
-
-def deltas(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
-    """Return what changed, by name."""
-    changed = {name: value - before.get(name, 0) for name, value in after.items()}
-    return {name: value for name, value in changed.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,56 +64,134 @@ class Mark:
         """The line, as splat/scan.py looks for it."""
         return f"guprace: mark {self.which} {self.token}"
 
+    @property
+    def step(self) -> Step:
+        """What writes it into the kernel's log."""
+        return Step("mark", f"echo '<{MARK_LEVEL}>{self.text}' >/dev/kmsg")
 
-def rearm_warnings(guest: Shell) -> None:
-    """Have WARN_ON_ONCE() and its like warn again: what the boot has used up, the race could not show.
 
-    A kernel without debugfs/clear_warn_once (lib/bug.c, kernel/panic.c) goes on as it is: it said what it had to say.
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The guest before the race: `config_lost` is how its configuration differs from the one that was built.
+
+    `blind` says why the console does not show what it should, empty if it showed the mark.
     """
-    guest.run("echo 1 > /sys/kernel/debug/clear_warn_once", seconds=READ_SECONDS)
+
+    uname: str
+    config_lost: tuple[str, ...]
+    counters: Snapshot
+    mark: Mark
+    blind: str
 
 
-def write_mark(guest: Shell, which: str, stop: Stop) -> tuple[Mark, str]:
-    """Write a mark (`begin` or `end`) to the kernel log and wait until the console shows it.
+@dataclass(frozen=True, slots=True)
+class After:
+    """The guest after the race; `blind` as in Before, `dmesg` the kernel's log."""
 
-    Returns the mark, and why the console is blind: empty when the mark came through.
+    mark: Mark
+    blind: str
+    counters: Snapshot
+    dmesg: str
+
+
+def before(guest: Shell, first: Sequence[Step], built: Path | None, stop: Stop) -> Before:
+    """Do the steps that come `first`, read the guest, write the mark that the race begins behind.
+
+    `built` is the .config that the kernel was built with, if it is known.
+
+    Raises:
+        HostError: a step of `first` failed, the guest has no readable /proc, or did not answer all.
+        GuestLostError: it stopped answering.
     """
-    mark = Mark(which, secrets.token_hex(16))
-    done = guest.run(f"echo '<{MARK_LEVEL}>{mark.text}' > /dev/kmsg", seconds=READ_SECONDS)
-    if done.status != 0:
-        return mark, f"/dev/kmsg cannot be written: {done.stderr.strip()[:200]}"
-    deadline = Deadline.after(MARK_SECONDS)
-    needle = mark.text.encode()
-    while not tail_has(guest.console_log, needle):
-        if deadline.expired:
-            return mark, f"a message of level {MARK_LEVEL} did not reach it within {MARK_SECONDS:.0f} s"
-        stop.wait(0.05)
-    return mark, ""
+    mark = _mark("begin")
+    console = _OnConsole(guest, mark)
+    config = (_CONFIG,) if built else ()
+    # Warnings last: armed again behind the mark, what they show then is the race's.
+    said = perform(guest, (*first, _UNAME, *config, *_COUNTERS, mark.step, _REARM))
+    return Before(
+        said["uname"].text.strip()[:500],
+        _config_differences(said["config"], built) if built else (),
+        _snapshot(said),
+        mark,
+        console.blindness(said["mark"], stop),
+    )
 
 
-def tail_has(path: Path, needle: bytes, tail: int = 1 << 20) -> bool:
-    """Say whether the last `tail` bytes of a file contain `needle`."""
-    try:
-        with path.open("rb") as stream:
-            size = stream.seek(0, 2)
-            stream.seek(max(0, size - tail))
-            return needle in stream.read()
-    except OSError:
+def after(guest: Shell, stop: Stop) -> After:
+    """Write the mark that the race ends with, and read the guest. Raises as `before`."""
+    mark = _mark("end")
+    console = _OnConsole(guest, mark)
+    # Counters behind the mark: what the console shows before it has been counted.
+    said = perform(guest, (mark.step, *_COUNTERS, _DMESG))
+    return After(mark, console.blindness(said["mark"], stop), _snapshot(said), said["dmesg"].text)
+
+
+def _snapshot(said: Mapping[str, Said]) -> Snapshot:
+    """Read taint, /proc/vmstat and KCSAN's counters. Raises HostError if there is no readable /proc."""
+    taint, vmstat, kcsan = said["tainted"], counters(said["vmstat"].text), said["kcsan"]
+    if not _TAINT.fullmatch(taint.text.strip()) or said["vmstat"].status != 0 or not vmstat:
+        raise HostError("the guest's /proc cannot be read: no taint or no vmstat")
+    return Snapshot(int(taint.text), vmstat, counters(kcsan.text) if kcsan.status == 0 else None)
+
+
+def counters(text: str) -> dict[str, int]:
+    """Read `name value` and `name: value` lines; anything else is left out."""
+    lines = (line.strip() for line in text.splitlines() if len(line) <= COUNTER_CHARACTERS)
+    return {m[1].strip(): int(m[2]) for line in lines if (m := _COUNTER.fullmatch(line))}
+
+
+def deltas(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    """Return what changed, by name."""
+    changed = {name: value - before.get(name, 0) for name, value in after.items()}
+    return {name: value for name, value in changed.items() if value}
+
+
+def _mark(which: str) -> Mark:
+    return Mark(which, secrets.token_hex(16))
+
+
+class _OnConsole:
+    """Looks for a mark in what the console shows from now on: what was there before can be long."""
+
+    def __init__(self, guest: Shell, mark: Mark) -> None:
+        self._path = guest.console_log
+        self._needle = mark.text.encode()
+        self._at = self._path.stat().st_size if self._path.exists() else 0
+        self._kept = b""
+
+    def blindness(self, written: Said, stop: Stop) -> str:
+        """Wait for the mark that was `written`, and say why the console is blind: empty when it came through."""
+        if written.status != 0:
+            return f"/dev/kmsg cannot be written: {written.text.strip()[:200]}"
+        deadline = Deadline.after(MARK_SECONDS)
+        while not self._shown():
+            if deadline.expired:
+                return f"a message of level {MARK_LEVEL} did not reach it within {MARK_SECONDS:.0f} s"
+            stop.wait(POLL_SECONDS)
+        return ""
+
+    def _shown(self) -> bool:
+        with contextlib.suppress(OSError), self._path.open("rb") as stream:
+            stream.seek(self._at)
+            while data := stream.read(CHUNK_BYTES):
+                self._at += len(data)
+                if self._needle in (seen := self._kept + data):
+                    return True
+                self._kept = seen[-len(self._needle) :]
         return False
 
 
-def config_differences(guest: Shell, built: Path) -> tuple[str, ...]:
+def _config_differences(said: Said, built: Path) -> tuple[str, ...]:
     """Compare /proc/config.gz with the .config that was built: one text for each option that differs.
 
     A kernel without /proc/config.gz, or one that is not gzip, is one difference.
     """
-    done = guest.run("base64 /proc/config.gz", seconds=READ_SECONDS)
-    if done.status != 0:
+    if said.status != 0:
         return ("/proc/config.gz cannot be read",)
     try:
-        packed = base64.b64decode(done.stdout)
+        packed = base64.b64decode(said.text)
         text = zlib.decompressobj(wbits=31).decompress(packed, MAX_CONFIG_BYTES).decode(errors="replace")
-    except (binascii.Error, zlib.error) as error:
+    except (ValueError, zlib.error) as error:
         return (f"/proc/config.gz is no gzip file: {error}",)
     booted, wanted = read_config(text), read_config(built.read_text())
     names = sorted(booted.keys() | wanted.keys())

@@ -1,33 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One race in one booted guest: deploy, run, read what it said."""
+"""One race in one booted guest: what it carries, run, read what it said."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from orchestrator import records
 from orchestrator.errors import HostError
-from orchestrator.guest.model import CommandResult
-from orchestrator.race.collect import Shell
+from orchestrator.guest.model import CommandResult, GuestFile
 from orchestrator.race.ktap import read_ktap
 from orchestrator.race.model import Ending, RaceResult
+from orchestrator.race.steps import Shell, Step
 
 GUEST_DIR = "/guprace"
-DEPLOY_SECONDS = 60.0
 # What a scenario may take beyond its seconds of racing (set-up, tear-down), on a guest of reference speed.
 RACE_SLACK_SECONDS = 60.0
 MAX_KTAP_BYTES = 4 << 20
 SELFTEST_SECONDS = 1.0
-
-
-class Booted(Shell, Protocol):
-    """The part of a guest that a race needs."""
-
-    def put(self, local: Path, remote: str, mode: int = 0o755) -> None:
-        """Copy a file into the guest by SFTP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,39 +42,33 @@ class Order:
         return self.seconds + RACE_SLACK_SECONDS
 
 
-def deploy(guest: Booted, binary: Path, probe: Path | None) -> None:
-    """Copy the scenario into the guest, and load the probe module if there is one for this kernel.
+def carried(*files: Path | None) -> tuple[GuestFile, ...]:
+    """Return programs and modules as files that a guest has in GUEST_DIR from its start."""
+    return tuple(GuestFile(path, f"{GUEST_DIR}/{path.name}") for path in files if path)
 
-    Raises:
-        HostError: the module does not load, with the kernel's words.
-        GuestLostError: the guest stopped answering.
-    """
-    guest.run(f"mkdir -p {GUEST_DIR}", seconds=DEPLOY_SECONDS)
-    guest.put(binary, f"{GUEST_DIR}/{binary.name}")
+
+def probe_steps(probe: Path | None) -> tuple[Step, ...]:
+    """Return what loads the probe module, if there is one for this kernel, from where the guest carries it."""
     if probe is None:
-        return
-    guest.put(probe, f"{GUEST_DIR}/{probe.name}")
-    done = guest.run(f"insmod {GUEST_DIR}/{probe.name}", seconds=DEPLOY_SECONDS)
-    if done.status != 0:
-        raise HostError(f"the probe module does not load: {done.stderr.strip()[:500]}")
+        return ()
+    return (Step("insmod", f"insmod {GUEST_DIR}/{probe.name}", must="the probe module does not load"),)
 
 
-def prove_instruments(guest: Booted, selftest: Path, seed: int, ktap: Path) -> None:
+def prove_instruments(guest: Shell, selftest: str, seed: int, ktap: Path) -> None:
     """Run the synchroniser's self-test in this guest; its output goes to the file `ktap`.
 
     Raises:
         HostError: it failed: what this guest and host say of offsets and windows cannot be believed.
         GuestLostError: the guest stopped answering.
     """
-    guest.put(selftest, f"{GUEST_DIR}/{selftest.name}")
-    result = race(guest, Order(selftest.name, SELFTEST_SECONDS, seed), ktap, lambda _: None)
+    result = race(guest, Order(selftest, SELFTEST_SECONDS, seed), ktap, lambda _: None)
     failed = [f"{s.name} {s.detail}" for s in result.subtests if s.ending is not Ending.PASS]
     wrong = "; ".join(filter(None, [*failed, *(hit.text for hit in result.hits[:3]), result.problem]))
     if wrong:
         raise HostError(f"the synchroniser's self-test failed in this guest: {wrong}", where=str(ktap))
 
 
-def race(guest: Booted, order: Order, ktap: Path, tell: Callable[[str], None]) -> RaceResult:
+def race(guest: Shell, order: Order, ktap: Path, tell: Callable[[str], None]) -> RaceResult:
     """Run the scenario; its output goes to the file `ktap` line by line, so that a lost guest leaves it.
 
     Raises:
@@ -95,7 +80,7 @@ def race(guest: Booted, order: Order, ktap: Path, tell: Callable[[str], None]) -
     return read_ktap(ktap.read_text(encoding="utf-8"), done.status)
 
 
-def transcribe(guest: Booted, command: str, seconds: float, into: Path, tell: Callable[[str], None]) -> CommandResult:
+def transcribe(guest: Shell, command: str, seconds: float, into: Path, tell: Callable[[str], None]) -> CommandResult:
     """Run a command; its output is added to the file `into` line by line. Raises as `race`."""
     try:
         with into.open("a", encoding="utf-8", errors="replace") as stream:

@@ -9,34 +9,29 @@ from pathlib import Path
 from orchestrator import records
 from orchestrator.matrix.plan import Accel
 from orchestrator.race.model import RaceResult
-from orchestrator.race.session import DEPLOY_SECONDS, GUEST_DIR, Booted, deploy, transcribe
+from orchestrator.race.session import GUEST_DIR, transcribe
+from orchestrator.race.steps import Shell, Step
 from orchestrator.race.tap import begin_line, end_line, read_upstream
 from orchestrator.race.upstream_build import Upstream
 
 # run_vmtests.sh: hugetlb pages of 256 MiB in all, and at least two for each processor.
-RESERVE = """
+RESERVE = """(
 size=$(awk '/^Hugepagesize:/ { print $2 }' /proc/meminfo)
 [ -n "$size" ] || exit 0
 want=$((262144 / size)) least=$((2 * $(grep -c ^processor /proc/cpuinfo)))
 [ $want -ge $least ] || want=$least
 echo 3 >/proc/sys/vm/drop_caches
 echo $want >/proc/sys/vm/nr_hugepages
-"""
+)"""
 # The tree's limit is for hardware; an emulated processor is slower than that by far (docs/performance.md).
 EMULATED = 4.0
 # A limit of 0 means none upstream.
 LONGEST_SECONDS = 3600.0
 
 
-def deploy_upstream(guest: Booted, what: Upstream) -> None:
-    """Copy the program into the guest and reserve its hugetlb pages: as many as there are, it skips what lacks some.
-
-    Raises:
-        GuestLostError: the guest stopped answering.
-    """
-    deploy(guest, what.binary, None)
-    if what.program.huge_pages:
-        guest.run(RESERVE, seconds=DEPLOY_SECONDS)
+def upstream_steps(what: Upstream) -> tuple[Step, ...]:
+    """Return what reserves the program's hugetlb pages: as many as there are, it skips what lacks some."""
+    return (Step("reserve", RESERVE),) if what.program.huge_pages else ()
 
 
 def deadline_of(what: Upstream, accel: Accel) -> float:
@@ -45,7 +40,7 @@ def deadline_of(what: Upstream, accel: Accel) -> float:
     return min(limit or LONGEST_SECONDS, LONGEST_SECONDS)
 
 
-def run_upstream(guest: Booted, what: Upstream, accel: Accel, tap: Path, tell: Callable[[str], None]) -> RaceResult:
+def run_upstream(guest: Shell, what: Upstream, accel: Accel, tap: Path, tell: Callable[[str], None]) -> RaceResult:
     """Run the program with each of its arguments in turn; what it prints goes to the file `tap` line by line.
 
     Raises:

@@ -18,7 +18,7 @@ from orchestrator.errors import GupraceError, RunInterruptedError
 from orchestrator.guest.accel import choose
 from orchestrator.guest.boot import boot
 from orchestrator.guest.guest import Guest
-from orchestrator.guest.model import AccelChoice, GuestLostError, GuestSpec
+from orchestrator.guest.model import AccelChoice, GuestFile, GuestLostError, GuestSpec
 from orchestrator.image.build import build_image
 from orchestrator.image.model import Image
 from orchestrator.kernel.fragments import read_config
@@ -30,10 +30,11 @@ from orchestrator.race import collect
 from orchestrator.race.ktap import read_ktap
 from orchestrator.race.model import Evidence, RaceResult
 from orchestrator.race.selftests import build_selftests
-from orchestrator.race.session import Order, deploy, prove_instruments, race
+from orchestrator.race.session import Order, carried, probe_steps, prove_instruments, race
+from orchestrator.race.steps import Step
 from orchestrator.race.tap import read_upstream
 from orchestrator.race.upstream_build import NotApplicableError, Upstream, build_upstream
-from orchestrator.race.upstream_run import deploy_upstream, run_upstream
+from orchestrator.race.upstream_run import run_upstream, upstream_steps
 from orchestrator.runner.events import Listener, State, event, held_up
 from orchestrator.runner.rundir import CellRecord, RunDir
 from orchestrator.splat.model import Splat
@@ -69,7 +70,10 @@ class Workshop:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """All that a guest needs before it boots; `upstream` is what it runs where that is no race of ours."""
+    """All that a guest needs before it boots; `upstream` is what it runs where that is no race of ours.
+
+    What is run is in the guest from its start; `steps` make it ready.
+    """
 
     kernel: Kernel
     binary: Path
@@ -77,12 +81,10 @@ class Prepared:
     spec: GuestSpec
     upstream: Upstream | None = None
 
-    def deploy(self, guest: Guest) -> None:
-        """Put what is run, and what it needs, into the guest. Raises as the race room does."""
-        if self.upstream:
-            deploy_upstream(guest, self.upstream)
-        else:
-            deploy(guest, self.binary, self.kernel.probe)
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What the guest must do before it can race."""
+        return upstream_steps(self.upstream) if self.upstream else probe_steps(self.kernel.probe)
 
 
 class CellRun:
@@ -224,7 +226,8 @@ class CellRun:
         )
         with self.stage("accel"):
             accel = self._accel(kernel, image)
-        return Prepared(kernel, binary, sync_test, self._guest_spec(kernel, image, accel), upstream)
+        files = carried(binary) if upstream else carried(binary, sync_test, kernel.probe)
+        return Prepared(kernel, binary, sync_test, self._guest_spec(kernel, image, accel, files), upstream)
 
     def _race_programs(self) -> tuple[Path, Path]:
         selftests = build_selftests(self.cell.kernel.arch, self.shop.project, self.shop.place)
@@ -266,7 +269,9 @@ class CellRun:
         self.note(accel=str(choice.accel), accel_why=choice.why, vcpus=max(vcpus, 2))
         return choice
 
-    def _guest_spec(self, kernel: Kernel, image: Image, accel: AccelChoice) -> GuestSpec:
+    def _guest_spec(
+        self, kernel: Kernel, image: Image, accel: AccelChoice, files: tuple[GuestFile, ...]
+    ) -> GuestSpec:
         return GuestSpec(
             arch=self.cell.kernel.arch,
             kernel=kernel.image,
@@ -276,6 +281,7 @@ class CellRun:
             vcpus=self.record.vcpus,
             memory=self.cell.guest.memory,
             cmdline=self._cmdline(),
+            files=files,
         )
 
     def _cmdline(self) -> tuple[str, ...]:
@@ -291,36 +297,29 @@ class CellRun:
         kernel, accel = prepared.kernel, prepared.spec.accel
         load = os.getloadavg()[0]
         with self.stage("deploy"):
-            prepared.deploy(guest)
             if prepared.sync_test:
-                prove_instruments(guest, prepared.sync_test, self.seed, self.directory / "sync.ktap")
-            uname = guest.run("uname -a", seconds=collect.READ_SECONDS).stdout.strip()[:500]
-            differs = collect.config_differences(guest, kernel.config) if kernel.config else ()
-            before = collect.snapshot(guest)
-            begin, blind = collect.write_mark(guest, "begin", self.shop.place.stop)
-            collect.rearm_warnings(guest)
+                prove_instruments(guest, prepared.sync_test.name, self.seed, self.directory / "sync.ktap")
+            before = collect.before(guest, prepared.steps, kernel.config, self.shop.place.stop)
         self.race_began = started = time.monotonic()
         with self.stage("race", f"seed {self.seed:#x}"):
-            self.marks = Marks(begin.token, "")
+            self.marks = Marks(before.mark.token, "")
             said = self._said(guest, prepared)
         seconds = time.monotonic() - started
         with self.stage("collect"):
-            end, blind_end = collect.write_mark(guest, "end", self.shop.place.stop)
-            # behind the mark: what the console shows before it has been counted
-            after = collect.snapshot(guest)
-            self.marks = Marks(begin.token, end.token)
-            dmesg = guest.run("dmesg", seconds=collect.READ_SECONDS).stdout
-            records.write_atomically(self.directory / "dmesg.log", dmesg.encode(errors="replace"))
+            after = collect.after(guest, self.shop.place.stop)
+            self.marks = Marks(before.mark.token, after.mark.token)
+            records.write_atomically(self.directory / "dmesg.log", after.dmesg.encode(errors="replace"))
+            was, now = before.counters, after.counters
             evidence = Evidence(
                 race=said,
-                vmstat=collect.deltas(before.vmstat, after.vmstat),
-                taint=(before.taint, after.taint),
-                kcsan=collect.deltas(before.kcsan, after.kcsan or {}) if before.kcsan is not None else None,
-                kcsan_on=bool(after.kcsan.get("enabled")) if after.kcsan else None,
-                config_lost=differs,
-                console_blind=blind or blind_end,
+                vmstat=collect.deltas(was.vmstat, now.vmstat),
+                taint=(was.taint, now.taint),
+                kcsan=collect.deltas(was.kcsan, now.kcsan or {}) if was.kcsan is not None else None,
+                kcsan_on=bool(now.kcsan.get("enabled")) if now.kcsan else None,
+                config_lost=before.config_lost,
+                console_blind=before.blind or after.blind,
                 dropped=0,
-                versions={"uname": uname, "qemu": guest.qemu_version, "accel": f"{accel.accel}: {accel.why}"},
+                versions={"uname": before.uname, "qemu": guest.qemu_version, "accel": f"{accel.accel}: {accel.why}"},
                 host_load=(load, os.getloadavg()[0]),
                 race_seconds=seconds,
             )

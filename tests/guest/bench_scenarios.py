@@ -33,7 +33,8 @@ from orchestrator.proc import Stop
 from orchestrator.race.ktap import read_ktap
 from orchestrator.race.model import RaceResult
 from orchestrator.race.selftests import build_selftests
-from orchestrator.race.session import GUEST_DIR, deploy
+from orchestrator.race.session import GUEST_DIR, carried, probe_steps
+from orchestrator.race.steps import perform
 
 ROOT = Path(__file__).resolve().parents[2]
 MEMORY_MIB = 1024
@@ -116,9 +117,10 @@ def main() -> None:
     for cell in cells:
         # A guest for each: what one scenario leaves behind, a thread that spins, is not the next one's load.
         with tempfile.TemporaryDirectory() as directory:
-            spec = GuestSpec(arch, kernel.image, image.initramfs, Path(directory), choice, 2, MEMORY_MIB)
+            files = carried(binaries / cell.scenario, kernel.probe)
+            spec = GuestSpec(arch, kernel.image, image.initramfs, Path(directory), choice, 2, MEMORY_MIB, files=files)
             with boot(spec, stop=stop) as guest:
-                deploy(guest, binaries / cell.scenario, kernel.probe)
+                perform(guest, probe_steps(kernel.probe))
                 steered = raced(guest, cell.scenario, asked.seconds)
                 report(cell.scenario, steered, raced(guest, cell.scenario, asked.seconds, "--naive"))
 

@@ -96,6 +96,7 @@ ENDINGS = [
     ("truncated", Outcome.BROKEN, None, 3),
     ("bad-sync", Outcome.BROKEN, None, 3),
     ("insmod-fails", Outcome.BROKEN, None, 3),
+    ("cut-answer", Outcome.BROKEN, None, 3),
     ("config-lost", Outcome.BROKEN, None, 3),
     ("garbage", Outcome.PASS, None, 0),
     ("taint", Outcome.BROKEN, None, 1),
@@ -116,6 +117,22 @@ def test_every_ending_has_its_verdict(
     if not outcome.as_expected:
         assert verdict.reason.splitlines()[0][:40] in said
         assert "again:" in said
+
+
+def test_an_answer_that_is_cut_short_says_what_is_missing(house: House) -> None:
+    house.race("--only", STOCK, fake="cut-answer")
+    assert "the guest's answer ends before that of `mark` is whole" in house.verdict().reason
+
+
+def test_a_cell_takes_four_commands_over_ssh_and_no_file(house: House) -> None:
+    house.race("--only", STOCK, fake="log-ssh")
+    said = (house.results()[STOCK].directory / "qemu.stderr").read_text().splitlines()
+    assert [line.partition(" --seconds")[0] for line in said] == [
+        "/guprace/sync_test",
+        "exec 2>&1 # insmod uname config refresh tainted vmstat kcsan mark rearm",
+        "/guprace/pin_vs_munmap",
+        "exec 2>&1 # mark refresh tainted vmstat kcsan dmesg",
+    ]
 
 
 def test_a_kcsan_kernel_whose_kcsan_is_off_is_broken(house: House) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from orchestrator.matrix.upstream import PROGRAMS
 from orchestrator.race.model import Ending
 from orchestrator.race.tap import read_upstream
 from orchestrator.race.upstream_build import Upstream
-from orchestrator.race.upstream_run import EMULATED, deploy_upstream, run_upstream
+from orchestrator.race.upstream_run import EMULATED, run_upstream, upstream_steps
 
 
 class FakeGuest:
@@ -24,7 +25,6 @@ class FakeGuest:
         self.said = said
         self.lost = lost
         self.commands: list[tuple[str, float]] = []
-        self.files: list[str] = []
         self.console_log = Path("console.log")
 
     def run(self, command: str, seconds: float, on_line: Callable[[str], None] | None = None) -> CommandResult:
@@ -35,9 +35,6 @@ class FakeGuest:
         if self.lost in command:
             raise GuestLostError(LostReason.SILENT, "had not ended")
         return CommandResult(0, self.said, "", 0.1)
-
-    def put(self, local: Path, remote: str, mode: int = 0o755) -> None:
-        self.files.append(remote)
 
 
 def upstream(name: str, *arguments: str) -> Upstream:
@@ -69,9 +66,16 @@ def test_a_guest_that_is_lost_leaves_what_was_said(tmp_path: Path) -> None:
     assert "gup_test -a: it did not end" in kept.problem
 
 
-def test_hugetlb_pages_are_reserved_for_what_wants_them_and_the_probe_stays_out() -> None:
-    for name in ("cow", "khugepaged"):
-        guest = FakeGuest("")
-        deploy_upstream(guest, upstream(name, ""))
-        assert guest.files == [f"/guprace/{name}"]
-        assert any("nr_hugepages" in command for command, _ in guest.commands) is (name == "cow")
+def test_hugetlb_pages_are_reserved_for_what_wants_them() -> None:
+    (reserve,) = upstream_steps(upstream("cow", ""))
+    assert "nr_hugepages" in reserve.command
+    assert upstream_steps(upstream("khugepaged", "")) == ()
+
+
+def test_a_guest_without_hugetlb_pages_goes_on_to_the_next_step(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 1 kB\n")
+    (reserve,) = upstream_steps(upstream("cow", ""))
+    command = f"{reserve.command.replace('/proc/meminfo', str(meminfo))}\necho on"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("on\n", "")

@@ -42,6 +42,8 @@ def connect(
         paramiko.SSHException, OSError, EOFError: no server there, another host key, or login refused.
     """
     sock = socket.create_connection(("127.0.0.1", port), timeout=CONNECT_SECONDS)
+    # A small message right behind another (close and open of a channel) would wait for QEMU's delayed ACK, 40 ms.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     transport = paramiko.Transport(sock)
     opened(transport)
     with contextlib.ExitStack() as failing:

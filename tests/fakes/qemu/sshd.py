@@ -70,6 +70,8 @@ class FakeSshd:
     def _accept(self) -> None:
         while True:
             peer, _ = self._listener.accept()
+            # As dropbear and QEMU's user network do.
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             transport = paramiko.Transport(peer)
             transport.add_server_key(self._key)
             transport.set_subsystem_handler("sftp", paramiko.SFTPServer, _Files, self.root)

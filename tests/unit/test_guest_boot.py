@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -68,6 +69,11 @@ def test_a_healthy_guest_runs_commands_and_moves_files(spec: GuestSpec, short: P
     assert "no such command" in refused.stderr
     assert (tmp_path / "back").read_bytes() == spec.kernel.read_bytes()
     assert "a line of two" in (spec.directory / "console.log").read_text()
+
+
+def test_no_small_message_waits_for_the_acknowledgement_of_another(spec: GuestSpec) -> None:
+    with boot(spec, stop=Stop()) as guest:
+        assert guest._transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def boot_and_race(spec: GuestSpec, stop: Stop) -> None:

@@ -104,6 +104,13 @@ def test_a_guest_that_dies_under_the_shell_is_told_and_leaves_its_console(house:
     assert b"Kernel panic" in kept.read_bytes()
 
 
+def test_a_probe_that_does_not_load_opens_no_shell(house: House) -> None:
+    code, said = house.guprace("shell", STOCK, "--matrix", str(house.matrix), fake="insmod-fails")
+    assert code == 3
+    assert "the probe module does not load: insmod: can't insert '/guprace/guprace_probe.ko'" in said
+    assert "is in place" not in said
+
+
 def test_shell_asks_for_one_cell(house: House) -> None:
     code, said = house.guprace("shell", "*/arm64/*", "--matrix", str(house.matrix))
     assert code == 2

@@ -50,7 +50,7 @@ ARM64 = Machine(
 )
 
 # no_timer_check: an emulated timer tick that comes late is no broken IO-APIC.
-# erms, fsrm: with them Linux copies and clears pages by `rep movsb` and `rep stosb`, which TCG takes a byte at a time;
+# erms, fsrm: with them Linux copies and clears pages by `rep movsb` and `rep stosb`, which TCG takes byte by byte;
 # without, by words: a huge page is moved or made 5 to 7 times faster, and raced that much more often.
 X86_64 = Machine(
     arch=Arch.X86_64,

@@ -46,7 +46,12 @@ def _matches(bare: str, table: str) -> bool:
 
 @cache
 def _pattern(table: str) -> re.Pattern[str]:
-    return re.compile("|".join(_word(word) for word in _words(table)))
+    words = _words(table)
+    but = "|".join(_word(word[1:]) for word in words if word.startswith("!"))
+    return re.compile(
+        (rf"(?!(?:{but})\Z)" if but else "")
+        + f"(?:{'|'.join(_word(word) for word in words if not word.startswith('!'))})"
+    )
 
 
 @cache

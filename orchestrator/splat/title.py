@@ -53,7 +53,7 @@ def titles(grammar: Grammar, header: re.Match[str], body: Sequence[str]) -> Name
         return _cut(f"KASAN: {groups['what']} in {normal(groups['rest'])}"), (), _only(groups["f"])
     name = demangle(blamed(grammar, header, body))
     shown = {key: normal(text) for key, text in groups.items() if key != "f"}
-    if grammar.form is Form.UBSAN:  # a trap says `shift out of bounds`, the handler `shift-out-of-bounds`
+    if grammar.form in (Form.UBSAN, Form.KASAN):  # a trap and KASan of v4.0 say `shift out of bounds`, with blanks
         shown["what"] = re.sub("[ /]", "-", shown["what"])
     shown |= {
         "access": f" {access}" if access else "",

@@ -133,7 +133,16 @@ FORMS = (
         "{what}",
     ),
     _fault(Form.FAULT, "Unhandled fault:", r"Unhandled (?:prefetch abort|fault): ", "Unhandled fault"),
-    _fault(Form.FAULT, "Alignment trap:", r"Alignment trap: ", "Alignment trap"),
+    Grammar(
+        Form.FAULT,
+        "Alignment trap:",
+        r"Alignment trap: ",
+        "Alignment trap",
+        Blame.PC,
+        "fault",
+        eats=(*_OOPS, "Unhandled fault:"),
+        alt=_BAD,
+    ),
     # `Internal error: Oops - BUG: 0 [#1]` follows `kernel BUG at`, `Internal error: Oops: 5 [#1]` a page fault
     _fault(Form.FAULT, "Internal error:", r"Internal error: ", "Internal error"),
     Grammar(

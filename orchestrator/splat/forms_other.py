@@ -241,8 +241,14 @@ FORMS = (
         Blame.NOBODY,
         stamped=True,
     ),
-    # Go's runtime (src/runtime/panic.go) shows who ran when it died: the program that drove the guest is gone
-    Grammar(Form.USERSPACE, "goroutine ", r"goroutine \d+ .{0,80}\[running", "go runtime error", Blame.NOBODY),
+    # Go's runtime (src/runtime/panic.go) shows who ran or waited when it died: who drove the guest is gone
+    Grammar(
+        Form.USERSPACE,
+        "goroutine ",
+        r"goroutine \d+ (?:[a-z]+=\S+ ){0,3}\[[a-z][\w ,()-]{2,60}\]:",
+        "go runtime error",
+        Blame.NOBODY,
+    ),
     Grammar(
         Form.USERSPACE,
         "SYZFA",

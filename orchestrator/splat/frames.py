@@ -51,6 +51,7 @@ _CALL_TRACE = re.compile(r"\s*Call [Tt]race:")
 _BEHIND = re.compile(
     r"Kernel panic|Code: |---\[ end|Modules linked|Kernel Offset|Rebooting|CPU: \d|RIP: |BUG: |={20}"
 )
+_SYSCALL = re.compile(r"(?:^|_)(?:sys|SyS|SYSC)_")
 _AT = re.compile(rf".* at: *(?:\[<[0-9a-fx]+>\] *)?(?:\[<[0-9a-fx]+>\] *)?(?:{_NAME}(?:\+0x|\s|$))?")
 
 
@@ -219,26 +220,30 @@ def _taken_at(lines: Sequence[str]) -> Iterator[str]:
 
 def _recursing(lines: Sequence[str]) -> str:
     """Return the first function that stands twice in a row on a stack: it called itself."""
-    names = _all__outlined(lines)
+    names = _all_functions(lines)
     return next((name for name, caller in pairwise(names) if name == caller and not innocent(name)), "")
 
 
 def _representative(lines: Sequence[str]) -> str:
     """Return who stands for a stall: the first anchor on the stacks, or whom a passer called."""
-    previous = first = ""
-    for name in _all__outlined(lines):
+    previous = first = entry = ""
+    for name in _all_functions(lines):
+        if entry and not _SYSCALL.search(name):
+            return entry
         if passes_on(name):
             if previous and not machinery(previous) and not passes_on(previous) and not innocent(previous):
                 return previous
+        elif anchor(name) and _SYSCALL.search(name):
+            entry = name  # the outermost of its wrappers
         elif anchor(name):
             return name
         elif not first and not machinery(name) and not innocent(name, "wait"):
             first = name
         previous = name
-    return first
+    return entry or first
 
 
-def _all__outlined(lines: Iterable[str]) -> Iterator[str]:
+def _all_functions(lines: Iterable[str]) -> Iterator[str]:
     for line in lines:
         if "+0x" not in line and " from " not in line:
             continue

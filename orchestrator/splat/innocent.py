@@ -102,7 +102,8 @@ copy_to_user copy_from_user memdup_user kmalloc kzalloc kcalloc kmem_cache_alloc
 kmemdup spin_lock spin_unlock mutex_lock mutex_unlock write_lock read_lock write_unlock read_unlock lockdep
 kasan kmsan kcsan kfence dump_stack refcount_ ref_tracker debug_object cancel_work cancel_delayed_work
 flush_work flush_delayed_work stack_trace sysfs_remove del_timer list_add_valid list_del_entry_valid usercopy
-virt_to_phys percpu_counter atomic_dec atomic_inc atomic_sub atomic_add workqueue
+virt_to_phys percpu_counter atomic_dec atomic_inc atomic_sub atomic_add flush_workqueue
+drain_workqueue destroy_workqueue
 """
 
 _SCHEDULE = """
@@ -185,11 +186,11 @@ call_{read,write}_iter do_iter_{read,write,readv_writev}* do_loop_readv_writev d
 {x64,ia32,arm64,riscv,s390,s390x,se,do,}{_,}{compat_,}{SyS,SYSC,sys}_{connect,socketpair}
 {compat_,}{SyS,SYSC,sys}_{ioctl,read,write} ia32_compat_sys_ioctl *_compat_ioctl sock_{sendmsg,recvmsg}*
 sock_{write,read}_iter {nfnetlink,rtnetlink}_rcv_msg netif_receive_skb*_core
-netif_receive_skb_{one,list}* process_backlog napi_poll call_timer_fn expire_timers run_timers run_timer_base
+netif_receive_skb_{one,list}* call_timer_fn expire_timers run_timers run_timer_base
 process_one_work process_scheduled_works tasklet_action* tasklet_hi_action
 task_work_run do_fault rcu_do_batch run_hrtimer hrtimer_run_queues kthread smpboot_thread_fn irq_work_run*
-handle_irq_event_percpu security_* do_mount path_mount do_new_mount io_issue_sqe io_wq_worker seq_read{,_iter}
-cpuhp_* do_one_initcall do_exit fput do_softirq handle_softirqs blk_mq_*run*
+handle_irq_event_percpu do_dentry_open io_issue_sqe io_wq_worker seq_read{,_iter}
+cpuhp_* do_one_initcall fput do_softirq handle_softirqs blk_mq_*run*
 cpu_startup_entry start_secondary secondary_start_kernel
 """
 # ... and these are the machinery below or around every stall.

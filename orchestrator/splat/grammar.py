@@ -44,7 +44,8 @@ class Grammar:
     report stands between two `=====` lines; `needs` is what some line of its body must match, lest a quotation count;
     `eats` are needles of other headers that continue this report. `alt` begins another title that syzbot accepts for
     it. `stamped`: only a line with a time stamp can be its header. `bare`: it is whole without a stack; `more`: it is
-    cut where nothing follows its header. `cut` says why a report that begins so is never whole.
+    cut where nothing follows its header; `last`: it is none where anything does. `cut` says why a report that begins
+    so is never whole.
     """
 
     form: Form
@@ -60,6 +61,7 @@ class Grammar:
     stamped: bool = False
     bare: bool = False
     more: bool = False
+    last: bool = False
     cut: str = ""
 
 

@@ -155,8 +155,8 @@ TABLES = {
     "preempt": "check_preemption_* this_cpu_* debug_smp* smp_processor_id alloc_*node",
     "wait": _SCHEDULE
     + """
-        *_lock *_lock_* !rtnl_lock* *wait* *_slowlock* *rwsem* *completion* wait_rcu_gp rcu_*lock bit_*
-        {do_,}read_cache_page* do_read_cache_*""",
+        *_lock *_lock_* !rtnl_lock* wait_* *_wait *_wait_* *_slowlock* *rwsem* *completion* wait_rcu_gp rcu_*lock
+        bit_* {do_,}read_cache_page* do_read_cache_*""",
     "odebug": _ALLOC
     + """
         debug_* lookup_object* *timer* work_* init_work hrtimer_* percpu_counter_* rcuhead_* call_rcu*

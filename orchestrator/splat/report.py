@@ -115,6 +115,8 @@ class Report:
 
     def quotation(self) -> bool:
         """Say whether it is no report: a header without its body, but with other lines."""
+        if self.grammar.last:
+            return any(line.strip() for line in self.lines[1:])
         return self.needs is not None and not self.needed and len(self.lines) > _QUOTED
 
     def name(self) -> Name:

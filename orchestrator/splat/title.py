@@ -32,7 +32,7 @@ _TAIL = re.compile(r"(?: ?\.\.\.| exitcode=\S+|, error code \S+)$")
 _DUMPED = re.compile(r"page dumped because: (.*)")
 # A system call's entry has a name per architecture, and generations of wrappers.
 _ENTRY = re.compile(r"__(?:x64|ia32|x32|arm64|riscv|s390x?|ia32_compat|arm64_compat)_((?:compat_)?sys_\w+)")
-_WRAPPED = re.compile(r"(?:__se_|__do_)?sys_(\w+)|S[yY](?:S|SC)_(\w+)|SYSC_(\w+)")
+_WRAPPED = re.compile(r"(?:(?:__(?:se|do)_(?:compat_)?)?sys_|(?:compat_|C_)?S[yY](?:S|SC)_)(?P<call>\w+)")
 # Names that differ by kernel or timing for what is one place.
 _RENAMED = (
     (re.compile(r"smp_call_function_\w+"), "smp_call_function"),
@@ -103,7 +103,7 @@ def canonical(name: str) -> str:
     if found := _ENTRY.fullmatch(name):
         return found[1]
     if found := _WRAPPED.fullmatch(name):
-        return found[1] or found[2] or found[3]
+        return found["call"]
     return name
 
 

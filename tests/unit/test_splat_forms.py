@@ -141,6 +141,13 @@ def test_cpu_and_task_are_read() -> None:
     assert (splat.cpu, splat.task, splat.pid) == (1, "racer", 77)
 
 
+def test_a_console_that_ends_within_a_header_is_said_to_be_cut() -> None:
+    splat = one(f"{QUIET}[   41.000000] BUG:\n")
+    assert (splat.title, splat.corrupted) == ("BUG: corrupted", "its header was cut")
+    for more in (QUIET, console(KASAN)):
+        assert "BUG: corrupted" not in [s.title for s in scan(io.BytesIO(f"BUG: \n{more}".encode())).splats]
+
+
 def test_a_report_without_a_stack_is_said_to_be_corrupted() -> None:
     splat = one(console("general protection fault: 0000 [#1] SMP\nModules linked in:"))
     assert (splat.title, splat.corrupted, splat.whole) == ("general protection fault in corrupted", "no stack", False)
@@ -239,7 +246,8 @@ __list_add_valid kobject_put device_release refcount_warn_saturate
 GUILTY = """
 gup_fast get_user_pages_fast __get_user_pages zap_pte_range try_grab_folio do_munmap folio_add_lru
 remove_wait_queue kfree_skb sk_skb_reason_drop bitmap_ip_add atomic_open alloc_workqueue kobject_add_internal
-lock_sock_nested lock_mount ftrace_free_mem rht_deferred_worker folio_end_read copy_siginfo_to_user list_lru_add do_exit seq_read tty_release
+lock_sock_nested lock_mount ftrace_free_mem rht_deferred_worker folio_end_read copy_siginfo_to_user
+list_lru_add do_exit seq_read tty_release
 """
 
 

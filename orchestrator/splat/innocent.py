@@ -156,7 +156,7 @@ TABLES = {
     "wait": _SCHEDULE
     + """
         *_lock *_lock_* !rtnl_lock* wait_* *_wait *_wait_* *_slowlock* *rwsem* *completion* wait_rcu_gp rcu_*lock
-        bit_* {do_,}read_cache_page* do_read_cache_*""",
+        bit_* do_read_cache_*""",
     "odebug": _ALLOC
     + """
         debug_* lookup_object* *timer* work_* init_work hrtimer_* percpu_counter_* rcuhead_* call_rcu*

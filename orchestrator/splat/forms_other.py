@@ -206,7 +206,7 @@ FORMS = (
     Grammar(
         Form.INFO,
         "INFO:",
-        r"INFO: (?P<what>(?:(?:Allocated|Freed) in \w+\+0x|(?:Slab|Object) 0x[0-9a-f]{16} ).*)$",
+        r"INFO: (?P<what>(?:(?:Allocated|Freed) in \w+\+0x|(?:Slab|Object) 0x[0-9a-f]{8,16} ).*)$",
         "INFO: {what}",
         Blame.NOBODY,
         cut="its header was lost",

@@ -14,15 +14,16 @@ COMMON = """
 dump_stack* dump_backtrace dump_{page,header,tasks,mm,vma,mapping,unreclaimable_slab}
 show_{stack,regs,trace,registers}* print_* panic* vpanic* nmi_panic warn warn_* report_bug* fixup_bug handle_bug
 end_report *_report_{bug,invalid_free,error} die die_kernel_fault arm_notify_die oops_* printk* vprintk* va_format
-dynamic_{pr,dev,netdev,ibdev}_* start_report kasan* kcsan* kmsan* kfence_* ubsan_* val_to_string handle_overflow
-check_memory_region* check_region_inline {asan,tsan,msan,hwasan}_* sanitizer_* memory_is_* bytes_is_* get_address_*
-stack_trace_* save_{stack,trace}* set_track* arch_stack_walk* unwind_{get,next,backtrace}* walk_stackframe
-stack_depot_* depot_* sched_show_task debug_show_* check_panic_on_* stack_chk_fail brk_handler bug_handler
-bug_brk_handler call_break_hook call_el1_break_hook debug_exception_* do_debug_exception
-{trace,hardirqs}_{hardirqs,softirqs,irq,on,off}* trace_*_thunk perf_trace_* traceiter_*
-ftrace_{call,caller,stub,regs,ops,graph,return}* spin_{dump,bug} rwlock_bug debug_smp_* check_preemption_* lockdep_*
-csd_lock_* debug_object_* *_is_static_object check_poison* check_{slab,page}_allocation should_fail* should_failslab
-fail_dump hex_dump_to_buffer print_hex_dump* ref_tracker_* tracer_* sysfs_warn_dup
+*_printk* drm_{dev_printk,dev_dbg,err,dbg}* sysfs_emit* seq_buf_* dynamic_{pr,dev,netdev,ibdev}_* start_report
+kasan* kcsan* kmsan* kfence_* ubsan_* val_to_string handle_overflow check_memory_region* check_region_inline
+{asan,tsan,msan,hwasan}_* sanitizer_* memory_is_* bytes_is_* get_address_* stack_trace_* save_{stack,trace}*
+set_track* arch_stack_walk* unwind_{get,next,backtrace}* walk_stackframe stack_depot_* depot_* sched_show_task
+debug_show_* check_panic_on_* stack_chk_fail brk_handler bug_handler bug_brk_handler call_break_hook
+call_el1_break_hook debug_exception_* do_debug_exception {trace,hardirqs}_{hardirqs,softirqs,irq,on,off}*
+trace_*_thunk perf_trace_* traceiter_* ftrace_{call,caller,stub,regs,ops,graph,return}* spin_{dump,bug} rwlock_bug
+debug_smp_* check_preemption_* lockdep_* csd_lock_* debug_object_* *_is_static_object check_poison*
+check_{slab,page}_allocation should_fail* should_failslab fail_dump hex_dump_to_buffer print_hex_dump* ref_tracker_*
+tracer_* sysfs_warn_dup
 # entry
 exc_* asm_* do_error_trap do_trap* do_invalid_op invalid_op error_{entry,return,exit} paranoid_* idtentry_*
 no_context bad_area* bad_page_fault bad_kernel_* spurious_{kernel_,}fault* vmalloc_fault kernelmode_fixup_or_oops
@@ -50,7 +51,7 @@ down_{read,write,killable,interruptible,timeout,trylock}* downgrade_write up up_
 ldsem_* ww_mutex_* class_{raw_spin,spin,mutex,rwsem,read,write}*
 # waiting and waking
 wake_up* wake_q_* {finish,prepare_to}_{s,}wait* wait_for_completion* wait_for_common* try_wait_for_completion
-complete complete_{all,with_flags,on_current_cpu} swake_up_* kthread_stop*
+complete complete_{all,with_flags,on_current_cpu} swake_up_* kthread_{stop,park,unpark}*
 kthread_{queue,mod,flush,cancel,insert}_*work* insert_work queue_{delayed_,rcu_,}work* mod_delayed_work*
 try_to_grab_pending work_grab_pending {cancel,flush,disable,enable}_{delayed_,rcu_,}work* drain_workqueue
 destroy_workqueue del_timer* timer_{delete,shutdown}* try_to_del_timer* lock_timer_base
@@ -76,9 +77,10 @@ hex_*string kstrto* simple_str{n,}to* parse_integer* fortify_*
 xa_{load,store,erase,find,alloc,insert,cmpxchg,get,set,clear,destroy,extract,reserve,release}*
 rb_{insert,erase,next,prev,first,last,link,replace}* timerqueue_{add,del,iterate}* csum_partial* ip_fast_csum
 do_csum ip_compute_csum crc{4,7,8,16,32,64}* crc_{ccitt,itu_t,t10dif}* {siphash,hsiphash,jhash}* xxh{32,64}* ida_*
-idr_{remove,alloc,find,get,replace}* rhashtable_{lookup,insert,remove,replace,init}* rhashtable_jhash*
-rht_{key,bucket,ptr,lock,unlock,assign}* rhltable_* virt_to_* virt_addr_valid phys_addr* indirect_thunk* x86_*thunk*
-retpoline* fdget fdget_{raw,pos}_fast cpu_relax rep_nop native_* local_*irq* arch_local_* preempt_count_*
+idr_{remove,alloc,find,get,replace,destroy}* bsearch sort sort_r match_{token,number,int,strlcpy,strdup}*
+rhashtable_{lookup,insert,remove,replace,init}* rhashtable_jhash* rht_{key,bucket,ptr,lock,unlock,assign}*
+rhltable_* virt_to_* virt_addr_valid phys_addr* indirect_thunk* x86_*thunk* retpoline* fdget fdget_{raw,pos}_fast
+cpu_relax rep_nop native_* local_*irq* arch_local_* preempt_count_*
 bitmap_{and,or,xor,andnot,equal,empty,full,weight,set,clear,find*,parse*,print*,copy*,zero,fill,shift*,intersects*}
 bitmap_{to,from}_arr* bitmap_{replace,subset,cut,remap,onto,fold,alloc,zalloc,free}
 # allocators
@@ -96,12 +98,12 @@ dev_driver_string rollback_registered* unregister_netdevice_{many,queue}* usb_{k
 folio_{un,}lock folio_{clear,set,test}_* put_page
 """
 
-# A name that holds one of these is a wrapper of it.
+# A name that holds one of these (regular expressions) is a wrapper of it.
 WRAPPERS = """
 copy_to_user copy_from_user memdup_user kmalloc kzalloc kcalloc kmem_cache_alloc kmem_cache_free kstrdup
 kmemdup spin_lock spin_unlock mutex_lock mutex_unlock write_lock read_lock write_unlock read_unlock lockdep
-kasan kmsan kcsan kfence dump_stack refcount_ ref_tracker debug_object cancel_work cancel_delayed_work
-flush_work flush_delayed_work stack_trace sysfs_remove del_timer list_add_valid list_del_entry_valid usercopy
+(?:^|_)(?:down|up)_(?:read|write) kasan kmsan kcsan kfence dump_stack refcount_ ref_tracker debug_object
+cancel_work cancel_delayed_work flush_work flush_delayed_work stack_trace sysfs_remove del_timer list_add_valid list_del_entry_valid usercopy
 virt_to_phys percpu_counter atomic_dec atomic_inc atomic_sub atomic_add flush_workqueue
 drain_workqueue destroy_workqueue
 """

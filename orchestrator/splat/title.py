@@ -72,7 +72,7 @@ def titles(grammar: Grammar, header: re.Match[str], body: Sequence[str]) -> Name
 
 def _with(grammar: Grammar, header: re.Match[str], body: Sequence[str], head: str, name: str) -> Name:
     if grammar.blame in (Blame.LOCK, Blame.BACKTRACE) and (strangers(body) or not (name or traced(body))):
-        return _cut(normal(header.string)), (), ()
+        return _cut(normal(header.string.strip("[ ]"))), (), ()
     if not name:
         bare = grammar.blame is Blame.STACK and "on address" in grammar.header
         other = (f"{grammar.alt} in {NOBODY}",) if grammar.alt else ()

@@ -103,9 +103,9 @@ WRAPPERS = """
 copy_to_user copy_from_user memdup_user kmalloc kzalloc kcalloc kmem_cache_alloc kmem_cache_free kstrdup
 kmemdup spin_lock spin_unlock mutex_lock mutex_unlock write_lock read_lock write_unlock read_unlock lockdep
 (?:^|_)(?:down|up)_(?:read|write) kasan kmsan kcsan kfence dump_stack refcount_ ref_tracker debug_object
-cancel_work cancel_delayed_work flush_work flush_delayed_work stack_trace sysfs_remove del_timer list_add_valid list_del_entry_valid usercopy
-virt_to_phys percpu_counter atomic_dec atomic_inc atomic_sub atomic_add flush_workqueue
-drain_workqueue destroy_workqueue
+cancel_work cancel_delayed_work flush_work flush_delayed_work stack_trace sysfs_remove del_timer
+list_add_valid list_del_entry_valid usercopy virt_to_phys percpu_counter atomic_dec atomic_inc atomic_sub
+atomic_add flush_workqueue drain_workqueue destroy_workqueue
 """
 
 _SCHEDULE = """

@@ -142,7 +142,9 @@ TABLES = {
     "list": "list_*",
     "usercopy": "usercopy_* check_* copy_*",
     "bug": "skb_{over,under}_panic skb_panic skb_{push,put,pull}*",
-    "rust": "*rust_begin_unwind* *panicking* *panic_fmt* rust_helper_*",
+    "rust": """
+        *rust_begin_unwind* *panicking* *panic_* *unwrap_failed* *expect_failed* *slice*_fail* *mismatch_fail*
+        rust_helper_*""",
     "lock": _SCHEDULE
     + """
         static_obj is_dynamic_key lock_{sock,page,buffer,map}* rwsem* percpu_rwsem* seq_lockdep*

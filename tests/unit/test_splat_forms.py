@@ -257,6 +257,17 @@ def test_helpers_are_never_blamed() -> None:
     assert [name for name in GUILTY.split() if innocent(name)] == []
 
 
+def test_rusts_own_panics_are_its_callers() -> None:
+    for name in (
+        "_RNvNtCs9jEwPDbx20M_4core6option13unwrap_failed",
+        "_RNvNtCs9jEwPDbx20M_4core6option13expect_failed",
+        "_RNvNtNtCs9jEwPDbx20M_4core5slice5index16slice_index_fail",
+        "_RNvNtCs9jEwPDbx20M_4core4cell22panic_already_borrowed",
+    ):
+        assert innocent(name, "rust"), name
+    assert not innocent("_RNvMs3_NtCshgDM7dBCdno_11rust_binder7processNtB5_7Process10update_ref", "rust")
+
+
 def test_who_waits_for_another_or_takes_a_lock_for_him_did_not_hang() -> None:
     for name in ("console_lock", "tty_ldisc_lock_pair", "blk_mq_freeze_queue_wait", "__down_common", "msleep"):
         assert innocent(name, "wait"), name

@@ -134,8 +134,10 @@ def _candidates(blame: Blame, named: str, lines: Sequence[str]) -> Iterator[str]
         yield named
     if blame is Blame.PC or (blame is Blame.HEADER_FIRST and not named):
         yield from _at_pc(lines)
-    if blame is Blame.STACK_FIRST and named and not _is_kasans(_outlined(_stack(lines))):
-        yield named
+    if blame is Blame.STACK_FIRST:
+        yield from (kasans := _kasans(lines))
+        if named and not kasans:
+            yield named
     if blame is Blame.LOCK:
         yield from _taken_at(lines)
     if blame is Blame.SAFE:
@@ -161,8 +163,14 @@ def _stack(lines: Sequence[str]) -> Sequence[str]:
     return _before(lines[start:], _AFTERWARDS)
 
 
-def _is_kasans(stack: Sequence[str]) -> bool:
-    return any(_ASAN.match(name) for name in stack[:_REPORTERS])
+def _kasans(lines: Sequence[str]) -> Sequence[str]:
+    """Return the functions of the first stack that leads into KASAN: one before it is another report's."""
+    starts = [number for number, line in enumerate(lines) if _TRACE.match(line)]
+    for start, end in pairwise([*starts, len(lines)]):
+        stack = _outlined(_before(lines[start:end], _AFTERWARDS))
+        if any(_ASAN.match(name) for name in stack[:_REPORTERS]):
+            return stack
+    return ()
 
 
 def _sleeping(stack: Sequence[str]) -> Sequence[str]:

@@ -158,7 +158,8 @@ class Report:
     def _corrupted(self, body: list[str], blame: bool) -> str:
         if self.grammar.cut:
             return self.grammar.cut
-        if self.header.groupdict().get("what") == "" or (self.grammar.more and len(body) == 1):
+        said = self.header.groupdict().get("what")
+        if (said is not None and not said.strip()) or (self.grammar.more and len(body) == 1):
             return "its header was cut" if len(body) > 1 else "nothing follows its header"
         if self.orphaned:
             return "what it follows from is not here"

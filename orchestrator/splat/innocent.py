@@ -118,19 +118,20 @@ list_del_entry_valid usercopy virt_to_phys flush_workqueue drain_workqueue destr
 """
 
 _SCHEDULE = """
-schedule* context_switch io_schedule* switch_to bit_wait* out_of_line_wait* wait_on_bit* wait_event*
-do_wait_*common do_wait_for_* call_rwsem_* futex_wait_queue* futex_do_wait autoremove_* {usleep,msleep,ssleep,fsleep}*
-preempt_* percpu_rwsem* queue_event start_flush_work touch_work_* lock_on_* wait_on_* wait_*bit* down_*
-lock_{page,buffer,folio,metapage}* lock_sock folio_{wait,lock}* kthread_{stop,park}* kthread_* usb_start_wait_urb
-rwlock_* dev_hold do_nanosleep hrtimer_nanosleep
+schedule schedule_{timeout,hrtimeout,preempt_disabled,idle,rtlock,user,debug,loop}* context_switch io_schedule*
+switch_to bit_wait* out_of_line_wait* wait_on_bit* wait_event* do_wait_*common do_wait_for_* call_rwsem_*
+futex_wait_queue* futex_do_wait autoremove_* {usleep,msleep,ssleep,fsleep}* preempt_{schedule,count,latency}*
+percpu_rwsem* queue_event start_flush_work touch_work_* lock_on_* wait_on_* wait_*bit* down_common
+lock_{page,buffer,folio,metapage}* lock_sock folio_{wait,lock}* kthread_{create,bind}* usb_start_wait_urb rwlock_*
+dev_hold do_nanosleep hrtimer_nanosleep
 """
 _ALLOC = """
-kmem_cache_* slab_* slub_* new_slab* allocate_slab alloc_slab_page cache_{grow,alloc,free,flush}*
-fallback_alloc do_slab_free do_kmem_cache_* alloc_{page,pages}* get_page_from_freelist get_free_pages
-free_{page,pages}* rmqueue* prep_new_page post_alloc_hook check_new_page* qlist_* qlink_* quarantine_*
-kmemleak_* create_object free_large_kmalloc large_free_hook poison_* alloc_percpu* pcpu_alloc* dma_alloc*
-devm_k* object_err print_trailer slab_err check_slab free_debug_* *_check_bytes* mempool_* folio_alloc*
-vmalloc* vzalloc* kvmalloc_* kmalloc_* warn_alloc*
+kmem_cache_* new_slab* allocate_slab alloc_slab_page cache_{grow,alloc,free,flush}* fallback_alloc do_slab_free
+do_kmem_cache_* alloc_{page,pages}* get_page_from_freelist get_free_pages free_{page,pages}* rmqueue*
+prep_new_page post_alloc_hook check_new_page* qlist_* qlink_{free,to_cache}* quarantine_* kmemleak_* create_object
+free_large_kmalloc large_free_hook poison_{page,element,slab}* alloc_percpu* pcpu_alloc* dma_alloc* devm_k*
+object_err print_trailer slab_err check_slab free_debug_* *_check_bytes* mempool_* folio_alloc* vmalloc* vzalloc*
+kvmalloc_* kmalloc_* warn_alloc*
 """
 
 TABLES = {
@@ -157,7 +158,7 @@ TABLES = {
     "lock": _SCHEDULE
     + """
         static_obj is_dynamic_key lock_{sock,page,buffer,map}* rwsem* percpu_rwsem* seq_lockdep*
-        sync_*timer* complete* sk_{destruct,free}
+        sync_*timer* sk_{destruct,free}
         sock_put perf_trace_init cpus_read_lock*""",
     "rcu": "rcu_* kmem_* slab_* kmalloc* dump_* list_*_rcu",
     "sleep": _SCHEDULE

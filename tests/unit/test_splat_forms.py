@@ -248,7 +248,9 @@ GUILTY = """
 gup_fast get_user_pages_fast __get_user_pages zap_pte_range try_grab_folio do_munmap folio_add_lru
 remove_wait_queue kfree_skb sk_skb_reason_drop bitmap_ip_add atomic_open alloc_workqueue kobject_add_internal
 lock_sock_nested lock_mount ftrace_free_mem rht_deferred_worker folio_end_read copy_siginfo_to_user
-list_lru_add do_exit seq_read tty_release
+list_lru_add do_exit seq_read tty_release ocfs2_get_refcount_tree xfs_refcount_finish_one rb_insert_bss
+list_del_event copy_from_read_buf do_raw_setsockopt print_bpf_insn entry_lru_isolate find_first_extent_bit
+drm_atomic_add_affected_planes slab_build_skb extent_write_locked_range handle_sysrq xchg_nr_deferred
 """
 
 

@@ -37,7 +37,7 @@ _WRAPPED = re.compile(r"(?:(?:__(?:se|do)_(?:compat_)?)?sys_|(?:compat_|C_)?S[yY
 _RENAMED = (
     (re.compile(r"smp_call_function_\w+"), "smp_call_function"),
     (
-        re.compile(r"(?:__)?synchronize_(?:s?rcu|sched|net|rcu_bh|rcu_tasks)(?:_expedited|_normal|_mult)?"),
+        re.compile(r"_*synchronize_(?:s?rcu|sched|net|rcu_bh|rcu_tasks)(?:_expedited|_normal|_mult)?"),
         "synchronize_rcu",
     ),
 )

@@ -13,7 +13,7 @@ _OOPS = ("Oops", "Internal error", "KASAN", "invalid opcode", "general protectio
 _BUG = (*_OOPS, "BUG at")
 _STACK = r"\+0x[0-9a-f]+/0x|Call [Tt]race|RIP:|CPU:|pc :|Modules linked|Backtrace|\[#\d"
 _BAD = "bad-access"
-_U = r"(?:BUG: )?[Uu]nable to handle "
+_U = r"(?:BUG: |CPU \d+ )?[Uu]nable to handle "
 # Whatever die_kernel_fault() is told (arch/*/mm/fault.c), such as `alignment fault`.
 _ANY_FAULT = r"kernel [\w/() -]{3,80} at virtual address"
 
@@ -33,7 +33,7 @@ FORMS = (
     _fault(
         Form.NULL,
         "NULL pointer dereference",
-        r"(?:BUG: (?:unable to handle )?|Unable to handle )(?:kernel )?NULL pointer dereference",
+        r"(?:BUG: (?:unable to handle )?|(?:CPU \d+ )?Unable to handle )(?:kernel )?NULL pointer dereference",
         "BUG: unable to handle kernel NULL pointer dereference",
     ),
     # ppc: `BUG: Kernel NULL pointer dereference on read at 0x00000000`
@@ -133,7 +133,16 @@ FORMS = (
         "{what}",
     ),
     _fault(Form.FAULT, "Unhandled fault:", r"Unhandled (?:prefetch abort|fault): ", "Unhandled fault"),
-    _fault(Form.FAULT, "Alignment trap:", r"Alignment trap: ", "Alignment trap"),
+    Grammar(
+        Form.FAULT,
+        "Alignment trap:",
+        r"Alignment trap: ",
+        "Alignment trap",
+        Blame.PC,
+        "fault",
+        eats=(*_OOPS, "Unhandled fault:"),
+        alt=_BAD,
+    ),
     # `Internal error: Oops - BUG: 0 [#1]` follows `kernel BUG at`, `Internal error: Oops: 5 [#1]` a page fault
     _fault(Form.FAULT, "Internal error:", r"Internal error: ", "Internal error"),
     Grammar(
@@ -172,6 +181,15 @@ FORMS = (
         Blame.PC,
         "bug",
         eats=_BUG,
+    ),
+    # BUG() of an architecture without one of its own (include/asm-generic/bug.h), before it panics
+    Grammar(
+        Form.KERNEL_BUG,
+        "BUG: failure at",
+        r"BUG: failure at \S+:\d+/(?P<f>\w+)\(\)!",
+        "kernel BUG",
+        Blame.HEADER_FIRST,
+        "bug",
     ),
     _fault(Form.FAULT, "[#", r"(?P<what>Kernel BUG|Oops - [\w ()]+) \[#\d", "Internal error"),
     # ppc and s390: what came before the `Oops:` line was lost

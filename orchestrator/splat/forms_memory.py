@@ -84,6 +84,18 @@ FORMS = (
         bars=True,
         needs=_KASAN_NEEDS,
     ),
+    # v4.0 to v4.2
+    Grammar(
+        Form.KASAN,
+        "BUG: KASan:",
+        rf"BUG: KASan: (?P<what>[a-z][a-z -]+?) (?:in (?P<rest>{_F}.*)|on address)",
+        "KASAN: {what}{access}",
+        Blame.STACK_FIRST,
+        "access",
+        bars=True,
+        needs=_KASAN_NEEDS,
+        alt=_BAD,
+    ),
     Grammar(
         Form.KMSAN,
         "BUG: KMSAN:",
@@ -182,6 +194,7 @@ FORMS = (
         "BUG: {what}",
         Blame.NOBODY,
         eats=("_slab_err+", "object_err+"),
+        more=True,
     ),
     Grammar(
         Form.LEAK,

@@ -14,6 +14,7 @@ _STACK = r"\+0x[0-9a-f]+/0x|Call [Tt]race|RIP:|CPU:|pc :|Modules linked|Backtrac
 _EATS = ("WARNING:", "[#")
 # What CHECK_DATA_CORRUPTION() (include/linux/bug.h) says behind its text: WARN() or BUG().
 _CORRUPTION = ("WARNING:", "ernel BUG at", "[#", "Internal error")
+_NOTHING = "corrupted"
 _AT = r"WARNING: (?:(?:CPU: \d+ PID: \d+ )?at |\[.{1,200}\] )?"
 _F = r"(?::\d+)?,?(?: at)? (?P<f>[A-Za-z_][\w.$]*)"
 
@@ -27,6 +28,11 @@ def _warn(
     """
     where = rf"(?:{place}|(?:{functions})(?:\.\w+)*\+0x)" if functions else place
     return Grammar(form, "WARNING:", _AT + where, title, blame, skip, needs=_STACK, eats=_EATS)
+
+
+def _cut(form: Form, word: str) -> Grammar:
+    title = f"{word} {_NOTHING}"
+    return Grammar(form, word, rf"{word}\s*$", title, Blame.NOBODY, last=True, cut="its header was cut")
 
 
 def _trouble(needle: str, header: str) -> Grammar:
@@ -200,11 +206,15 @@ FORMS = (
     Grammar(
         Form.INFO,
         "INFO:",
-        r"INFO: (?P<what>(?:(?:Allocated|Freed) in \w+\+0x|(?:Slab|Object) 0x[0-9a-f]{16} ).*)$",
+        r"INFO: (?P<what>(?:(?:Allocated|Freed) in \w+\+0x|(?:Slab|Object) 0x[0-9a-f]{8,16} ).*)$",
         "INFO: {what}",
         Blame.NOBODY,
         cut="its header was lost",
     ),
+    # the console's last words: what follows would tell another thing
+    _cut(Form.BUG, "BUG:"),
+    _cut(Form.WARNING, "WARNING:"),
+    _cut(Form.INFO, "INFO:"),
     # What the kernel does where memory is short: nobody's bug
     Grammar(
         Form.OOM,
@@ -241,8 +251,14 @@ FORMS = (
         Blame.NOBODY,
         stamped=True,
     ),
-    # Go's runtime (src/runtime/panic.go) shows who ran when it died: the program that drove the guest is gone
-    Grammar(Form.USERSPACE, "goroutine ", r"goroutine \d+ .{0,80}\[running", "go runtime error", Blame.NOBODY),
+    # Go's runtime (src/runtime/panic.go) shows who ran or waited when it died: who drove the guest is gone
+    Grammar(
+        Form.USERSPACE,
+        "goroutine ",
+        r"goroutine \d+ (?:[a-z]+=\S+ ){0,3}\[[a-z][\w ,()-]{2,60}\]:",
+        "go runtime error",
+        Blame.NOBODY,
+    ),
     Grammar(
         Form.USERSPACE,
         "SYZFA",

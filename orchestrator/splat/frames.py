@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from orchestrator.splat.grammar import Blame, Grammar
+from orchestrator.splat.grammar import Blame, Grammar, pattern
 from orchestrator.splat.skip import anchor, innocent, machinery, passes_on, plain
 
 MAX_FRAMES = 64
+# So many lines, or frames, a thing may stand away from where it belongs.
+_NEAR = 3
+# So many frames at most are the reporter's own, down to who called into KASAN.
+_REPORTERS = 8
 
 _NAME = r"(?P<f>[A-Za-z_][\w.$]*|<[\w:<>, &*$\[\]]+>(?:::[\w{}#:]+)*|\.[\w.]+)"
 _ADDRESS = r"(?:\(?\[?<[0-9a-fx]+>\]?\s*|\[[0-9a-f]{8,16}\]\s+){0,2}"
@@ -23,7 +27,7 @@ _FROM = re.compile(rf"\s*(?:\[<[0-9a-f]+>\]\s*)?(?P<unsure>\? )?\(?{_NAME}\)? fr
 _INLINE = re.compile(rf"\s*(?P<unsure>\? )?{_NAME} \S+:\d+ \[inline\]")
 _PC = re.compile(
     rf"(?:[RE]?IP: (?:[0-9a-f]{{4}}:)?(?:\s*{_ADDRESS})|pc : |PC is at |epc : |NIP \[\w+\] |Krnl PSW.*\()\s*{_NAME}"
-    r"(?:\+0x| \S+:\d+ \[inline\])"
+    r"\+0x"
 )
 _PC_LINE = re.compile(r"(?:[RE]?IP: |pc : |PC is at |epc : |NIP \[)")
 _TRACE = re.compile(r"\s*(?:Call Trace|Call trace|Backtrace|backtrace|stack backtrace)\b.*:")
@@ -38,15 +42,27 @@ _AFTERWARDS = re.compile(
     r"Last potentially|Showing all locks|Object at |kfence-#\d+|allocated by task|freed by task|"
     r"Kernel panic - not syncing|---\[ end|Local variable|page last (?:allocated|free)|page_owner)"
 )
+# Where a task that does not run stands (kernel/sched/core.c, arch/*/kernel/process.c).
+_ASLEEP = re.compile(r"_*(?:switch_to|context_switch|schedule|preempt_schedule)\w*")
+# KASAN's report shows who called into it: kasan_report(), __asan_load8(), __hwasan_check_x0() ...
+_ASAN = re.compile(r"\w*asan_")
+_CALL_TRACE = re.compile(r"\s*Call [Tt]race:")
+# What an oops or a panic prints behind the stack.
+_BEHIND = re.compile(
+    r"Kernel panic|Code: |---\[ end|Modules linked|Kernel Offset|Rebooting|CPU: \d|RIP: |BUG: |={20}"
+)
+_SYSCALL = re.compile(r"(?:^|_)(?:sys|SyS|SYSC)_")
 _AT = re.compile(rf".* at: *(?:\[<[0-9a-fx]+>\] *)?(?:\[<[0-9a-fx]+>\] *)?(?:{_NAME}(?:\+0x|\s|$))?")
 
 
 def _frame(line: str) -> re.Match[str] | None:
     if "+0x" in line:
         return _FROM.match(line) or FRAME.match(line) if " from " in line else FRAME.match(line)
-    if "[inline]" in line:
-        return _INLINE.match(line)
     return _FROM.match(line) if " from " in line else None
+
+
+def _shown(line: str) -> re.Match[str] | None:
+    return _INLINE.match(line) if "[inline]" in line else _frame(line)
 
 
 def traced(lines: Iterable[str]) -> bool:
@@ -54,11 +70,26 @@ def traced(lines: Iterable[str]) -> bool:
     return any(_frame(line) for line in lines)
 
 
+def beheaded(lines: Sequence[str]) -> bool:
+    """Say whether the first `Call Trace:` has no trace: what follows it comes after one."""
+    start = next((number for number, line in enumerate(lines) if _CALL_TRACE.match(line)), len(lines))
+    return any(_BEHIND.match(line) for line in lines[start + 1 : start + 2])
+
+
 def functions(lines: Iterable[str]) -> tuple[str, ...]:
     """Return the functions of the frames in `lines`, in their order, without those the unwinder was unsure of."""
+    return _names(lines, _shown)
+
+
+def _outlined(lines: Iterable[str]) -> tuple[str, ...]:
+    """Leave out what was inlined: a report is called the same whether its console was symbolised or not."""
+    return _names(lines, _frame)
+
+
+def _names(lines: Iterable[str], frame_of: Callable[[str], re.Match[str] | None]) -> tuple[str, ...]:
     found = []
     for line in lines:
-        frame = _frame(line)
+        frame = frame_of(line)
         if frame and not frame["unsure"]:
             found.append(frame["f"])
             if len(found) == MAX_FRAMES:
@@ -77,14 +108,25 @@ def blamed(grammar: Grammar, header: re.Match[str], lines: Sequence[str]) -> str
         return _recursing(stack) or _representative(stack)
     if grammar.blame is Blame.LAST_FUNCTION:
         return next((plain(found["f"]) for line in lines if (found := _LAST_FUNCTION.match(line))), "")
-    named = header.groupdict().get("f") or ""
+    named = _named(grammar, header, lines)
     if grammar.blame is Blame.HEADER:
         return named
     candidates = [plain(name).lstrip(".") for name in _candidates(grammar.blame, named, lines)]
     guilty = next((name for name in candidates if not innocent(name, grammar.skip)), "")
-    if not guilty and grammar.blame in _OUTERMOST and (shown := functions(_stack(lines))):
+    if not guilty and grammar.blame in _OUTERMOST and (shown := _outlined(_stack(lines))):
         return plain(shown[-1])
     return guilty
+
+
+def _named(grammar: Grammar, header: re.Match[str], lines: Sequence[str]) -> str:
+    """Return the function that the header names: of a symbolised one's lines the last, which was not inlined."""
+    for line in lines[1:]:
+        if not header.string.endswith("[inline]"):
+            break
+        header = pattern(grammar.header).match(line) or header
+        if header.string != line:
+            break
+    return header.groupdict().get("f") or ""
 
 
 def _candidates(blame: Blame, named: str, lines: Sequence[str]) -> Iterator[str]:
@@ -92,19 +134,25 @@ def _candidates(blame: Blame, named: str, lines: Sequence[str]) -> Iterator[str]
         yield named
     if blame is Blame.PC or (blame is Blame.HEADER_FIRST and not named):
         yield from _at_pc(lines)
+    if blame is Blame.STACK_FIRST:
+        yield from (kasans := _kasans(lines))
+        if named and not kasans:
+            yield named
     if blame is Blame.LOCK:
         yield from _taken_at(lines)
     if blame is Blame.SAFE:
-        yield from functions(_from(lines, _BECAME_SAFE))
+        yield from _outlined(_from(lines, _BECAME_SAFE))
     if blame in (Blame.BACKTRACE, Blame.LOCK):
-        yield from functions(_from(lines, _STACK_BACKTRACE))
+        yield from _outlined(_from(lines, _STACK_BACKTRACE))
     elif blame is Blame.OWNER:
-        yield from functions(_owner(lines))
-        yield from functions(_stack(lines))
+        yield from _outlined(_owner(lines))
+        yield from _outlined(_stack(lines))
     elif blame is Blame.BELOW:
-        yield from functions(_before(lines, _AFTERWARDS))
+        yield from _outlined(_before(lines, _AFTERWARDS))
+    elif blame is Blame.SLEEPER:
+        yield from _sleeping(_outlined(_stack(lines)))
     else:
-        yield from functions(_stack(lines))
+        yield from _outlined(_stack(lines))
     if blame in (Blame.STACK_FIRST, Blame.BELOW) and named:
         yield named
 
@@ -113,6 +161,20 @@ def _stack(lines: Sequence[str]) -> Sequence[str]:
     """Return the lines from the first `Call Trace:` (if there is one) to what belongs to other stacks."""
     start = next((number for number, line in enumerate(lines) if _TRACE.match(line)), 0)
     return _before(lines[start:], _AFTERWARDS)
+
+
+def _kasans(lines: Sequence[str]) -> Sequence[str]:
+    """Return the functions of the first stack that leads into KASAN: one before it is another report's."""
+    starts = [number for number, line in enumerate(lines) if _TRACE.match(line)]
+    for start, end in pairwise([*starts, len(lines)]):
+        stack = _outlined(_before(lines[start:end], _AFTERWARDS))
+        if any(_ASAN.match(name) for name in stack[:_REPORTERS]):
+            return stack
+    return ()
+
+
+def _sleeping(stack: Sequence[str]) -> Sequence[str]:
+    return stack if any(_ASLEEP.fullmatch(plain(name)) for name in stack[:_NEAR]) else ()
 
 
 def _owner(lines: Sequence[str]) -> Sequence[str]:
@@ -157,11 +219,11 @@ def _taken_at(lines: Sequence[str]) -> Iterator[str]:
     for number, line in enumerate(lines):
         if _STACK_BACKTRACE.match(line) or _TRACE.match(line):
             return
-        found = _AT.match(line) if " at:" in line else None
+        found = _AT.match(line) if " at:" in line and "[inline]" not in line else None
         if found and found["f"]:
             yield found["f"]
         elif found and number + 1 < len(lines):
-            yield from functions((lines[number + 1],))
+            yield from _outlined((lines[number + 1],))
 
 
 def _recursing(lines: Sequence[str]) -> str:
@@ -172,22 +234,26 @@ def _recursing(lines: Sequence[str]) -> str:
 
 def _representative(lines: Sequence[str]) -> str:
     """Return who stands for a stall: the first anchor on the stacks, or whom a passer called."""
-    previous = first = ""
+    previous = first = entry = ""
     for name in _all_functions(lines):
+        if entry and not _SYSCALL.search(name):
+            return entry
         if passes_on(name):
             if previous and not machinery(previous) and not passes_on(previous) and not innocent(previous):
                 return previous
+        elif anchor(name) and _SYSCALL.search(name):
+            entry = name  # the outermost of its wrappers
         elif anchor(name):
             return name
         elif not first and not machinery(name) and not innocent(name, "wait"):
             first = name
         previous = name
-    return first
+    return entry or first
 
 
 def _all_functions(lines: Iterable[str]) -> Iterator[str]:
     for line in lines:
-        if "+0x" not in line and "[inline]" not in line and " from " not in line:
+        if "+0x" not in line and " from " not in line:
             continue
         frame = _frame(line)
         if frame is None:

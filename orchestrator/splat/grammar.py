@@ -22,6 +22,7 @@ class Blame(StrEnum):
     HEADER_FIRST = "header-first"  # the header's, unless it only helps; then the stack
     PC = "pc"  # the program counter, then the stack
     STACK = "stack"  # the stack only
+    SLEEPER = "sleeper"  # who called schedule(): a stack that does not begin there is another's
     OWNER = "owner"  # who allocated the page, where page_owner says so, then the stack
     STACK_FIRST = "stack-first"  # the stack, then what the header named
     BELOW = "below"  # the stack right below the header, then the header's
@@ -42,8 +43,9 @@ class Grammar:
     says `{f}` itself. `skip` names the further functions of skip.py that this form never blames. `bars` says that the
     report stands between two `=====` lines; `needs` is what some line of its body must match, lest a quotation count;
     `eats` are needles of other headers that continue this report. `alt` begins another title that syzbot accepts for
-    it. `stamped`: only a line with a time stamp can be its header. `bare`: it is whole without a stack. `cut`
-    says why a report that begins so is never whole.
+    it. `stamped`: only a line with a time stamp can be its header. `bare`: it is whole without a stack; `more`: it is
+    cut where nothing follows its header; `last`: it is none where anything does. `cut` says why a report that begins
+    so is never whole.
     """
 
     form: Form
@@ -58,6 +60,8 @@ class Grammar:
     alt: str = ""
     stamped: bool = False
     bare: bool = False
+    more: bool = False
+    last: bool = False
     cut: str = ""
 
 

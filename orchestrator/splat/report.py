@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 
 from orchestrator.splat import kcsan
-from orchestrator.splat.frames import functions, traced
+from orchestrator.splat.frames import beheaded, functions, traced
 from orchestrator.splat.grammar import Blame, Grammar, pattern
 from orchestrator.splat.model import ASIDE, Form, Phase, Splat, SplatKind
 from orchestrator.splat.rust import demangle
@@ -115,6 +115,8 @@ class Report:
 
     def quotation(self) -> bool:
         """Say whether it is no report: a header without its body, but with other lines."""
+        if self.grammar.last:
+            return any(line.strip() for line in self.lines[1:])
         return self.needs is not None and not self.needed and len(self.lines) > _QUOTED
 
     def name(self) -> Name:
@@ -156,6 +158,9 @@ class Report:
     def _corrupted(self, body: list[str], blame: bool) -> str:
         if self.grammar.cut:
             return self.grammar.cut
+        said = self.header.groupdict().get("what")
+        if (said is not None and not said.strip()) or (self.grammar.more and len(body) == 1):
+            return "its header was cut" if len(body) > 1 else "nothing follows its header"
         if self.orphaned:
             return "what it follows from is not here"
         if self.dropped:
@@ -167,9 +172,11 @@ class Report:
                 return "another task's stack within"
             if not self.grammar.bare and not traced(body):
                 return "no stack"
+            if not self.grammar.bare and beheaded(body):
+                return "a stack is missing"
             if not blame:
                 return "no frame to blame"
-        if self.grammar.bars and not self.closed:
+        if self.grammar.bars and not self.closed and self.grammar.form is not Form.UBSAN:
             return "cut before its end"
         return ""
 

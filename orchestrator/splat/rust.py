@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Rust's mangled names in words: `_RNvMs_Cs1_3fooNtB4_3Bar3baz` is `<foo::Bar>::baz`. Only v0, what the kernel uses.
+"""Rust's mangled names in words: `_RNvMs_Cs1_3fooNtB4_3Bar3baz` is `<foo::Bar>::baz`.
 
-Grammar: "Rust symbol name mangling v0" (RFC 2603). A name that does not follow it, or that is built to explode
-(back references within back references), is left as it is: consoles are hostile.
+Grammar: "Rust symbol name mangling v0" (RFC 2603), what the kernel uses; the older one, which is C++'s (Itanium C++
+ABI, 5.1), as far as plain and nested names go: what was not built by the kernel's makefiles has those. A name that
+does not follow it, or that is built to explode (back references within back references), is left as it is: consoles
+are hostile.
 """
 
 from __future__ import annotations
@@ -44,12 +46,41 @@ _BASIC = dict(
         strict=True,
     )
 )
+_OLDER = re.compile(r"_Z(?:N(?P<nested>\d[\w.$]+)|(?P<plain>\d{1,3}[A-Za-z_]\w*))")
+_SIZE = re.compile(r"\d{1,3}")
+_HASH = re.compile(r"h[0-9a-f]{16}")
+# What a name cannot hold stands in it as `$u7b$`, or by these.
+_ESCAPE = re.compile(r"\$(?:(LT|GT|RF|BP|LP|RP|C)|u([2-6][0-9a-f]|7[0-9a-e]))\$")
+_ESCAPED = {"LT": "<", "GT": ">", "RF": "&", "BP": "*", "LP": "(", "RP": ")", "C": ","}
 _SPECIAL = {"C": "closure", "S": "shim"}
 
 
 def demangle(function: str) -> str:
     """Return a Rust function's name in words, any other name unchanged; clones' suffixes are dropped."""
-    return _demangled(function) if function.startswith("_R") else function
+    if function.startswith("_R"):
+        return _demangled(function)
+    return _older(function) if function.startswith("_Z") else function
+
+
+@lru_cache(maxsize=1024)
+def _older(function: str) -> str:
+    found = _OLDER.match(function)
+    if found is None or len(function) > MAX_NAME:
+        return function
+    text, parts, at = found["nested"] or found["plain"], [], 0
+    while size := _SIZE.match(text, at):
+        at = size.end() + int(size[0])
+        parts.append(_unescaped(text[size.end() : at]))
+        if at > len(text) or found["plain"]:
+            break
+    if at > len(text) or (found["nested"] and text[at : at + 1] != "E"):
+        return function
+    return "::".join(parts[:-1] if len(parts) > 1 and _HASH.fullmatch(parts[-1]) else parts)
+
+
+def _unescaped(name: str) -> str:
+    plain = _ESCAPE.sub(lambda found: _ESCAPED.get(found[1]) or chr(int(found[2], 16)), name.replace("..", "::"))
+    return plain.removeprefix("_") if plain.startswith("_<") else plain
 
 
 @lru_cache(maxsize=1024)

@@ -314,7 +314,7 @@ class Scanner:
         report = self._open.pop(caller)
         if report.closed and report.grammar.bars:
             self._barred = report.last
-        if not report.quotation():
+        if not report.quotation() and not (report.grammar.last and report.last < self._number):
             name = report.name()
             self._keep((name[0], report.phase), report.grammar.form, lambda: report.splat(name))
 

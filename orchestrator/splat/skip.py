@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from orchestrator.splat import innocent as tables
+
+# The same few hundred names stand on every stack.
+_ASKED = 4096
 
 _CLONE = re.compile(r"\.(?:isra|constprop|cold|part|llvm|lto_priv|localalias|__uniq)(?:\.\d+)*")
 _BRACED = re.compile(r"\{([^{}]*)\}")
@@ -17,6 +20,7 @@ def plain(function: str) -> str:
     return _CLONE.sub("", function)
 
 
+@lru_cache(maxsize=_ASKED)
 def innocent(function: str, skip: str = "") -> bool:
     """Say whether `function` (a plain name) only works for its caller, in a form that adds the table `skip`."""
     bare = function.lstrip("_")
@@ -25,16 +29,19 @@ def innocent(function: str, skip: str = "") -> bool:
     )
 
 
+@lru_cache(maxsize=_ASKED)
 def anchor(function: str) -> bool:
     """Say whether `function` may stand for a stall."""
     return _matches(function, tables.ANCHORS)
 
 
+@lru_cache(maxsize=_ASKED)
 def passes_on(function: str) -> bool:
     """Say whether `function` only calls what stands for a stall."""
     return _matches(function.lstrip("_"), tables.PASSERS)
 
 
+@lru_cache(maxsize=_ASKED)
 def machinery(function: str) -> bool:
     """Say whether `function` is below or around every stall."""
     return _matches(function.lstrip("_"), tables.MACHINERY)
@@ -46,7 +53,12 @@ def _matches(bare: str, table: str) -> bool:
 
 @cache
 def _pattern(table: str) -> re.Pattern[str]:
-    return re.compile("|".join(_word(word) for word in _words(table)))
+    words = _words(table)
+    but = "|".join(_word(word[1:]) for word in words if word.startswith("!"))
+    return re.compile(
+        (rf"(?!(?:{but})\Z)" if but else "")
+        + f"(?:{'|'.join(_word(word) for word in words if not word.startswith('!'))})"
+    )
 
 
 @cache

@@ -32,12 +32,12 @@ _TAIL = re.compile(r"(?: ?\.\.\.| exitcode=\S+|, error code \S+)$")
 _DUMPED = re.compile(r"page dumped because: (.*)")
 # A system call's entry has a name per architecture, and generations of wrappers.
 _ENTRY = re.compile(r"__(?:x64|ia32|x32|arm64|riscv|s390x?|ia32_compat|arm64_compat)_((?:compat_)?sys_\w+)")
-_WRAPPED = re.compile(r"(?:__se_|__do_)?sys_(\w+)|S[yY](?:S|SC)_(\w+)|SYSC_(\w+)")
+_WRAPPED = re.compile(r"(?:(?:__(?:se|do)_(?:compat_)?)?sys_|(?:compat_|C_)?S[yY](?:S|SC)_)(?P<call>\w+)")
 # Names that differ by kernel or timing for what is one place.
 _RENAMED = (
     (re.compile(r"smp_call_function_\w+"), "smp_call_function"),
     (
-        re.compile(r"(?:__)?synchronize_(?:s?rcu|sched|net|rcu_bh|rcu_tasks)(?:_expedited|_normal|_mult)?"),
+        re.compile(r"_*synchronize_(?:s?rcu|sched|net|rcu_bh|rcu_tasks)(?:_expedited|_normal|_mult)?"),
         "synchronize_rcu",
     ),
 )
@@ -53,7 +53,7 @@ def titles(grammar: Grammar, header: re.Match[str], body: Sequence[str]) -> Name
         return _cut(f"KASAN: {groups['what']} in {normal(groups['rest'])}"), (), _only(groups["f"])
     name = demangle(blamed(grammar, header, body))
     shown = {key: normal(text) for key, text in groups.items() if key != "f"}
-    if grammar.form is Form.UBSAN:  # a trap says `shift out of bounds`, the handler `shift-out-of-bounds`
+    if grammar.form in (Form.UBSAN, Form.KASAN):  # a trap and KASan of v4.0 say `shift out of bounds`, with blanks
         shown["what"] = re.sub("[ /]", "-", shown["what"])
     shown |= {
         "access": f" {access}" if access else "",
@@ -72,7 +72,7 @@ def titles(grammar: Grammar, header: re.Match[str], body: Sequence[str]) -> Name
 
 def _with(grammar: Grammar, header: re.Match[str], body: Sequence[str], head: str, name: str) -> Name:
     if grammar.blame in (Blame.LOCK, Blame.BACKTRACE) and (strangers(body) or not (name or traced(body))):
-        return _cut(normal(header.string)), (), ()
+        return _cut(normal(header.string.strip("[ ]"))), (), ()
     if not name:
         bare = grammar.blame is Blame.STACK and "on address" in grammar.header
         other = (f"{grammar.alt} in {NOBODY}",) if grammar.alt else ()
@@ -103,7 +103,7 @@ def canonical(name: str) -> str:
     if found := _ENTRY.fullmatch(name):
         return found[1]
     if found := _WRAPPED.fullmatch(name):
-        return found[1] or found[2] or found[3]
+        return found["call"]
     return name
 
 

@@ -17,7 +17,7 @@ from orchestrator.splat.grammar import grammars
 from orchestrator.splat.model import Form, Splat, SplatKind
 from orchestrator.splat.present import as_dict
 from orchestrator.splat.scan import Scanner, scan
-from orchestrator.splat.skip import innocent
+from orchestrator.splat.skip import innocent, plain
 
 DATA = Path(__file__).parents[1] / "data" / "splat" / "forms.txt"
 
@@ -141,6 +141,13 @@ def test_cpu_and_task_are_read() -> None:
     assert (splat.cpu, splat.task, splat.pid) == (1, "racer", 77)
 
 
+def test_a_console_that_ends_within_a_header_is_said_to_be_cut() -> None:
+    splat = one(f"{QUIET}[   41.000000] BUG:\n")
+    assert (splat.title, splat.corrupted) == ("BUG: corrupted", "its header was cut")
+    for more in (QUIET, console(KASAN)):
+        assert "BUG: corrupted" not in [s.title for s in scan(io.BytesIO(f"BUG: \n{more}".encode())).splats]
+
+
 def test_a_report_without_a_stack_is_said_to_be_corrupted() -> None:
     splat = one(console("general protection fault: 0000 [#1] SMP\nModules linked in:"))
     assert (splat.title, splat.corrupted, splat.whole) == ("general protection fault in corrupted", "no stack", False)
@@ -221,8 +228,72 @@ def test_a_panic_that_follows_from_what_is_not_there_is_said_to_be_cut() -> None
     assert one(console("Kernel panic - not syncing: sysrq triggered crash")).corrupted == ""
 
 
+# By family: lib/, the locks, work queues, reporting, allocators, the entry code of any architecture.
+HELPERS = """
+memcpy __pi_memmove memcpy_erms bcmp strlcat strim sized_strscpy hex2bin kstrtou32 _parse_integer_limit vsscanf
+mac_address_string ip6_compressed_string crc16 crc_t10dif_update do_csum __siphash_unaligned xxh64
+list_sort plist_del klist_remove rb_last __rb_insert_augmented find_last_bit test_and_set_bit arch_atomic_inc
+bitmap_find_next_zero_area_off xa_store rhashtable_insert_slow copyin_nofault rep_stos_alternative __put_user_4
+__raw_spin_lock_irqsave raw_spin_rq_lock_nested rt_mutex_slowlock rtlock_slowlock percpu_down_write downgrade_write
+reacquire_held_locks check_wait_context lock_release __lock_acquire ww_mutex_lock bit_spin_lock.part.0
+__kmalloc_noprof kvmalloc_node kfree kvfree_call_rcu alloc_pages_mpol_noprof kmem_cache_alloc_noprof
+__queue_work mod_delayed_work_on cancel_delayed_work_sync disable_work_sync kthread_flush_work prepare_to_swait_event
+__kasan_report __asan_load8 kasan_check_range dump_backtrace show_regs _dev_alert __dynamic_dev_dbg should_failslab
+asm_exc_page_fault do_el1_undef el1h_64_sync_handler do_PrefetchAbort __und_svc bad_page_fault do_dat_exception
+handle_tlb_protect exc_general_protection do_hash_fault __do_kernel_fault
+__list_add_valid kobject_put device_release refcount_warn_saturate
+f2fs_down_write reiserfs_write_lock bpf_prog_array_copy_to_user __snd_printk sort_r kthread_park
+"""
+GUILTY = """
+gup_fast get_user_pages_fast __get_user_pages zap_pte_range try_grab_folio do_munmap folio_add_lru
+remove_wait_queue kfree_skb sk_skb_reason_drop bitmap_ip_add atomic_open alloc_workqueue kobject_add_internal
+lock_sock_nested lock_mount ftrace_free_mem rht_deferred_worker folio_end_read copy_siginfo_to_user
+list_lru_add do_exit seq_read tty_release ocfs2_get_refcount_tree xfs_refcount_finish_one rb_insert_bss
+list_del_event copy_from_read_buf do_raw_setsockopt print_bpf_insn entry_lru_isolate find_first_extent_bit
+drm_atomic_add_affected_planes slab_build_skb extent_write_locked_range handle_sysrq xchg_nr_deferred
+"""
+
+
 def test_helpers_are_never_blamed() -> None:
-    for name in ("memcpy", "__kasan_report", "_raw_spin_lock_irqsave", "kmem_cache_alloc_noprof", "__list_add_valid"):
-        assert innocent(name), name
-    for name in ("gup_fast", "zap_pte_range", "try_grab_folio", "do_munmap", "folio_add_lru", "remove_wait_queue"):
-        assert not innocent(name), name
+    assert [name for name in HELPERS.split() if not innocent(plain(name))] == []
+    assert [name for name in GUILTY.split() if innocent(name)] == []
+
+
+def test_rusts_own_panics_are_its_callers() -> None:
+    for name in (
+        "_RNvNtCs9jEwPDbx20M_4core6option13unwrap_failed",
+        "_RNvNtCs9jEwPDbx20M_4core6option13expect_failed",
+        "_RNvNtNtCs9jEwPDbx20M_4core5slice5index16slice_index_fail",
+        "_RNvNtCs9jEwPDbx20M_4core4cell22panic_already_borrowed",
+    ):
+        assert innocent(name, "rust"), name
+    assert not innocent("_RNvMs3_NtCshgDM7dBCdno_11rust_binder7processNtB5_7Process10update_ref", "rust")
+
+
+def test_who_waits_for_another_or_takes_a_lock_for_him_did_not_hang() -> None:
+    for name in ("console_lock", "tty_ldisc_lock_pair", "blk_mq_freeze_queue_wait", "__down_common", "msleep"):
+        assert innocent(name, "wait"), name
+    for name in ("rtnl_lock", "rtnl_lock_killable", "lock_mount", "lock_sock_nested", "synchronize_rcu", "hub_event"):
+        assert not innocent(name, "wait"), name
+
+
+CALL = "BUG: kernel NULL pointer dereference, address: 0000000000000000\nRIP: 0010:culprit+0x1/0x2\nCall Trace:\n"
+UBSAN = next(text for form, _, text in FORMS if form is Form.UBSAN)
+
+
+@pytest.mark.parametrize(
+    ("text", "because"),
+    [
+        (CALL + " caller+0x1/0x2", ""),
+        (CALL + " <TASK>\n caller+0x1/0x2", ""),
+        (CALL + "a driver's chatter\n caller+0x1/0x2", ""),
+        (CALL + "Kernel panic - not syncing: Fatal exception\n other+0x1/0x2", "a stack is missing"),
+        ("Kernel panic - not syncing: ", "nothing follows its header"),
+        ("Kernel panic - not syncing: \nCPU: 0 PID: 1 Comm: init Not tainted 6.1.0 #1", "its header was cut"),
+        ("BUG kmalloc-8 (Tainted: G    B         ): Object already free", "nothing follows its header"),
+        (UBSAN.strip().removesuffix("=" * 80).rstrip("=\n"), ""),
+        (KASAN.strip().rstrip("=\n"), "cut before its end"),
+    ],
+)
+def test_a_report_says_why_it_is_not_whole(text: str, because: str) -> None:
+    assert one(console(text)).corrupted == because

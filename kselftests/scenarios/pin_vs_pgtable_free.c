@@ -337,10 +337,13 @@ static const struct floor floors_walk[] = {
 	{ }
 };
 
-/* Grace periods take their time. */
+/*
+ * Grace periods take their time. B unmaps while A's CPU is taken from it: that A finds pages at all
+ * is all that its pins say (x86_64: 6 of 248 trials), the walks that were cut in two are the race.
+ */
 static const struct floor floors_preempt[] = {
 	{ "trials", 16 },
-	{ "pins", 16 },
+	{ "pins", 2 },
 	{ "preempted_walks", 10 },
 	{ }
 };

@@ -18,7 +18,7 @@ from orchestrator.errors import GupraceError, RunInterruptedError
 from orchestrator.guest.accel import choose
 from orchestrator.guest.boot import boot
 from orchestrator.guest.guest import Guest
-from orchestrator.guest.model import AccelChoice, GuestFile, GuestLostError, GuestSpec
+from orchestrator.guest.model import AccelChoice, GuestFile, GuestLostError, GuestSpec, LostReason
 from orchestrator.image.build import build_image
 from orchestrator.image.model import Image
 from orchestrator.kernel.fragments import read_config
@@ -49,6 +49,9 @@ from orchestrator.verdict.model import Fault, Outcome, Verdict
 log = logging.getLogger("guprace.cell")
 
 DEFAULT_VCPUS = 2
+# What ends the whole machine, or a service with all of its processes, ends QEMU and us in either order: so long
+# after what looks like a failure the request to stop may still come.
+LAST_WORD_SECONDS = 0.3
 EVIDENCE_FILES = (
     *("console.log", "dmesg.log", "sync.ktap", "race.ktap"),
     *("evidence.json", "splats.json", "build.log", "qemu.log"),
@@ -115,6 +118,10 @@ class CellRun:
         """Tell whoever watches that another guprace keeps this cell from going on."""
         self.shop.tell(held_up(self.cell.id, text))
 
+    def unless_stopped(self, seconds: float = 0.0) -> None:
+        """Raise RunInterruptedError if somebody asks to stop: what ends then says nothing of kernel or host."""
+        self.shop.place.stop.wait(seconds)
+
     @contextlib.contextmanager
     def stage(self, name: str, text: str = "") -> Iterator[None]:
         """Do a stage: told when it starts and ends, its seconds in cell.json."""
@@ -145,12 +152,16 @@ class CellRun:
         except RunInterruptedError:
             raise
         except GuestLostError as error:
+            if error.reason is LostReason.QEMU_DIED:
+                self.unless_stopped(LAST_WORD_SECONDS)
             facts = replace(facts, loss=loss_of(error), lost_after=self._raced_for(), race=self._said_so_far())
         except NotApplicableError as error:
             facts = replace(facts, skip=str(error))
         except GupraceError as error:
+            self.unless_stopped()
             facts = replace(facts, trouble=trouble_of(error), race=self._said_so_far())
         except OSError as error:
+            self.unless_stopped()
             facts = replace(
                 facts, trouble=trouble_of(records.disk_error(error, Path(error.filename or self.directory)))
             )

@@ -22,7 +22,7 @@ from orchestrator.kernel.lock import locked
 from orchestrator.kernel.model import Kernel
 from orchestrator.matrix.plan import Cell, KernelSpec, Plan, stock_id
 from orchestrator.race.model import RaceResult
-from orchestrator.runner.cell import CellRun, Workshop
+from orchestrator.runner.cell import LAST_WORD_SECONDS, CellRun, Workshop
 from orchestrator.runner.events import EventLog, State, event, fan_out, held_up
 from orchestrator.runner.lanes import groups_of, guests_at_once
 from orchestrator.runner.rundir import CellResult, Metadata, RunDir
@@ -194,6 +194,8 @@ class _Work:
         except RunInterruptedError:
             raise
         except GupraceError as error:
+            # A compiler that is ended together with us is no error in a kernel.
+            self.shop.place.stop.wait(LAST_WORD_SECONDS)
             return error
         finally:
             self.building.release()

@@ -21,6 +21,7 @@ from orchestrator.guest.guest import Guest
 from orchestrator.guest.model import AccelChoice, GuestFile, GuestLostError, GuestSpec, LostReason
 from orchestrator.image.build import build_image
 from orchestrator.image.model import Image
+from orchestrator.kernel.cache import file_digest
 from orchestrator.kernel.fragments import read_config
 from orchestrator.kernel.model import Kernel
 from orchestrator.kernel.source import Workplace
@@ -234,6 +235,7 @@ class CellRun:
             kernel_version=kernel.version or "",
             toolchain=kernel.toolchain,
             image_digest=image.digest,
+            made_of=made_of(self.cell, binary, self.shop.project),
         )
         with self.stage("accel"):
             accel = self._accel(kernel, image)
@@ -291,18 +293,9 @@ class CellRun:
             accel=accel,
             vcpus=self.record.vcpus,
             memory=self.cell.guest.memory,
-            cmdline=self._cmdline(),
+            cmdline=cmdline(self.cell, self.shop.project),
             files=files,
         )
-
-    def _cmdline(self) -> tuple[str, ...]:
-        """Return what flavour and scenario want on the kernel's command line: files beside their fragments."""
-        project = self.shop.project
-        files = (
-            project.fragments / f"{self.cell.kernel.flavour}.cmdline",
-            project.selftests / "scenarios" / f"{self.cell.scenario}.cmdline",
-        )
-        return tuple(word for path in files if path.is_file() for word in path.read_text().split())
 
     def _race(self, guest: Guest, prepared: Prepared) -> Evidence:
         kernel, accel = prepared.kernel, prepared.spec.accel
@@ -343,6 +336,24 @@ class CellRun:
             return run_upstream(guest, prepared.upstream, accel, ktap, lambda text: self.waiting("race", text))
         order = Order(self.cell.scenario, self.cell.race.seconds, self.seed, self.cell.race.first_hit)
         return race(guest, order, ktap, lambda text: self.waiting("race", text))
+
+
+def cmdline(cell: Cell, project: Project) -> tuple[str, ...]:
+    """Return what flavour and scenario want on the kernel's command line: files beside their fragments."""
+    files = (
+        project.fragments / f"{cell.kernel.flavour}.cmdline",
+        project.selftests / "scenarios" / f"{cell.scenario}.cmdline",
+    )
+    return tuple(word for path in files if path.is_file() for word in path.read_text().split())
+
+
+def made_of(cell: Cell, binary: Path, project: Project) -> dict[str, str]:
+    """Return what a cell has beside its lane's kernel, for its record: what is raced, and how it is booted.
+
+    Raises:
+        HostError: there is no such program.
+    """
+    return {"program": file_digest(binary), "kernel command line": " ".join(cmdline(cell, project))}
 
 
 def _defect(error: Exception) -> str:

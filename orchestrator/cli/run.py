@@ -74,8 +74,8 @@ def command(
 ) -> int:
     """Build the kernels of MATRIX (default: configs/quick.yaml), race every cell, judge, and write the reports.
 
-    What was interrupted is gone on with by --resume: verdicts are kept, whatever they are, the other cells are raced,
-    if kernels and programs still are what they were.
+    --resume goes on with an interrupted run: its verdicts are kept, whatever they are, and the other cells are raced,
+    provided that kernels and programs are still what they were.
 
     Exit code: 0 all as expected, 1 a kernel or test failure, 2 usage, 3 host, 4 a kernel did not build,
     130 interrupted.

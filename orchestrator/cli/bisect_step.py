@@ -22,7 +22,7 @@ from orchestrator.report.view import view
 from orchestrator.report.write import write_reports
 from orchestrator.runner.cell import Workshop
 from orchestrator.runner.events import Event, State
-from orchestrator.runner.run import Runner, new_run
+from orchestrator.runner.run import Runner, claimed, new_run
 from orchestrator.runner.rundir import RunDir
 from orchestrator.verdict.codes import BisectCode, bisect_code
 from orchestrator.verdict.model import Verdict
@@ -88,10 +88,11 @@ def _step(plan: Plan, runs: Path | None) -> BisectCode:
         run = new_run(runs or cache_root(place.environ) / "runs", plan, tuple(sys.argv))
         log_to(run.root / "guprace.log")
         shop = Workshop(place, Project(), _tell, lambda cell, seed: _repeat(cell, seed, plan))
-        try:
-            Runner(builder, shop).run(run, plan, 1)
-        finally:
-            write_reports(run)
+        with claimed(run, place.stop):
+            try:
+                Runner(builder, shop).run(run, plan, 1)
+            finally:
+                write_reports(run)
         verdict = _verdict(run)
         code = bisect_code(verdict, place.stop.is_set)
         reason = verdict.reason if verdict else "no verdict"

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from orchestrator.errors import GupraceError
+from orchestrator.errors import GupraceError, UsageError
 from orchestrator.kernel.build import KernelBuilder
 from orchestrator.kernel.source import Workplace
 from orchestrator.matrix.load import load_plan
@@ -71,6 +72,27 @@ def race_options(function: F) -> F:
     return seconds(seed(function))
 
 
+def resume_option(function: F) -> F:
+    """Add --resume RUN."""
+    kind = click.Path(path_type=Path, file_okay=False)
+    text = "Go on with an interrupted run; every other option is then as it was (but for -j, if given)."
+    return click.option("--resume", type=kind, metavar="RUN", help=text)(function)
+
+
+def refuse_beside_resume() -> None:
+    """Raise UsageError if the command line has anything but -j beside --resume: the run says what was asked for."""
+    context = click.get_current_context()
+    said = [
+        name
+        for name in context.params
+        if name not in ("resume", "guests") and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if said:
+        words = ", ".join(each.opts[0] for each in context.command.params if each.name in said)
+        what = f"--resume goes on with a run as it was asked for: no {words} beside it"
+        raise UsageError(what, hint="leave that out, or begin another run")
+
+
 class Seed(click.ParamType[int]):
     """An unsigned 64-bit number, decimal or hexadecimal."""
 
@@ -104,7 +126,7 @@ def with_race(plan: Plan, seconds: float | None, seed: int | None) -> Plan:
         )
         return replace(cell, race=race)
 
-    return replace(plan, cells=tuple(changed(cell) for cell in plan.cells))
+    return replace(plan, cells=tuple(changed(cell) for cell in plan.cells), seconds=seconds)
 
 
 def build_jobs() -> int:
@@ -145,6 +167,11 @@ def log_to(path: Path) -> None:
     book.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root.addHandler(book)
     root.addHandler(_Stderr(logging.WARNING))
+
+
+def say(text: str) -> None:
+    """Tell whoever watches one line; a guest's words among it cannot act on the terminal."""
+    click.echo(harmless(text))
 
 
 def show_path(path: Path) -> str:

@@ -15,7 +15,7 @@ from orchestrator.errors import ExitCode, GupraceError, HostError
 from orchestrator.kernel.source import Workplace
 from orchestrator.paths import Project
 from orchestrator.proc import run
-from orchestrator.runner.run import free_memory
+from orchestrator.runner.host import free_memory
 
 # A kernel's source, objects and image (measured: docs/performance.md), three lanes of them.
 WANTED_DISK_GIB = 12

@@ -11,12 +11,20 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 from rich.console import Console
 
 from orchestrator import records
-from orchestrator.cli.common import Seed, log_to, show_path, workplace
+from orchestrator.cli.common import (
+    Seed,
+    log_to,
+    refuse_beside_resume,
+    resume_option,
+    say,
+    show_path,
+    workplace,
+)
 from orchestrator.errors import UsageError, nearest
+from orchestrator.kernel.build import KernelBuilder
 from orchestrator.kernel.patches import touched
 from orchestrator.matrix.load import load_plan
 from orchestrator.matrix.mutants import Mutant, load_mutants
@@ -28,7 +36,8 @@ from orchestrator.report.power import CAMPAIGN, is_power_run, power_table, power
 from orchestrator.report.write import write_reports
 from orchestrator.runner.cell import Workshop
 from orchestrator.runner.power import Campaign, schedules
-from orchestrator.runner.run import Runner, new_run
+from orchestrator.runner.resume import take_up
+from orchestrator.runner.run import Runner, claimed, new_run
 from orchestrator.runner.rundir import RunDir, open_run
 from orchestrator.verdict.codes import power_code
 
@@ -57,8 +66,7 @@ SUITE = "suite.yaml"
 @click.option("-j", "guests", type=click.IntRange(1, 1024), help="Guests at once; default: as host cores allow.")
 @click.option("--runs", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True,
               help="Where run directories are made.")  # fmt: skip
-@click.option("--resume", type=click.Path(path_type=Path, file_okay=False), metavar="RUN",
-              help="Go on with an interrupted run; every other option is then as it was.")  # fmt: skip
+@resume_option
 def command(
     matrix: Path | None,
     kernels: tuple[str, ...],
@@ -104,20 +112,28 @@ def command(
             campaign = _campaign(plan, globs, patches, _flavours(plan, flavours), seeds, rounds, narrow)
             raced = tuple(target.raced(seconds, seed) for target in campaign.targets)
             campaign = replace(campaign, targets=raced)
-            run = new_run(runs, replace(plan, name="power", cells=()), tuple(sys.argv))
+            run = new_run(runs, replace(plan, name="power", cells=()), tuple(sys.argv), guests)
             records.save(run.root / CAMPAIGN, campaign)
-        log_to(run.root / "guprace.log")
-        console = Console()
-        plan = run.plan()
-        try:
+        with claimed(run, place.stop):
+            return _race(run, campaign, builder, guests, resumed=resume is not None)
+
+
+def _race(run: RunDir, campaign: Campaign, builder: KernelBuilder, guests: int | None, *, resumed: bool) -> int:
+    """Race what is not known yet, and show all of the run."""
+    log_to(run.root / "guprace.log")
+    plan, place, console = run.plan(), builder.place, Console()
+    due = not resumed or take_up(run, schedules(campaign), builder, sys.argv, say)
+    try:
+        if due:
             with watcher(console) as listener:
                 shop = Workshop(place, Project(), listener, repeater(plan.matrix, campaign))
-                Runner(builder, shop).run(run, _sized(plan, campaign), guests, schedules(campaign))
-        finally:
-            write_reports(run)
-            seen = power_view(run)
-            power_table(seen, console)
-        return int(power_code(seen.rows, place.stop.is_set))
+                at_once = run.metadata().guests if guests is None else guests
+                Runner(builder, shop).run(run, _sized(plan, campaign), at_once, schedules(campaign))
+    finally:
+        write_reports(run)
+        seen = power_view(run)
+        power_table(seen, console)
+    return int(power_code(seen.rows, place.stop.is_set))
 
 
 def _interrupted(resume: Path) -> tuple[RunDir, Campaign]:
@@ -127,20 +143,13 @@ def _interrupted(resume: Path) -> tuple[RunDir, Campaign]:
         UsageError: it is no run of `guprace power`, or the command line asks for something else than it did.
         HostError: its record is damaged.
     """
-    context = click.get_current_context()
-    said = [
-        name
-        for name in context.params
-        if name not in ("resume", "guests") and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    ]
-    if said:
-        words = ", ".join(each.opts[0] for each in context.command.params if each.name in said)
-        what = f"--resume goes on with a run as it was asked for: no {words} beside it"
-        raise UsageError(what, hint="leave that out, or begin another run")
+    refuse_beside_resume()
     run = open_run(resume)
     if not is_power_run(run):
-        raise UsageError("not a run of `guprace power`", where=str(resume), hint=f"it has no {CAMPAIGN}")
-    return run, records.load(run.root / CAMPAIGN, Campaign)
+        again = shlex.join(["guprace", "run", "--resume", str(resume)])
+        hint = f"it has no {CAMPAIGN}; one of `guprace run` is gone on with by: {again}"
+        raise UsageError("not a run of `guprace power`", where=str(resume), hint=hint)
+    return RunDir(run.root.absolute()), records.load(run.root / CAMPAIGN, Campaign)
 
 
 def lanes(plan: Plan, kernels: Sequence[str], arches: Sequence[str], scenarios: Sequence[str]) -> Plan:

@@ -18,11 +18,14 @@ from orchestrator.cli.common import (
     only_option,
     plan_of,
     race_options,
+    refuse_beside_resume,
+    resume_option,
+    say,
     show_path,
     with_race,
     workplace,
 )
-from orchestrator.errors import ExitCode
+from orchestrator.errors import ExitCode, UsageError
 from orchestrator.kernel.build import KernelBuilder
 from orchestrator.matrix.mutants import load_mutants
 from orchestrator.matrix.plan import Cell, Plan, cell_id, stock_id
@@ -30,13 +33,16 @@ from orchestrator.matrix.targets import with_controls
 from orchestrator.paths import Project
 from orchestrator.report.known import show_known
 from orchestrator.report.live import watcher
+from orchestrator.report.power import is_power_run
 from orchestrator.report.terminal import show
 from orchestrator.report.view import view
 from orchestrator.report.write import write_reports
 from orchestrator.runner.backup import back_verdicts
 from orchestrator.runner.cell import Workshop
 from orchestrator.runner.lanes import lanes_of
-from orchestrator.runner.run import Runner, new_run
+from orchestrator.runner.resume import take_up
+from orchestrator.runner.run import Runner, claimed, new_run, schedules_of
+from orchestrator.runner.rundir import RunDir, open_run
 from orchestrator.verdict.codes import exit_code
 
 
@@ -53,6 +59,7 @@ from orchestrator.verdict.codes import exit_code
               "probability below P (with --controls one where the matrix has none).")  # fmt: skip
 @click.option("--runs", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True,
               help="Where run directories are made.")  # fmt: skip
+@resume_option
 def command(
     matrix: Path | None,
     only: tuple[str, ...],
@@ -63,8 +70,12 @@ def command(
     controls: str | None,
     confidence: float | None,
     runs: Path,
+    resume: Path | None,
 ) -> int:
     """Build the kernels of MATRIX (default: configs/quick.yaml), race every cell, judge, and write the reports.
+
+    --resume goes on with an interrupted run: its verdicts are kept, whatever they are, and the other cells are raced,
+    provided that kernels and programs are still what they were.
 
     Exit code: 0 all as expected, 1 a kernel or test failure, 2 usage, 3 host, 4 a kernel did not build,
     130 interrupted.
@@ -76,30 +87,60 @@ def command(
       guprace run --dry-run
       guprace run configs/suite.yaml --only '6.12/arm64/plain/*' --controls
       guprace run --only '*/arm64/plain/pin_vs_munmap' --until-confidence 1e-3
+      guprace run --resume runs/20261126-091500-suite
     """
-    plan = with_race(plan_of(matrix, only), seconds, seed)
-    if controls or confidence:
-        plan = replace(with_controls(plan, load_mutants(Project()), controls == "all"), confidence=confidence)
     with workplace() as (place, builder):
-        if dry_run:
-            return _dry_run(plan, builder)
-        run = new_run(runs, plan, tuple(sys.argv))
-        log_to(run.root / "guprace.log")
-        console = Console()
-        try:
+        if resume is not None:
+            run = _interrupted(resume)
+        else:
+            plan = with_race(plan_of(matrix, only), seconds, seed)
+            if controls or confidence:
+                plan = replace(with_controls(plan, load_mutants(Project()), controls == "all"), confidence=confidence)
+            if dry_run:
+                return _dry_run(plan, builder)
+            run = new_run(runs, plan, tuple(sys.argv), guests)
+        with claimed(run, place.stop):
+            return _race(run, builder, guests, resumed=resume is not None)
+
+
+def _interrupted(resume: Path) -> RunDir:
+    """Return the run to go on with.
+
+    Raises:
+        UsageError: it is no run of `guprace run`, or the command line asks for something else than it did.
+        HostError: its record is damaged.
+    """
+    refuse_beside_resume()
+    run = open_run(resume)
+    if is_power_run(run):
+        hint = shlex.join(["guprace", "power", "--resume", str(resume)])
+        raise UsageError("a run of `guprace power`, not of `guprace run`", where=str(resume), hint=hint)
+    if "bisect-step" in run.metadata().command[1:2]:
+        hint = "`guprace bisect-step`, or `git bisect run`, makes it again"
+        raise UsageError("a step of a bisection, not a run of `guprace run`", where=str(resume), hint=hint)
+    return RunDir(run.root.absolute())
+
+
+def _race(run: RunDir, builder: KernelBuilder, guests: int | None, *, resumed: bool) -> int:
+    """Race what has no verdict, and show all of the run."""
+    log_to(run.root / "guprace.log")
+    plan, place, console = run.plan(), builder.place, Console()
+    due = not resumed or take_up(run, schedules_of(plan), builder, sys.argv, say)
+    try:
+        if due:
             with watcher(console) as listener:
-                shop = Workshop(place, Project(), listener, repeater(plan, seconds))
-                Runner(builder, shop).run(run, plan, guests)
-            back_verdicts(run, Project())
-        finally:
-            write_reports(run)
-            show(view(run), console)
-        show_known(run, Project(), console)
-        verdicts = [result.verdict for result in run.results()]
-        return int(exit_code(verdicts, place.stop.is_set))
+                shop = Workshop(place, Project(), listener, repeater(plan))
+                Runner(builder, shop).run(run, plan, run.metadata().guests if guests is None else guests)
+        back_verdicts(run, Project())
+    finally:
+        write_reports(run)
+        show(view(run), console)
+    show_known(run, Project(), console)
+    verdicts = [result.verdict for result in run.results()]
+    return int(exit_code(verdicts, place.stop.is_set))
 
 
-def repeater(plan: Plan, seconds: float | None) -> Callable[[Cell, int], str]:
+def repeater(plan: Plan) -> Callable[[Cell, int], str]:
     """Return the function that gives the command which runs one cell again, with the same seed.
 
     A control that the matrix does not have comes with its stock cell and --controls.
@@ -115,7 +156,7 @@ def repeater(plan: Plan, seconds: float | None) -> Callable[[Cell, int], str]:
         again = ["guprace", "run", show_path(plan.matrix)]
         again += [word for each in only for word in ("--only", each)]
         again += ["--seed", f"{seed:#x}", *(["--controls=all"] if first in ours else [])]
-        kept = seconds if cell.attempt == 1 else cell.race.seconds
+        kept = plan.seconds if cell.attempt == 1 else cell.race.seconds
         return shlex.join(again if kept is None else [*again, "--seconds", f"{kept:g}"])
 
     return repeat

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from orchestrator import records
 from orchestrator.errors import HostError, UsageError
-from orchestrator.kernel.cache import Entry, Store, digest_of, file_digest
+from orchestrator.kernel.cache import Entry, Store, digest_of, file_digest, tree_digest
 from orchestrator.kernel.configure import configure
 from orchestrator.kernel.gitsource import GitTree
 from orchestrator.kernel.kept import probe_digest
@@ -30,6 +30,8 @@ from orchestrator.paths import Project
 log = logging.getLogger("guprace.build")
 
 Report = Callable[[str], None]
+Asked = Callable[[dict[str, str]], None]
+"""Is told what a kernel is made of, by name, before it is built: it may well fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,19 @@ class KernelBuilder:
         """What was asked for before."""
         return Requests(self.place.cache / "requests")
 
-    def build(self, spec: KernelSpec, report: Report = lambda text: None) -> Kernel:
+    def made_of(self, spec: KernelSpec) -> dict[str, str]:
+        """Return what decides the kernel for `spec` and its probe module, by name. Raises as `build`."""
+        if isinstance(spec.source, PrebuiltSource):
+            named = {"image": spec.source.image, "config": spec.source.config}
+            return {name: file_digest(path) for name, path in named.items() if path}
+        return self._made_of(self._resolve(spec))
+
+    def _made_of(self, job: Job) -> dict[str, str]:
+        return {**job.request.components, "probe module": tree_digest(self.project.selftests / "probe")}
+
+    def build(
+        self, spec: KernelSpec, report: Report = lambda text: None, asked: Asked = lambda made_of: None
+    ) -> Kernel:
         """Return the kernel for `spec`, with its probe module.
 
         Raises:
@@ -76,8 +90,11 @@ class KernelBuilder:
         """
         started = time.monotonic()
         if isinstance(spec.source, PrebuiltSource):
-            return _prebuilt(spec.source, started)
+            prebuilt = _prebuilt(spec.source, started)
+            asked(self.made_of(spec))
+            return prebuilt
         job = self._resolve(spec)
+        asked(self._made_of(job))
         hit = self._from_cache(job, self.requests.answer(job.request), started, built=False)
         if hit:
             return hit

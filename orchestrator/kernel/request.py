@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,11 +62,12 @@ class Requests:
             return ("nothing was ever built here",)
         known = [records.recall(path, Request) for path in sorted(self.root.glob("*.json"))]
         same = [old for old in known if old and old.lane == request.lane]
-        lines = [_compare(old.components, request.components) for old in same]
+        lines = [compare(old.components, request.components) for old in same]
         return min(lines, key=len) if lines else (f"first kernel of lane {request.lane}",)
 
 
-def _compare(old: dict[str, str], new: dict[str, str]) -> tuple[str, ...]:
+def compare(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a line for each name whose value differs."""
     lines = []
     for name in sorted(old.keys() | new.keys()):
         if name not in old:

@@ -162,7 +162,8 @@ class Plan:
     """A matrix, expanded. `matrix` is the file it came from, for the command that repeats it.
 
     `controlled`: each scenario is to have a control. `confidence`: race until a fault that shows as often as the
-    controls' would be missed with less than this probability.
+    controls' would be missed with less than this probability. `seconds` are those of the command line, if it
+    had some: the cells have them, the matrix has not.
     """
 
     name: str
@@ -170,6 +171,7 @@ class Plan:
     cells: tuple[Cell, ...]
     controlled: bool = False
     confidence: float | None = None
+    seconds: float | None = None
 
 
 def cell_id(kernel: KernelSpec, scenario: str, attempt: int = 1) -> str:

@@ -90,6 +90,7 @@ def _shared(run: RunView, cell: CellView) -> list[tuple[str, str]]:
         ("accelerator.why", record.accel_why),
         ("vcpus", str(record.vcpus or "")),
         ("guprace", run.metadata.guprace if run.metadata else ""),
+        ("resumed", "\n".join(run.resumed)),
     ]
 
 

@@ -7,6 +7,7 @@ verdicts what became of it.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -164,6 +165,9 @@ def power_table(seen: PowerView, console: Console) -> None:
             text += f"; upstream's own selftests: {score.upstream}"
         console.print(Text(text), soft_wrap=True)
     console.print(Text(f"reports: {near(seen.run.root / 'index.html')}"), soft_wrap=True)
+    if seen.metadata.interrupted:
+        again = shlex.join(["guprace", "power", "--resume", near(seen.run.root)])
+        console.print(Text(f"interrupted ({seen.metadata.interrupted}); to go on: {again}"), soft_wrap=True)
 
 
 def _table(seen: PowerView) -> Table:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -46,7 +48,12 @@ def show(run: RunView, console: Console) -> None:
         _plain(console, line)
     tally = ", ".join(f"{number} {name}" for name, number in run.tally().items())
     _plain(console, f"{len(run.cells)} cells: {tally or 'none'}")
+    for line in run.resumed:
+        _plain(console, line)
     _plain(console, f"reports: {near(run.run.root / 'index.html')}")
+    if run.goes_on:
+        why = f"interrupted ({run.interrupted})" if run.interrupted else "not every cell has a verdict"
+        _plain(console, f"{why}; to go on: {shlex.join(['guprace', 'run', '--resume', near(run.run.root)])}")
 
 
 def _backing(run: RunView) -> list[str]:

@@ -122,6 +122,19 @@ class RunView:
         told = ((cell.id, cell.verdict.counted) for cell in self.cells if cell.verdict and cell.verdict.counted)
         return tuple(f"{name}: {left_out(faults)}" for name, faults in told)
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether `guprace run --resume` would race on: something made an end of it, and not its last verdict."""
+        verb = self.metadata.command[1:2] if self.metadata else ()
+        ended = not self.interrupted and all(cell.verdict for cell in self.cells)
+        return not ended and "bisect-step" not in verb
+
+    @property
+    def resumed(self) -> tuple[str, ...]:
+        """When the run was resumed, and what had changed by then; a line each."""
+        times = self.metadata.resumed if self.metadata else ()
+        return tuple("; ".join([f"resumed {each.at}", *each.changed]) for each in times)
+
     def tally(self) -> dict[str, int]:
         """Return how many cells ended how, in the order of the outcomes."""
         counts = Counter(cell.label for cell in self.cells)

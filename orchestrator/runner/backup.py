@@ -34,7 +34,22 @@ def back_verdicts(run: RunDir, project: Project) -> None:
         if result and result.verdict and not cell.kernel.mutant and cell.attempt == 1 and not result.verdict.controls:
             verdict = _verdict(plan, result, result.verdict, done, project)
             if verdict is not None and verdict != result.verdict:
+                # Whoever goes on with this run judges by more of its controls, or by others: not on top of this.
+                records.save(run.judged_file(cell), result.verdict)
                 records.save(result.directory / "verdict.json", verdict)
+
+
+def unback_verdicts(run: RunDir) -> None:
+    """Give each stock cell its own verdict back, as it was before `back_verdicts`.
+
+    Raises:
+        HostError: the run directory cannot be read or written.
+    """
+    for cell in run.plan().cells:
+        kept = run.judged_file(cell)
+        if kept.exists():
+            records.save(run.cell_dir(cell) / "verdict.json", records.load(kept, Verdict))
+            kept.unlink()
 
 
 def _verdict(

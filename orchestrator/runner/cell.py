@@ -18,9 +18,10 @@ from orchestrator.errors import GupraceError, RunInterruptedError
 from orchestrator.guest.accel import choose
 from orchestrator.guest.boot import boot
 from orchestrator.guest.guest import Guest
-from orchestrator.guest.model import AccelChoice, GuestFile, GuestLostError, GuestSpec
+from orchestrator.guest.model import AccelChoice, GuestFile, GuestLostError, GuestSpec, LostReason
 from orchestrator.image.build import build_image
 from orchestrator.image.model import Image
+from orchestrator.kernel.cache import file_digest
 from orchestrator.kernel.fragments import read_config
 from orchestrator.kernel.model import Kernel
 from orchestrator.kernel.source import Workplace
@@ -49,6 +50,9 @@ from orchestrator.verdict.model import Fault, Outcome, Verdict
 log = logging.getLogger("guprace.cell")
 
 DEFAULT_VCPUS = 2
+# What ends the whole machine, or a service with all of its processes, ends QEMU and us in either order: so long
+# after what looks like a failure the request to stop may still come.
+LAST_WORD_SECONDS = 0.3
 EVIDENCE_FILES = (
     *("console.log", "dmesg.log", "sync.ktap", "race.ktap"),
     *("evidence.json", "splats.json", "build.log", "qemu.log"),
@@ -115,6 +119,10 @@ class CellRun:
         """Tell whoever watches that another guprace keeps this cell from going on."""
         self.shop.tell(held_up(self.cell.id, text))
 
+    def unless_stopped(self, seconds: float = 0.0) -> None:
+        """Raise RunInterruptedError if somebody asks to stop: what ends then says nothing of kernel or host."""
+        self.shop.place.stop.wait(seconds)
+
     @contextlib.contextmanager
     def stage(self, name: str, text: str = "") -> Iterator[None]:
         """Do a stage: told when it starts and ends, its seconds in cell.json."""
@@ -145,12 +153,16 @@ class CellRun:
         except RunInterruptedError:
             raise
         except GuestLostError as error:
+            if error.reason is LostReason.QEMU_DIED:
+                self.unless_stopped(LAST_WORD_SECONDS)
             facts = replace(facts, loss=loss_of(error), lost_after=self._raced_for(), race=self._said_so_far())
         except NotApplicableError as error:
             facts = replace(facts, skip=str(error))
         except GupraceError as error:
+            self.unless_stopped()
             facts = replace(facts, trouble=trouble_of(error), race=self._said_so_far())
         except OSError as error:
+            self.unless_stopped()
             facts = replace(
                 facts, trouble=trouble_of(records.disk_error(error, Path(error.filename or self.directory)))
             )
@@ -223,6 +235,7 @@ class CellRun:
             kernel_version=kernel.version or "",
             toolchain=kernel.toolchain,
             image_digest=image.digest,
+            made_of=made_of(self.cell, binary, self.shop.project),
         )
         with self.stage("accel"):
             accel = self._accel(kernel, image)
@@ -280,18 +293,9 @@ class CellRun:
             accel=accel,
             vcpus=self.record.vcpus,
             memory=self.cell.guest.memory,
-            cmdline=self._cmdline(),
+            cmdline=cmdline(self.cell, self.shop.project),
             files=files,
         )
-
-    def _cmdline(self) -> tuple[str, ...]:
-        """Return what flavour and scenario want on the kernel's command line: files beside their fragments."""
-        project = self.shop.project
-        files = (
-            project.fragments / f"{self.cell.kernel.flavour}.cmdline",
-            project.selftests / "scenarios" / f"{self.cell.scenario}.cmdline",
-        )
-        return tuple(word for path in files if path.is_file() for word in path.read_text().split())
 
     def _race(self, guest: Guest, prepared: Prepared) -> Evidence:
         kernel, accel = prepared.kernel, prepared.spec.accel
@@ -332,6 +336,24 @@ class CellRun:
             return run_upstream(guest, prepared.upstream, accel, ktap, lambda text: self.waiting("race", text))
         order = Order(self.cell.scenario, self.cell.race.seconds, self.seed, self.cell.race.first_hit)
         return race(guest, order, ktap, lambda text: self.waiting("race", text))
+
+
+def cmdline(cell: Cell, project: Project) -> tuple[str, ...]:
+    """Return what flavour and scenario want on the kernel's command line: files beside their fragments."""
+    files = (
+        project.fragments / f"{cell.kernel.flavour}.cmdline",
+        project.selftests / "scenarios" / f"{cell.scenario}.cmdline",
+    )
+    return tuple(word for path in files if path.is_file() for word in path.read_text().split())
+
+
+def made_of(cell: Cell, binary: Path, project: Project) -> dict[str, str]:
+    """Return what a cell has beside its lane's kernel, for its record: what is raced, and how it is booted.
+
+    Raises:
+        HostError: there is no such program.
+    """
+    return {"program": file_digest(binary), "kernel command line": " ".join(cmdline(cell, project))}
 
 
 def _defect(error: Exception) -> str:

@@ -91,6 +91,8 @@ class EventLog:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = path.open("ab")
+            if cut_off(path):
+                self._stream.write(b"\n")
         except OSError as error:
             raise records.disk_error(error, path) from error
         self._broken = False
@@ -123,6 +125,14 @@ class EventLog:
     ) -> None:
         """Close the file."""
         self.close()
+
+
+def cut_off(path: Path) -> bool:
+    """Say whether a file's last line has no end: its writer was killed, or the power failed, meanwhile."""
+    with path.open("rb") as stream:
+        size = stream.seek(0, 2)
+        stream.seek(max(0, size - 1))
+        return stream.read(1) not in (b"", b"\n")
 
 
 def _encodable(text: str) -> str:

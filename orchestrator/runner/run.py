@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import logging
 import os
-import platform
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,11 +21,14 @@ from orchestrator.kernel.build import KernelBuilder
 from orchestrator.kernel.lock import locked
 from orchestrator.kernel.model import Kernel
 from orchestrator.matrix.plan import Cell, KernelSpec, Plan, stock_id
+from orchestrator.paths import Project
+from orchestrator.proc import Stop
 from orchestrator.race.model import RaceResult
-from orchestrator.runner.cell import CellRun, Workshop
+from orchestrator.runner.cell import LAST_WORD_SECONDS, CellRun, Workshop
 from orchestrator.runner.events import EventLog, State, event, fan_out, held_up
+from orchestrator.runner.host import free_memory, host_facts, judge_of, now
 from orchestrator.runner.lanes import groups_of, guests_at_once
-from orchestrator.runner.rundir import CellResult, Metadata, RunDir
+from orchestrator.runner.rundir import CellResult, KernelRecord, Metadata, RunDir
 from orchestrator.runner.schedule import InOrder, Schedule, stock_first
 from orchestrator.runner.sequential import UntilConfident
 from orchestrator.splat.model import Standing
@@ -35,8 +38,10 @@ log = logging.getLogger("guprace.run")
 SIGNAL_POLL_SECONDS = 0.1
 
 
-def new_run(runs: Path, plan: Plan, command: tuple[str, ...]) -> RunDir:
+def new_run(runs: Path, plan: Plan, command: tuple[str, ...], guests: int | None = None) -> RunDir:
     """Make a fresh run directory below `runs`: the plan and the metadata, before any work.
+
+    Whoever goes on with it may do so from elsewhere, so its matrix is named from the root.
 
     Raises:
         HostError: it cannot be written.
@@ -55,38 +60,21 @@ def new_run(runs: Path, plan: Plan, command: tuple[str, ...]) -> RunDir:
     else:
         raise HostError("cannot find a free name for the run", where=str(runs))
     run = RunDir(root.absolute())
-    records.save(run.plan_file, plan)
-    records.save(run.metadata_file, Metadata(command, metadata.version("guprace"), host_facts(), now()))
+    records.save(run.plan_file, replace(plan, matrix=plan.matrix.absolute()))
+    version, judge = metadata.version("guprace"), judge_of(Project())
+    records.save(run.metadata_file, Metadata(command, version, host_facts(), now(), guests=guests, judge=judge))
     return run
 
 
-def now() -> str:
-    """Return this moment, ISO 8601, UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+@contextlib.contextmanager
+def claimed(run: RunDir, stop: Stop) -> Iterator[None]:
+    """Have a run to oneself: two at once would put aside what the other is just writing.
 
-
-def host_facts() -> dict[str, str]:
-    """Say what the host is, for metadata.json."""
-    return {
-        "name": platform.node(),
-        "kernel": platform.release(),
-        "machine": platform.machine(),
-        "cpus": str(os.cpu_count() or 0),
-        "python": platform.python_version(),
-        "load": f"{os.getloadavg()[0]:.2f}",
-        "memory_free_mib": str(free_memory()),
-    }
-
-
-def free_memory() -> int:
-    """Return MemAvailable in MiB, a large number where /proc does not say."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) // 1024
-    except OSError as error:
-        log.warning("cannot read /proc/meminfo: %s", error)
-    return 1 << 30
+    Raises:
+        HostError: another guprace is at work in it.
+    """
+    with locked(run.lock_file, f"run {run.root.name}", stop, seconds=0.0):
+        yield
 
 
 class Runner:
@@ -101,16 +89,14 @@ class Runner:
         """Take every cell of `plan` to its verdict, or until somebody asks to stop.
 
         `schedules` may bring more cells, which then enter the plan; left out, they are those that the plan itself
-        asks for. What already has a verdict is not raced again.
+        asks for. What already has a verdict is not raced again. The caller has the run to itself (`claimed`).
 
         Raises:
-            HostError: the run directory cannot be written, or another guprace is at work in it.
+            HostError: the run directory cannot be written.
         """
         stop = self.shop.place.stop
         workers = guests_at_once(plan.cells, guests, os.cpu_count() or 1, free_memory())
-        # Two at once in one run would clear away what the other is just writing.
-        alone = locked(run.lock_file, f"run {run.root.name}", stop, seconds=0.0)
-        with alone, EventLog(run.events_file) as events:
+        with EventLog(run.events_file) as events:
             shop = replace(self.shop, tell=fan_out((events, self.shop.tell)))
             work = _Work(self.builder, shop, run, self._building)
             shop.tell(event("", "run", State.STARTED, str(run.root)))
@@ -132,7 +118,9 @@ class Runner:
 
 def schedules_of(plan: Plan) -> list[Schedule]:
     """Return one schedule for each group of lanes that share an object tree."""
-    groups = [stock_first(cell for lane in group.lanes for cell in lane.cells) for group in groups_of(plan.cells)]
+    # More attempts, which a run that is gone on with has in its plan, are asked for by what is known by then.
+    first = [cell for cell in plan.cells if cell.attempt == 1]
+    groups = [stock_first(cell for lane in group.lanes for cell in lane.cells) for group in groups_of(first)]
     if plan.confidence is None:
         return [InOrder(cells) for cells in groups]
     return [UntilConfident(cells, plan.confidence) for cells in groups]
@@ -153,7 +141,9 @@ class _Work:
             self.shop.place.stop.check()
             self._enter(cell)
             if self.run.result(cell).verdict is None:
-                self.run.clear(cell)
+                if aside := self.run.set_aside(cell):
+                    text = f"what an interrupted race of it left is in {aside.relative_to(self.run.root)}"
+                    self.shop.tell(event(cell.id, "resume", State.NOTE, text))
                 stock = stock_id(cell)
                 said = self._stock(stock) if cell.kernel.mutant else None
                 CellRun(cell, self.run, self.shop).run(self._kernel(cell, kernels), self._baseline(stock), said)
@@ -190,16 +180,22 @@ class _Work:
                 self.shop.place.stop.check()
         waits = partial(self._held_up, cell)
         try:
-            return replace(self.builder, place=replace(self.builder.place, waits=waits)).build(cell.kernel, report)
+            builder = replace(self.builder, place=replace(self.builder.place, waits=waits))
+            return builder.build(cell.kernel, report, partial(self._keep_made_of, cell))
         except RunInterruptedError:
             raise
         except GupraceError as error:
+            # A compiler that is ended together with us is no error in a kernel.
+            self.shop.place.stop.wait(LAST_WORD_SECONDS)
             return error
         finally:
             self.building.release()
 
     def _held_up(self, cell: Cell, text: str) -> None:
         self.shop.tell(held_up(cell.id, text))
+
+    def _keep_made_of(self, cell: Cell, made_of: dict[str, str]) -> None:
+        records.save(self.run.kernel_file(cell), KernelRecord(made_of))
 
     def _keep_log(self, cell: Cell, error: GupraceError) -> None:
         if isinstance(error, BuildError) and error.log and error.log.is_file():

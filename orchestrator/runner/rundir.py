@@ -2,16 +2,18 @@
 """The run directory: the interface between all stages, and all that reports ever read.
 
     runs/<run>/            plan.json (first)  metadata.json  events.ndjson  junit.xml  report.ktap  index.html
+    runs/<run>/<lane>/     kernel.json: what the lane's kernel is made of
     runs/<run>/<cell>/     cell.json  qemu.argv  console.log  dmesg.log  race.ktap  evidence.json  splats.json
-                           verdict.json (last)
+                           verdict.json (last); judged.json, the verdict before its controls were put behind it
+    runs/<run>/<cell>.interrupted-1/   what a race left that came to no verdict and was raced again
 
 Whatever is missing did not happen: a cell without verdict.json is lost or not finished.
 """
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from orchestrator import records
@@ -23,8 +25,20 @@ from orchestrator.verdict.model import Verdict
 
 
 @dataclass(frozen=True, slots=True)
+class Resumed:
+    """An interrupted run was gone on with; `changed` says what was not as it had been for the verdicts kept."""
+
+    at: str
+    command: tuple[str, ...]
+    changed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Metadata:
-    """metadata.json, written before the work and again at the end (`finished`, `interrupted`)."""
+    """metadata.json, written before the work and again at the end (`finished`, `interrupted`).
+
+    `guests` is what -j asked for; `judge` maps what judges (guprace itself, the lists it reads) to digests.
+    """
 
     command: tuple[str, ...]
     guprace: str
@@ -32,6 +46,16 @@ class Metadata:
     started: str
     finished: str | None = None
     interrupted: str = ""
+    guests: int | None = None
+    judge: dict[str, str] = field(default_factory=dict)
+    resumed: tuple[Resumed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KernelRecord:
+    """kernel.json of a lane: what its kernel is made of, by name, as it was asked for (kernel/request.py)."""
+
+    made_of: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +63,8 @@ class CellRecord:
     """cell.json: the cell, and what its stages decided so far. Times in seconds.
 
     `stages` maps stage name (build, image, boot, deploy, race, collect) to the seconds it took;
-    `repeat` is the exact command that runs this cell again with the same seed.
+    `repeat` is the exact command that runs this cell again with the same seed; `made_of` maps what this cell has
+    beside its lane's kernel (the program that races, words on the kernel's command line) to a digest or itself.
     """
 
     cell: Cell
@@ -53,6 +78,7 @@ class CellRecord:
     vcpus: int = 0
     seed: int | None = None
     stages: tuple[tuple[str, float], ...] = ()
+    made_of: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +122,31 @@ class RunDir:
         """Return the directory of `cell`: its id, as a path."""
         return self.root / cell.id
 
-    def clear(self, cell: Cell) -> None:
-        """Remove what an interrupted race of `cell` left: none of it may be taken for the next one's.
+    def kernel_file(self, cell: Cell) -> Path:
+        """What the kernel of the cell's lane is made of."""
+        return self.root / cell.lane / "kernel.json"
+
+    def judged_file(self, cell: Cell) -> Path:
+        """The cell's own verdict, where verdict.json is what its controls made of it."""
+        return self.cell_dir(cell) / "judged.json"
+
+    def set_aside(self, cell: Cell) -> Path | None:
+        """Move what an earlier race of `cell` left out of the way: none of it may be taken for the next one's.
+
+        Returns where it is now, None when there was nothing.
 
         Raises:
-            HostError: it cannot be removed.
+            HostError: it cannot be moved.
         """
+        where = self.cell_dir(cell)
+        if not where.exists():
+            return None
+        names = (where.with_name(f"{where.name}.interrupted-{number}") for number in count(1))
+        aside = next(name for name in names if not name.exists())
         try:
-            shutil.rmtree(self.cell_dir(cell))
-        except FileNotFoundError:
-            return
+            return where.rename(aside)
         except OSError as error:
-            raise records.disk_error(error, self.cell_dir(cell)) from error
+            raise records.disk_error(error, where) from error
 
     def plan(self) -> Plan:
         """Read the plan. Raises HostError when this is no run directory."""

@@ -8,6 +8,7 @@ import logging
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -123,6 +124,8 @@ def test_what_the_disk_refuses_is_the_hosts_fault_and_no_traceback(
         (("report", "."), ".: no plan.json: not a run directory"),
         (("triage", "--diff", ".", "."), ".: no plan.json: not a run directory"),
         (("power", "--resume", "nowhere"), "nowhere: no such run directory"),
+        (("run", "--resume", "nowhere"), "nowhere: no such run directory"),
+        (("run", "--resume", "."), ".: no plan.json: not a run directory"),
         (("power", "--kernel", "5.4"), "no kernel '5.4'"),
         (("power", "--flavour", "plian"), "no flavour 'plian'"),
         (("power", "--mutant", "Z*"), "no mutant matches 'Z*'"),
@@ -140,14 +143,36 @@ def test_a_run_that_is_no_power_run_is_not_resumed(guprace: Guprace, tmp_path: P
     code, said = guprace("power", "--resume", "r")
     assert code == 2
     assert "not a run of `guprace power`" in said
+    assert "guprace run --resume r" in said
+
+
+def test_a_power_run_and_a_step_of_a_bisection_are_no_runs_to_go_on_with(guprace: Guprace, tmp_path: Path) -> None:
+    run = every_ending(tmp_path / "r")
+    records.save(run.metadata_file, replace(run.metadata(), command=("guprace", "bisect-step", "--cell", CELL)))
+    code, said = guprace("run", "--resume", "r")
+    assert (code, "r: a step of a bisection" in said) == (2, True), said
+    records.save(run.root / CAMPAIGN, Campaign((), 5, 3))
+    code, said = guprace("run", "--resume", "r")
+    assert (code, "guprace power --resume r" in said) == (2, True), said
 
 
 def test_a_run_that_is_resumed_takes_no_other_wishes(guprace: Guprace, tmp_path: Path) -> None:
     run = every_ending(tmp_path / "r")
+    code, said = guprace("run", "configs/quick.yaml", "--resume", "r", "--dry-run", "--seconds", "3", "-j", "2")
+    assert code == 2
+    assert "no matrix, --dry-run, --seconds beside it" in said
     records.save(run.root / CAMPAIGN, Campaign((), 5, 3))
     code, said = guprace("power", "--resume", "r", "--seeds", "9", "--kernel", "6.1")
     assert code == 2
     assert "no --kernel, --seeds beside it" in said
+
+
+def test_a_report_of_an_unfinished_run_says_how_to_go_on(guprace: Guprace, tmp_path: Path) -> None:
+    every_ending(tmp_path / "an unfinished run")
+    said = guprace("report", "an unfinished run")[1]
+    assert "not every cell has a verdict; to go on: guprace run --resume 'an unfinished run'" in said
+    page = (tmp_path / "an unfinished run" / "index.html").read_text()
+    assert "<code>guprace run --resume an unfinished run</code> goes on" in page
 
 
 def test_two_patches_of_one_name_are_refused(guprace: Guprace, tmp_path: Path) -> None:

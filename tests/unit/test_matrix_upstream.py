@@ -69,7 +69,7 @@ def test_a_control_may_name_them(project: Project) -> None:
 
 def test_the_command_that_repeats_a_control_takes_the_stock_kernel_along(project: Project) -> None:
     lane, control = load(MATRIX.format(scenarios="kselftest:cow") + CONTROL, project).cells
-    repeat = repeater(Plan("m", Path("m.yaml"), (lane, control)), None)
+    repeat = repeater(Plan("m", Path("m.yaml"), (lane, control)))
     assert repeat(control, 1) == f"guprace run m.yaml --only {control.id} --only {lane.id} --seed 0x1"
     assert repeat(lane, 1) == f"guprace run m.yaml --only {lane.id} --seed 0x1"
 

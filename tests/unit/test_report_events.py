@@ -25,6 +25,17 @@ def test_every_event_is_one_line_of_json_whatever_its_text(tmp_path: Path) -> No
     assert second["seconds"] == 3.2
 
 
+def test_a_line_that_was_cut_off_stays_alone(tmp_path: Path) -> None:
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(b'{"time": 1}\n{"time": 2, "ce')
+    for _ in range(2):
+        with EventLog(path) as log:
+            log(event("", "run", State.STARTED))
+    lines = path.read_text().splitlines()
+    assert lines[:2] == ['{"time": 1}', '{"time": 2, "ce']
+    assert [json.loads(line)["stage"] for line in lines[2:]] == ["run", "run"]
+
+
 def test_threads_do_not_mix_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "events.ndjson"
     with EventLog(path) as log:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import HostError
+from orchestrator.errors import HostError, RunInterruptedError
+from orchestrator.guest.model import GuestLostError, LostReason
 from orchestrator.kernel.model import Kernel
 from orchestrator.kernel.source import Workplace
 from orchestrator.paths import Project
@@ -73,6 +74,26 @@ def test_a_stage_that_fails_is_told_once_and_has_no_seconds_in_the_record(bench:
     told = [event.state for event in bench.events if event.stage == "build"]
     assert told == [State.STARTED, State.FAILED]
     assert bench.work.record.stages == ()
+
+
+def test_what_fails_while_all_is_being_ended_is_no_verdict(bench: Bench) -> None:
+    def ended(_report: Callable[[str], None]) -> Kernel:
+        bench.work.shop.place.stop.set("SIGTERM")
+        raise GuestLostError(LostReason.QEMU_DIED, "ended by signal 15")
+
+    with pytest.raises(RunInterruptedError):
+        bench.run(ended)
+    with pytest.raises(RunInterruptedError):
+        bench.run(no_kernel)
+    assert not (bench.work.directory / "verdict.json").exists()
+
+
+def test_a_panic_is_one_even_if_somebody_asks_to_stop_just_then(bench: Bench) -> None:
+    def panic(_report: Callable[[str], None]) -> Kernel:
+        bench.work.shop.place.stop.set("SIGINT")
+        raise GuestLostError(LostReason.PANIC, "Kernel panic")
+
+    assert bench.run(panic).lost is LostReason.PANIC
 
 
 def test_a_full_disk_is_the_hosts_fault_and_no_defect_of_ours(bench: Bench) -> None:

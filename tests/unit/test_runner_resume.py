@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which verdicts of an interrupted run stand, what is put aside, and what must be as it was. No guest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator import records
+from orchestrator.errors import UsageError
+from orchestrator.kernel.build import KernelBuilder
+from orchestrator.kernel.source import Workplace
+from orchestrator.matrix.plan import KernelSpec, Plan
+from orchestrator.paths import Project
+from orchestrator.proc import Stop
+from orchestrator.runner.backup import back_verdicts, unback_verdicts
+from orchestrator.runner.host import judge_of
+from orchestrator.runner.resume import UNKNOWN, standing, take_up
+from orchestrator.runner.run import schedules_of
+from orchestrator.runner.rundir import KernelRecord, RunDir
+from orchestrator.runner.schedule import again
+from orchestrator.verdict.finding import Finding
+from orchestrator.verdict.model import Outcome, Verdict
+from tests.fakes.rundir import FakeRun, every_ending, race_result
+
+PASS = Verdict(Outcome.PASS, "0 hits", 400)
+CAUGHT = Verdict(Outcome.CAUGHT, "hit", 9, 1, found=Finding("stamp", "probe.munmap", 0.5, 0.5, 9))
+LANE = {"source": "6.1.190", "toolchain": "gcc 12"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answers(KernelBuilder):
+    """A builder that knows what kernels are made of today, and builds none."""
+
+    today: Mapping[str, str]
+
+    def made_of(self, spec: KernelSpec) -> dict[str, str]:
+        return dict(self.today)
+
+
+class Bench:
+    """A run of a stock cell and its control, and one that is not finished."""
+
+    def __init__(self, root: Path) -> None:
+        fake = FakeRun(root / "run")
+        self.stock = fake.add(PASS, race=race_result())
+        self.control = fake.add(CAUGHT, mutant="M01", race=race_result(75, 18))
+        self.left = fake.add(None, scenario="pin_vs_zap", files={"console.log": b"half"})
+        self.run = fake.done()
+        self.cache = root / "cache"
+        for cell in (self.stock, self.control):
+            records.save(self.run.kernel_file(cell), KernelRecord(LANE))
+
+    def take_up(self, today: Mapping[str, str] = LANE) -> tuple[bool, list[str]]:
+        said: list[str] = []
+        builder = Answers(Workplace(self.cache, {}, Stop()), Project(), 1, today)
+        due = take_up(self.run, schedules_of(self.run.plan()), builder, ("guprace", "run"), said.append)
+        return due, said
+
+    def noted(self, **facts: object) -> None:
+        """Change metadata.json; as of this guprace unless said otherwise."""
+        known = replace(self.run.metadata(), judge=judge_of(Project()))
+        records.save(self.run.metadata_file, replace(known, **facts))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_a_verdict_stands_whatever_it_is(tmp_path: Path) -> None:
+    run = every_ending(tmp_path)
+    found = standing(run)
+    assert {str(result.verdict.outcome) for result in found.kept.values() if result.verdict} == set(Outcome)
+    (left,) = [cell.id for cell in run.plan().cells if cell.id not in found.kept]
+    assert left.endswith("/pin_vs_collapse")
+    assert found.fallen == {}
+
+
+def test_a_control_falls_with_the_stock_cell_that_it_was_judged_by(bench: Bench) -> None:
+    (bench.run.cell_dir(bench.stock) / "verdict.json").unlink()
+    found = standing(bench.run)
+    assert found.kept == {}
+    assert list(found.fallen) == [bench.control.id]
+
+
+def test_a_control_without_a_stock_cell_in_its_plan_stands_by_itself(bench: Bench) -> None:
+    plan = bench.run.plan()
+    records.save(bench.run.plan_file, replace(plan, cells=plan.cells[1:]))
+    assert list(standing(bench.run).kept) == [bench.control.id]
+
+
+def test_records_that_cannot_be_read_are_no_verdict(bench: Bench) -> None:
+    evidence = bench.run.cell_dir(bench.control) / "evidence.json"
+    evidence.write_bytes(b"")
+    found = standing(bench.run)
+    assert found.fallen[bench.control.id].startswith("its records cannot be read (not a whole Evidence record")
+    assert list(found.kept) == [bench.stock.id]
+    assert bench.take_up()[0]
+    aside = bench.run.root / f"{bench.control.id}.interrupted-1"
+    assert (aside / "verdict.json").is_file()
+    assert not bench.run.cell_dir(bench.control).exists()
+
+
+def test_what_is_put_aside_never_lands_on_what_was_before(bench: Bench) -> None:
+    for number in (1, 2):
+        assert bench.run.set_aside(bench.left) == bench.run.root / f"{bench.left.id}.interrupted-{number}"
+        bench.run.cell_dir(bench.left).mkdir()
+        assert bench.run.cell_dir(bench.left).is_dir()
+    assert (bench.run.root / f"{bench.left.id}.interrupted-1" / "console.log").read_bytes() == b"half"
+    bench.run.cell_dir(bench.left).rmdir()
+    assert bench.run.set_aside(bench.left) is None
+
+
+def test_controls_come_off_a_verdict_as_if_they_had_never_been_behind_it(bench: Bench) -> None:
+    before = bench.run.result(bench.stock).verdict
+    back_verdicts(bench.run, Project())
+    backed = bench.run.result(bench.stock).verdict
+    assert backed
+    assert backed.controls
+    back_verdicts(bench.run, Project())
+    assert bench.run.result(bench.stock).verdict == backed, "a second time changes nothing"
+    assert standing(bench.run).kept[bench.stock.id].verdict == before
+    unback_verdicts(bench.run)
+    assert bench.run.result(bench.stock).verdict == before
+    assert not bench.run.judged_file(bench.stock).exists()
+
+
+def test_a_run_that_goes_on_is_no_longer_ended_or_interrupted(bench: Bench) -> None:
+    bench.noted(finished="2026-11-23T04:05:00+00:00", interrupted="SIGINT")
+    due, said = bench.take_up()
+    known = bench.run.metadata()
+    assert due
+    assert said[0] == "goes on: 2 of 3 cells have a verdict that stands"
+    assert (known.finished, known.interrupted) == (None, ""), "or a power cut would leave it looking as if it had"
+    assert known.resumed[0].command == ("guprace", "run")
+    assert "goes on: 2 of 3" in bench.run.events_file.read_text()
+
+
+def test_a_run_interrupted_after_its_last_verdict_has_ended(bench: Bench) -> None:
+    bench.noted(finished="2026-11-23T04:05:00+00:00", interrupted="SIGINT")
+    records.save(bench.run.cell_dir(bench.left) / "verdict.json", PASS)
+    due, said = bench.take_up({"source": "another"})
+    assert not due, "nothing is raced, so nothing need be as it was"
+    assert said == ["every cell of run has its verdict: nothing is left to race"]
+    known = bench.run.metadata()
+    assert (known.finished, known.interrupted, known.resumed) == ("2026-11-23T04:05:00+00:00", "", ())
+
+
+@pytest.mark.parametrize(
+    ("today", "line"),
+    [
+        (LANE | {"source": "6.1.195"}, "6.1/arm64/plain: source: 6.1.190 -> 6.1.195"),
+        (LANE | {"patch 1 fix.patch": "0" * 64}, "6.1/arm64/plain: patch 1 fix.patch: added"),
+        ({"source": "6.1.190"}, "6.1/arm64/plain: toolchain: removed"),
+    ],
+)
+def test_a_kernel_made_of_something_else_is_refused(bench: Bench, today: dict[str, str], line: str) -> None:
+    before = sorted(bench.run.root.rglob("*"))
+    with pytest.raises(UsageError) as refused:
+        bench.take_up(today)
+    assert line in str(refused.value)
+    assert sorted(bench.run.root.rglob("*")) == before
+
+
+def test_kernels_of_lanes_without_a_verdict_may_be_others(bench: Bench) -> None:
+    for cell in (bench.stock, bench.control):
+        (bench.run.cell_dir(cell) / "verdict.json").unlink()
+    assert bench.take_up({"source": "another"})[0]
+
+
+def test_what_an_older_guprace_did_not_note_is_said_and_stays_in_the_metadata(bench: Bench) -> None:
+    due, said = bench.take_up()
+    assert due
+    assert UNKNOWN in said
+    assert bench.run.metadata().resumed[0].changed == (UNKNOWN,)
+
+
+def test_another_judge_or_host_is_said_and_stays_in_the_metadata(bench: Bench) -> None:
+    judge = judge_of(Project()) | {"known-issues.yaml": "0" * 64}
+    host = bench.run.metadata().host | {"name": "elsewhere"}
+    bench.noted(judge=judge, host=host)
+    _, said = bench.take_up()
+    words = "\n".join(said)
+    assert f"what judges is not what judged the verdicts kept: known-issues.yaml: {'0' * 24}... -> " in words
+    assert "the verdicts kept are of another host: name: elsewhere -> " in words
+    assert bench.run.metadata().resumed[0].changed == tuple(said[1:])
+
+
+def test_attempts_that_a_run_already_made_ask_for_no_more_of_their_own(bench: Bench) -> None:
+    cells = (bench.stock, again(bench.stock, 2), bench.control, again(bench.control, 2))
+    plan = Plan("p", Path("m.yaml"), cells, confidence=1e-3)
+    for cell in cells:
+        records.save(bench.run.cell_dir(cell) / "verdict.json", CAUGHT if cell.kernel.mutant else PASS)
+    (schedule,) = schedules_of(plan)
+    done = {cell.id: RunDir(bench.run.root).result(cell) for cell in cells}
+    due = schedule.next(done)
+    assert due == replace(again(bench.control, 3), race=replace(bench.control.race, first_hit=True))

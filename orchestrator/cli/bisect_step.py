@@ -22,6 +22,7 @@ from orchestrator.report.view import view
 from orchestrator.report.write import write_reports
 from orchestrator.runner.cell import Workshop
 from orchestrator.runner.events import Event, State
+from orchestrator.runner.lists import load_lists
 from orchestrator.runner.run import Runner, claimed, new_run
 from orchestrator.runner.rundir import RunDir
 from orchestrator.verdict.codes import BisectCode, bisect_code
@@ -85,9 +86,10 @@ def command(tree: Path, cell: str, seconds: float, seed: int | None, accel: str,
 
 def _step(plan: Plan, runs: Path | None) -> BisectCode:
     with workplace() as (place, builder):
+        lists = load_lists(Project())
         run = new_run(runs or cache_root(place.environ) / "runs", plan, tuple(sys.argv))
         log_to(run.root / "guprace.log")
-        shop = Workshop(place, Project(), _tell, lambda cell, seed: _repeat(cell, seed, plan))
+        shop = Workshop(place, Project(), lists, _tell, lambda cell, seed: _repeat(cell, seed, plan))
         with claimed(run, place.stop):
             try:
                 Runner(builder, shop).run(run, plan, 1)

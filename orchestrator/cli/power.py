@@ -35,6 +35,7 @@ from orchestrator.report.live import watcher
 from orchestrator.report.power import CAMPAIGN, is_power_run, power_table, power_view
 from orchestrator.report.write import write_reports
 from orchestrator.runner.cell import Workshop
+from orchestrator.runner.lists import Lists, load_lists
 from orchestrator.runner.power import Campaign, schedules
 from orchestrator.runner.resume import take_up
 from orchestrator.runner.run import Runner, claimed, new_run
@@ -102,6 +103,7 @@ def command(
       guprace power --resume runs/20261126-091500-power
     """
     with workplace() as (place, builder):
+        lists = load_lists(Project())
         if resume is not None:
             run, campaign = _interrupted(resume)
         else:
@@ -115,10 +117,12 @@ def command(
             run = new_run(runs, replace(plan, name="power", cells=()), tuple(sys.argv), guests)
             records.save(run.root / CAMPAIGN, campaign)
         with claimed(run, place.stop):
-            return _race(run, campaign, builder, guests, resumed=resume is not None)
+            return _race(run, campaign, lists, builder, guests, resumed=resume is not None)
 
 
-def _race(run: RunDir, campaign: Campaign, builder: KernelBuilder, guests: int | None, *, resumed: bool) -> int:
+def _race(
+    run: RunDir, campaign: Campaign, lists: Lists, builder: KernelBuilder, guests: int | None, *, resumed: bool
+) -> int:
     """Race what is not known yet, and show all of the run."""
     log_to(run.root / "guprace.log")
     plan, place, console = run.plan(), builder.place, Console()
@@ -126,7 +130,7 @@ def _race(run: RunDir, campaign: Campaign, builder: KernelBuilder, guests: int |
     try:
         if due:
             with watcher(console) as listener:
-                shop = Workshop(place, Project(), listener, repeater(plan.matrix, campaign))
+                shop = Workshop(place, Project(), lists, listener, repeater(plan.matrix, campaign))
                 at_once = run.metadata().guests if guests is None else guests
                 Runner(builder, shop).run(run, _sized(plan, campaign), at_once, schedules(campaign))
     finally:

@@ -40,6 +40,7 @@ from orchestrator.report.write import write_reports
 from orchestrator.runner.backup import back_verdicts
 from orchestrator.runner.cell import Workshop
 from orchestrator.runner.lanes import lanes_of
+from orchestrator.runner.lists import Lists, load_lists
 from orchestrator.runner.resume import take_up
 from orchestrator.runner.run import Runner, claimed, new_run, schedules_of
 from orchestrator.runner.rundir import RunDir, open_run
@@ -90,6 +91,7 @@ def command(
       guprace run --resume runs/20261126-091500-suite
     """
     with workplace() as (place, builder):
+        lists = load_lists(Project())
         if resume is not None:
             run = _interrupted(resume)
         else:
@@ -100,7 +102,7 @@ def command(
                 return _dry_run(plan, builder)
             run = new_run(runs, plan, tuple(sys.argv), guests)
         with claimed(run, place.stop):
-            return _race(run, builder, guests, resumed=resume is not None)
+            return _race(run, lists, builder, guests, resumed=resume is not None)
 
 
 def _interrupted(resume: Path) -> RunDir:
@@ -121,7 +123,7 @@ def _interrupted(resume: Path) -> RunDir:
     return RunDir(run.root.absolute())
 
 
-def _race(run: RunDir, builder: KernelBuilder, guests: int | None, *, resumed: bool) -> int:
+def _race(run: RunDir, lists: Lists, builder: KernelBuilder, guests: int | None, *, resumed: bool) -> int:
     """Race what has no verdict, and show all of the run."""
     log_to(run.root / "guprace.log")
     plan, place, console = run.plan(), builder.place, Console()
@@ -129,7 +131,7 @@ def _race(run: RunDir, builder: KernelBuilder, guests: int | None, *, resumed: b
     try:
         if due:
             with watcher(console) as listener:
-                shop = Workshop(place, Project(), listener, repeater(plan))
+                shop = Workshop(place, Project(), lists, listener, repeater(plan))
                 Runner(builder, shop).run(run, plan, run.metadata().guests if guests is None else guests)
         back_verdicts(run, Project())
     finally:

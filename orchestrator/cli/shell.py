@@ -20,6 +20,7 @@ from orchestrator.race.steps import perform
 from orchestrator.report.text import harmless
 from orchestrator.runner.cell import CellRun, Workshop
 from orchestrator.runner.events import Event, State
+from orchestrator.runner.lists import load_lists
 from orchestrator.runner.rundir import RunDir
 
 _LAST_LINES = 10
@@ -48,7 +49,9 @@ def command(cell: str, matrix: Path | None) -> int:
 
 def _shell(cell: Cell) -> int:
     with workplace() as (place, builder), tempfile.TemporaryDirectory(prefix="guprace-shell-") as temporary:
-        shop = Workshop(place, Project(), _tell, lambda cell, _seed: f"guprace shell {cell.id}")
+        shop = Workshop(
+            place, Project(), load_lists(Project()), _tell, lambda cell, _seed: f"guprace shell {cell.id}"
+        )
         work = CellRun(cell, RunDir(Path(temporary)), shop)
         prepared = work.prepare(lambda report: builder.build(cell.kernel, report))
         click.echo(f"guprace: booting {cell.id} ({prepared.spec.accel.accel}: {prepared.spec.accel.why})", err=True)

@@ -37,12 +37,12 @@ from orchestrator.race.tap import read_upstream
 from orchestrator.race.upstream_build import NotApplicableError, Upstream, build_upstream
 from orchestrator.race.upstream_run import run_upstream, upstream_steps
 from orchestrator.runner.events import Listener, State, event, held_up
+from orchestrator.runner.lists import Lists
 from orchestrator.runner.rundir import CellRecord, RunDir
 from orchestrator.splat.model import Splat
-from orchestrator.splat.policy import load_known, load_path
 from orchestrator.splat.scan import Marks, scan
 from orchestrator.splat.standing import Subject, classify
-from orchestrator.verdict.counted import counted, load_counted
+from orchestrator.verdict.counted import counted
 from orchestrator.verdict.facts import Facts, Trouble, loss_of, trouble_of
 from orchestrator.verdict.judge import judge
 from orchestrator.verdict.model import Fault, Outcome, Verdict
@@ -68,6 +68,7 @@ class Workshop:
 
     place: Workplace
     project: Project
+    lists: Lists
     tell: Listener
     repeat: Callable[[Cell, int], str]
 
@@ -194,16 +195,14 @@ class CellRun:
             splats, dropped = self._placed(found.splats), found.dropped
             records.save(self.directory / "splats.json", splats)
         files = tuple(name for name in EVIDENCE_FILES if (self.directory / name).is_file())
-        met = counted(facts.said, load_counted(self.shop.project.configs / "counted-faults.yaml"))
+        met = counted(facts.said, self.shop.lists.counted)
         return replace(facts, splats=splats, dropped=dropped, kcsan=self.kcsan, counted=met, files=files)
 
     def _placed(self, splats: tuple[Splat, ...]) -> tuple[Splat, ...]:
         """Say of each report whether it is new, known, or background."""
-        configs = self.shop.project.configs
-        kernel = self.cell.kernel
+        kernel, lists = self.cell.kernel, self.shop.lists
         subject = Subject(self.record.kernel_version, kernel.arch, kernel.flavour)
-        path, known = load_path(configs / "gup-path.yaml"), load_known(configs / "known-issues.yaml")
-        return classify(splats, path, known, subject, datetime.now(UTC).date())
+        return classify(splats, lists.path, lists.known, subject, datetime.now(UTC).date())
 
     def _said_so_far(self) -> RaceResult | None:
         ktap = self.directory / "race.ktap"

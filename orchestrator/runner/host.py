@@ -11,11 +11,12 @@ from pathlib import Path
 
 from orchestrator.kernel.cache import digest_of, file_digest
 from orchestrator.paths import Project
+from orchestrator.runner.lists import COUNTED_FAULTS, GUP_PATH, KNOWN_ISSUES
 
 log = logging.getLogger("guprace.host")
 
 # Which reports and counters of a kernel count is said there.
-_LISTS = ("gup-path.yaml", "known-issues.yaml", "counted-faults.yaml")
+_LISTS = (GUP_PATH, KNOWN_ISSUES, COUNTED_FAULTS)
 
 
 def now() -> str:

@@ -21,6 +21,7 @@ from orchestrator.cli.common import complete_tails, log_to
 from orchestrator.cli.main import main
 from orchestrator.paths import Project
 from orchestrator.report.power import CAMPAIGN
+from orchestrator.runner import lists
 from orchestrator.runner.power import Campaign
 from tests.fakes.rundir import every_ending
 
@@ -208,3 +209,18 @@ def test_a_damaged_record_costs_its_cell_and_no_report(guprace: Guprace, tmp_pat
     assert code == 1, "of the others one failed"
     assert f"unreadable record: {verdict.relative_to(tmp_path)}: not a whole Verdict record" in said
     assert (run.root / "index.html").is_file()
+
+
+@pytest.mark.parametrize(
+    "verb", [("run",), ("power", "--kernel", "6.12"), ("bisect-step", "--cell", CELL, "--tree", ".")]
+)
+def test_a_wrong_list_of_known_issues_is_told_before_anything_is_made(
+    guprace: Guprace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, verb: tuple[str, ...]
+) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("- id: unfinished\n")
+    monkeypatch.setattr(lists, "KNOWN_ISSUES", str(wrong))
+    code, said = guprace(*verb)
+    assert code == (129 if verb[0] == "bisect-step" else 2)
+    assert "wrong.yaml" in said
+    assert not (tmp_path / "runs").exists()

@@ -18,6 +18,7 @@ from orchestrator.proc import Stop
 from orchestrator.runner import cell as cells
 from orchestrator.runner.cell import CellRun, Workshop
 from orchestrator.runner.events import Event, State
+from orchestrator.runner.lists import load_lists
 from orchestrator.runner.rundir import RunDir
 from orchestrator.verdict.facts import Facts
 from orchestrator.verdict.judge import judge
@@ -43,7 +44,7 @@ class Bench:
         cell = fake.add(None, files={name: data for name, data in files.items() if data})
         self.events: list[Event] = []
         place = Workplace(root / "cache", {}, Stop())
-        shop = Workshop(place, Project(), self.events.append, lambda _cell, _seed: "again")
+        shop = Workshop(place, Project(), load_lists(Project()), self.events.append, lambda _cell, _seed: "again")
         self.work = CellRun(cell, RunDir(root / "run"), shop)
 
     def run(self, get_kernel: Callable[[Callable[[str], None]], Kernel]) -> Verdict:

@@ -102,7 +102,7 @@ def _running(spec: GuestSpec, keys: GuestKeys, work: Path, stop: Stop, env: Mapp
     ends = _endpoints(spec, keys, work)
     stderr = spec.directory / "qemu.stderr"
     with contextlib.ExitStack() as stack:
-        console = Console(ends.console)
+        console = Console(ends.console, ends.console_log)
         stack.callback(console.close)
         qmp = Qmp(ends.qmp)
         stack.callback(qmp.close)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The serial console: a socket that is ours before QEMU starts, drained for ever, readable by pexpect.
 
-QEMU itself writes the complete console.log (chardev `logfile=`); what is kept here is bounded, so that a
-guest that floods its console costs neither memory nor time.
+Every byte goes into console.log first; what is kept in memory is bounded, so that a guest that floods its console
+costs neither memory nor time. QEMU's own log of a socket is not used: it has bytes twice (argv.console_args()).
 """
 
 from __future__ import annotations
@@ -36,11 +36,14 @@ class Console(_BytesSpawn):
     Bytes that nobody expects are dropped once there are PENDING_BYTES of them.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, log: Path) -> None:
         super().__init__(timeout=None, maxread=CHUNK_BYTES, searchwindowsize=SEARCH_WINDOW)
         self.delayafterread = None
         self.scanner = ConsoleScanner()
         self.last_output = time.monotonic()
+        self.log_path = log
+        self.log_error: OSError | None = None
+        self._log = log.open("ab", buffering=0)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(path))
         self._listener.listen(1)
@@ -97,6 +100,7 @@ class Console(_BytesSpawn):
         self._closing.set()
         self._thread.join()
         self._listener.close()
+        self._log.close()
 
     def _drain(self) -> None:
         try:
@@ -135,8 +139,17 @@ class Console(_BytesSpawn):
                 return
             if not data:
                 return
+            self._keep(data)
             with self._changed:
                 self.scanner.feed(data)
                 self.last_output = time.monotonic()
                 self._pending = (self._pending + data)[-PENDING_BYTES:]
                 self._changed.notify_all()
+
+    def _keep(self, data: bytes) -> None:
+        """Write to console.log. Who waits for the guest is told of a full disk; the guest is drained anyway."""
+        try:
+            while self.log_error is None and data:
+                data = data[self._log.write(data) :]
+        except OSError as error:
+            self.log_error = error

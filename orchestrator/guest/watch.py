@@ -13,6 +13,7 @@ from orchestrator.guest.model import GuestLostError, LostReason
 from orchestrator.guest.qmp import Qmp
 from orchestrator.guest.scanner import ConsoleScanner
 from orchestrator.proc import Deadline, Leashed, Stop
+from orchestrator.records import disk_error
 
 POLL_SECONDS = 0.1
 # After a panic the kernel still prints its end mark and resets, which ends QEMU.
@@ -53,8 +54,13 @@ class Watch:
             self._thread.join()
 
     def check(self) -> None:
-        """Raise RunInterruptedError if the user stops, GuestLostError if the guest is lost."""
+        """Raise RunInterruptedError if the user stops, GuestLostError if the guest is lost.
+
+        Raises HostError if its console cannot be kept: what nobody can read proves nothing.
+        """
         self._stop.check()
+        if self._console.log_error is not None:
+            raise disk_error(self._console.log_error, self._console.log_path)
         with self._lock:
             self._look()
             if self._loss:

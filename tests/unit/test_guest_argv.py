@@ -74,8 +74,8 @@ def test_the_guest_has_no_way_out_and_qemu_chooses_a_port_on_loopback() -> None:
 
 
 def test_a_comma_in_a_path_does_not_end_the_option() -> None:
-    chardev = argv.console_args(Path("/w/console"), Path("/runs/a,b/console.log"))[1]
-    assert "logfile=/runs/a,,b/console.log" in chardev
+    chardev = argv.console_args(Path("/w/a,b/console"))[1]
+    assert "path=/w/a,,b/console" in chardev
 
 
 def test_a_panic_ends_the_guest_and_every_message_reaches_the_console() -> None:
@@ -110,7 +110,7 @@ def test_the_command_line_is_its_groups_one_behind_the_other(arch: Arch) -> None
         argv.kernel_args(spec.kernel, ENDS.initramfs, argv.kernel_cmdline(spec)),
         argv.network_args(),
         argv.entropy_args(),
-        argv.console_args(ENDS.console, ENDS.console_log),
+        argv.console_args(ENDS.console),
         argv.qmp_args(ENDS.qmp),
     ]
     assert whole == [arg for group in groups for arg in group]

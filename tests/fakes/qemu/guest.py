@@ -27,7 +27,7 @@ class FakeGuest:
         self.kernel_text = options.kernel.read_bytes()[:4_000_000].decode(errors="replace")
         self.log_lines: list[str] = []
         self._lock = threading.Lock()
-        self._file = options.console_file.open("ab")
+        self._file = options.console_file.open("ab") if options.console_file else None
         self._socket: socket.socket | None = None
         if options.console_socket:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -53,10 +53,11 @@ class FakeGuest:
         return f"\nCONFIG_{option}=y\n" in "\n" + self.config
 
     def raw(self, data: bytes) -> None:
-        """Put bytes on the console, and in QEMU's log file of it."""
+        """Put bytes on the console, a socket or a file."""
         with self._lock:
-            self._file.write(data)
-            self._file.flush()
+            if self._file:
+                self._file.write(data)
+                self._file.flush()
             if self._socket:
                 self._socket.sendall(data)
 
@@ -86,7 +87,6 @@ class FakeGuest:
         """End QEMU, with its SHUTDOWN event if `reason` is given."""
         if reason:
             self.on_shutdown(reason)
-        self._file.flush()
         if self._socket:
             self._socket.close()
         os._exit(code)

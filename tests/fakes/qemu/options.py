@@ -35,7 +35,7 @@ class Options:
     cmdline: str
     kvm: bool
     console_socket: Path | None
-    console_file: Path
+    console_file: Path | None
     qmp_socket: Path | None
     behaviours: frozenset[str]
 
@@ -53,7 +53,6 @@ def parse(program: str, argv: Sequence[str], environ: Mapping[str, str]) -> Opti
         elif option.startswith("-"):
             single[option] = value
     console = chardevs["console"]
-    file = console["path"] if console["kind"] == "file" else console["logfile"]
     return Options(
         arch=arch,
         kernel=Path(single["-kernel"]),
@@ -61,7 +60,7 @@ def parse(program: str, argv: Sequence[str], environ: Mapping[str, str]) -> Opti
         cmdline=single["-append"],
         kvm=single["-accel"].startswith("kvm"),
         console_socket=Path(console["path"]) if console["kind"] == "socket" else None,
-        console_file=Path(file),
+        console_file=Path(console["path"]) if console["kind"] == "file" else None,
         qmp_socket=Path(chardevs["qmp"]["path"]) if "qmp" in chardevs else None,
         behaviours=behaviours(environ.get("FAKEQEMU", ""), arch),
     )

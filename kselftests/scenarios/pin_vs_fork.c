@@ -65,7 +65,7 @@
  * fb3d824d1a46 ("mm/rmap: split page_dup_rmap() into page_dup_file_rmap() and
  * page_try_dup_anon_rmap()", v5.19), a7f226604170 ("mm/gup: trigger FAULT_FLAG_UNSHARE when
  * R/O-pinning a possibly shared anonymous page", v5.19); CVE-2020-29374 (vmsplice by a child).
- * Controls: M16, M19, G03, G08, G22, G23, G27, G28, G29, G34, G35, G36, G42. Kconfig:
+ * Controls: M16, M19, G03, G08, G22, G23, G27, G28, G29, G34, G35, G36, G42, G45, G49. Kconfig:
  * pin_vs_fork.config.
  */
 #define _GNU_SOURCE

@@ -30,7 +30,7 @@
  * gave up, EAGAIN: a page was held).
  *
  * Fixed by: commit 2ba99c5e0881 ("mm/khugepaged: fix GUP-fast interaction by sending IPI", v6.1).
- * Control: M04. Kconfig: pin_vs_retract.config.
+ * Controls: M04, G46. Kconfig: pin_vs_retract.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>

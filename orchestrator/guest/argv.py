@@ -30,6 +30,11 @@ def base_args() -> list[str]:
     return ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
 
 
+def name_args(directory: Path) -> list[str]:
+    """Whose guest it is, for who looks at a list of processes; nothing else there says so."""
+    return ["-name", f"guest={quoted(directory)}"]
+
+
 def machine_args(machine: Machine, accel: Accel) -> list[str]:
     """Machine type and processor."""
     return ["-machine", machine.machine, "-cpu", machine.cpu(accel)]
@@ -136,6 +141,7 @@ def qemu_argv(spec: GuestSpec, ends: Endpoints) -> list[str]:
     return [
         machine.qemu,
         *base_args(),
+        *name_args(spec.directory),
         *machine_args(machine, accel),
         *accel_args(accel),
         *cpu_args(spec.vcpus),

@@ -103,6 +103,7 @@ def test_the_command_line_is_its_groups_one_behind_the_other(arch: Arch) -> None
     groups = [
         [machine.qemu],
         argv.base_args(),
+        argv.name_args(spec.directory),
         argv.machine_args(machine, Accel.TCG),
         argv.accel_args(Accel.TCG),
         argv.cpu_args(2),

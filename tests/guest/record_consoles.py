@@ -121,7 +121,8 @@ KINDS = (
     Kind("assert-bits", "kcsan", crash("race_assert_bits"), 30),
     Kind("unknown-origin", "kcsan", crash("race_unknown_origin"), 30),
     # The task stays, the CPU is gone, and in the end the guest is.
-    Kind("hung-task", "kasan", f"{_HUNG}; {lkdtm('HUNG_TASK')}", 25),
+    # an oops before, and khungtaskd says nothing any more
+    Kind("hung-task", "kasan", f"{_HUNG}; {lkdtm('HUNG_TASK')}", 25, fresh=True),
     Kind("soft-lockup", "kasan", f"{_STALL}; sleep 1; {_SOFT}; {lkdtm('SOFTLOCKUP')}", 40),
     Kind("rcu-stall", "kasan", "echo 0 > /proc/sys/kernel/watchdog", 60, waits_for=b"detected stall"),
     Kind("sysrq-crash", "kasan", "echo c > /proc/sysrq-trigger"),

@@ -180,7 +180,7 @@ def test_an_interrupt_keeps_what_is_finished_and_leaves_nothing_behind(
 ) -> None:
     if stage == "build":
         (house.tree / "Makefile").write_text("%:\n\t@sleep 98\n")
-    process = house.start("run", str(house.matrix), "--only", "*plain*", fake="arm64/slow")
+    process = house.start("run", str(house.matrix), "--only", "*plain*")
     wait_for_event(house, process, stage)
     process.send_signal(number)
     said, _ = process.communicate(timeout=60)
@@ -202,7 +202,7 @@ def wait_for_event(house: House, process: subprocess.Popen[str], stage: str) -> 
 
 
 def test_finished_cells_keep_their_verdicts_when_the_next_is_interrupted(house: House) -> None:
-    process = house.start("run", str(house.matrix), "--only", "*plain*", fake="arm64/slow")
+    process = house.start("run", str(house.matrix), "--only", "*plain*", fake="long-if-broken")
     while process.poll() is None and not list(house.runs.glob(f"*/{STOCK}/verdict.json")):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)

@@ -1,19 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A fake QEMU: our command line in; console, QMP and SSH out, in milliseconds and without a guest.
 
-What it does is chosen by the environment variable FAKEQEMU, names separated by commas; one that begins with
-`arm64/` or `x86_64/` holds for guests of that architecture only.
-
-    at the start   no-start, kvm-fails
-    at boot        panic-at-boot, hang-at-boot, init-fails, reset-at-boot, wrong-host-key, slow-boot,
-                   deaf (SSH never answers)
-    at any time    log-ssh (what is asked by SSH goes to stderr)
-    in the race    panic-mid-race, die, reboot, silent-mid-race, soft-lockup, rcu-stall, hung-task,
-                   flood, garbage, kcsan-splat
-    the result     hit, vacuous, bail-out, truncated, taint, config-lost, blind, kcsan-off, insmod-fails, bad-sync,
-                   cut-answer
-
-Nothing of it, or `ok`: a guest in perfect health.  A fake kernel image that says `re-read: no` hits, too.
+What it does is chosen by the environment variable FAKEQEMU, names of options.BEHAVIOURS separated by commas; one that
+begins with `arm64/` or `x86_64/` holds for guests of that architecture only. Nothing of it, or `ok`: a guest in
+perfect health. A fake kernel image that says `re-read: no` is a broken kernel, and hits.
 """
 
 from __future__ import annotations
@@ -86,6 +76,4 @@ def _boot(guest: FakeGuest) -> None:
     if guest.does("init-fails"):
         guest.printk("guprace-init: cannot find eth0: is virtio-net built into this kernel?")
         guest.end("guest-reset")
-    if guest.does("slow-boot"):
-        time.sleep(3.0)
     guest.printk("Run /init as init process\nguprace-init: ready")

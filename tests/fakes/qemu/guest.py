@@ -15,21 +15,6 @@ FLOOD_BYTES = 200 * 1024 * 1024
 SOFT_LOCKUP = "watchdog: BUG: soft lockup - CPU#1 stuck for 26s! [pin_vs_munmap:88]"
 RCU_STALL = "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:"
 HUNG_TASK = "INFO: task pin_vs_munmap:88 blocked for more than 122 seconds."
-KCSAN_SPLAT = """\
-==================================================================
-BUG: KCSAN: data-race in _compound_head / lru_add_fn
-
-write to 0xffffea0000a01234 of 8 bytes by task 71 on cpu 1:
- lru_add_fn+0x8b/0x1f0
- folio_batch_move_lru+0x9a/0x120
-
-read to 0xffffea0000a01234 of 8 bytes by task 72 on cpu 0:
- internal_get_user_pages_fast+0x4b2/0x1200
- pin_user_pages_fast+0x3d/0x60
-
-Reported by Kernel Concurrency Sanitizer on:
-CPU: 0 PID: 72 Comm: pin_vs_munmap Not tainted 6.1.0-fake #1
-=================================================================="""
 
 
 class FakeGuest:
@@ -51,6 +36,11 @@ class FakeGuest:
     def does(self, behaviour: str) -> bool:
         """Whether FAKEQEMU asks for `behaviour`."""
         return behaviour in self.options.behaviours
+
+    @property
+    def broken(self) -> bool:
+        """Whether the (fake) kernel image says that it is broken."""
+        return "re-read: no" in self.kernel_text
 
     @property
     def config(self) -> str:
@@ -119,8 +109,6 @@ class FakeGuest:
             self.flood()
         if self.does("garbage"):
             self.garbage()
-        if self.does("kcsan-splat"):
-            self.printk(KCSAN_SPLAT)
         for name, report in (("soft-lockup", SOFT_LOCKUP), ("rcu-stall", RCU_STALL), ("hung-task", HUNG_TASK)):
             if self.does(name):
                 self.printk(report)

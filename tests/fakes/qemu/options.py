@@ -8,6 +8,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+BEHAVIOURS = {
+    "at the start": ("no-start", "kvm-fails"),
+    "at boot": ("panic-at-boot", "hang-at-boot", "init-fails", "reset-at-boot", "wrong-host-key", "deaf"),
+    "at any time": ("log-ssh",),
+    "in the race": (
+        *("panic-mid-race", "die", "reboot", "silent-mid-race", "soft-lockup", "rcu-stall", "hung-task"),
+        *("flood", "garbage", "long-if-broken"),
+    ),
+    "the result": (
+        *("hit", "vacuous", "bail-out", "truncated", "taint", "config-lost", "kcsan-off"),
+        *("insmod-fails", "bad-sync", "cut-answer"),
+    ),
+}
+"""What FAKEQEMU may ask for. `deaf`: SSH never answers. `log-ssh`: what is asked by SSH goes to stderr."""
+_KNOWN = {"ok"}.union(*BEHAVIOURS.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -54,6 +70,11 @@ def parse(program: str, argv: Sequence[str], environ: Mapping[str, str]) -> Opti
 
 
 def behaviours(text: str, arch: str) -> frozenset[str]:
-    """Read `ok,hit,arm64/die`: names for every guest, or for guests of one architecture."""
+    """Read `ok,hit,arm64/die`: names for every guest, or for guests of one architecture.
+
+    One that nobody knows is a ValueError: a test that asks for it would show nothing.
+    """
     names = [name.strip() for name in text.split(",") if name.strip()]
+    if unknown := {name.rpartition("/")[2] for name in names} - _KNOWN:
+        raise ValueError(f"FAKEQEMU: nobody knows {', '.join(sorted(unknown))}; see BEHAVIOURS in {__file__}")
     return frozenset(name.rpartition("/")[2] for name in names if "/" not in name or name.partition("/")[0] == arch)

@@ -50,10 +50,6 @@ class Dwarf:
         self._spans = sorted(self._span_list())
         self._lows = [low for low, _, _ in self._spans]
 
-    def units(self) -> int:
-        """Return the number of units."""
-        return len(self._units)
-
     def locate(self, address: int) -> tuple[Location, ...]:
         """Return the lines of the instruction at `address`, innermost first; none when nothing is known of it.
 

@@ -13,7 +13,6 @@ from orchestrator.splat.model import Form
 KCSAN_NEEDS = r"(?:read|write|accesses|writes)[\w (),-]* to 0x[0-9a-f]+ of \d+ bytes by "
 _KASAN_NEEDS = r"(?:Read|Write|Free|Double free) |by task|Call [Tt]race|\w+\+0x|[Aa]ddress|Asynchronous"
 _KFENCE_NEEDS = r"\((?:in|0x)|kfence-#|\w+\+0x|access at|Corrupted|Invalid"
-_STACK = r"\+0x[0-9a-f]+/0x|Call [Tt]race|CPU: |page:|Modules linked|Backtrace"
 _F = r"(?P<f>[\w.$]+)"
 _BAD = "bad-access"
 

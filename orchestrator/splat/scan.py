@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
@@ -51,11 +51,6 @@ class Marks:
 
     begin: str
     end: str
-
-    @staticmethod
-    def line(which: str, token: str) -> str:
-        """Return the line to write to /dev/kmsg; `which` is `begin` or `end`, `token` a fresh random hex number."""
-        return f"guprace: mark {which} {token}"
 
 
 _Key = tuple[str, Phase]
@@ -346,22 +341,3 @@ def scan(source: Path | IO[bytes], marks: Marks | None = None) -> Scan:
     while chunk := source.read(CHUNK):
         scanner.feed(chunk)
     return scanner.finish()
-
-
-def between(path: Path, marks: Marks) -> tuple[Splat, ...]:
-    """Return only the reports that began between the marks. Raises OSError."""
-    return tuple(splat for splat in scan(path, marks).splats if splat.phase is Phase.RACE)
-
-
-def blindness(found: Scan) -> str:
-    """Say why a console scanned with marks cannot be trusted; empty when it can.
-
-    A mark is a line of level 4 as KCSAN's stacks are: where it shows, they would have shown.
-    """
-    missing = [which for which in ("begin", "end") if which not in found.marks]
-    return f"the {' and the '.join(missing)} mark did not come out of the console" if missing else ""
-
-
-def titles(splats: Iterable[Splat]) -> frozenset[str]:
-    """Return the titles, for comparison with another run."""
-    return frozenset(splat.title for splat in splats)

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.race.collect import Mark
 from orchestrator.splat.lines import MAX_LINE, LineReader
 from orchestrator.splat.message import parse
 from orchestrator.splat.model import Phase, Scan, SplatKind
 from orchestrator.splat.present import as_dict
-from orchestrator.splat.scan import MAX_SPLATS, Marks, Scanner, between, blindness, scan
+from orchestrator.splat.scan import MAX_SPLATS, Marks, Scanner, scan
 from orchestrator.splat.title import normal
 
 DATA = Path(__file__).parents[1] / "data" / "splat"
@@ -263,13 +264,8 @@ def test_a_report_says_how_long_after_the_mark_it_came() -> None:
     assert [splat.since for splat in of((before + text).encode()).splats] == [None, None]
 
 
-def test_between_gives_the_races_reports_only(tmp_path: Path) -> None:
-    (tmp_path / "console.log").write_bytes(REAL)
-    assert {s.kind for s in between(tmp_path / "console.log", REAL_MARKS)} == {SplatKind.KCSAN}
-
-
-def test_a_mark_is_the_line_that_the_scanner_looks_for() -> None:
-    assert of(stamped(Marks.line("begin", "ab12")), Marks("ab12", "")).marks == ("begin",)
+def test_the_mark_that_a_race_writes_is_the_line_that_the_scanner_looks_for() -> None:
+    assert of(stamped(Mark("begin", "ab12").text), Marks("ab12", "")).marks == ("begin",)
 
 
 def test_dropped_messages_and_second_boots_are_counted() -> None:
@@ -279,14 +275,8 @@ def test_dropped_messages_and_second_boots_are_counted() -> None:
 
 def test_messages_dropped_during_boot_are_not_held_against_the_race() -> None:
     lost = "** 17 printk messages dropped **\n"
-    text = lost + stamped(Marks.line("begin", "0b5e")) + lost.replace("17", "3")
+    text = lost + stamped(Mark("begin", "0b5e").text) + lost.replace("17", "3")
     assert of(text, Marks("0b5e", "e4d0")).dropped == 3
-
-
-def test_a_console_on_which_a_mark_never_showed_is_blind() -> None:
-    assert blindness(of(REAL, REAL_MARKS)) == ""
-    assert "the end mark" in blindness(of(REAL, Marks("0123abcd", "f00d")))
-    assert "the begin and the end mark" in blindness(of("", REAL_MARKS))
 
 
 def test_a_flood_of_titles_is_bounded_and_counted() -> None:

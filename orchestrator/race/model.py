@@ -70,8 +70,7 @@ class Evidence:
     `vmstat` holds deltas of /proc/vmstat that are not zero; taint is /proc/sys/kernel/tainted before and after;
     `kcsan` the deltas of /sys/kernel/debug/kcsan counters, None on a kernel without KCSAN; `config_lost` the
     options of the built .config that the guest's /proc/config.gz contradicts; `host_load` is the load average
-    over one minute before and after; `dropped` the printk messages lost between the markers;
-    `console_blind` says why the console cannot be trusted, empty when it can.
+    over one minute before and after; `console_blind` says why the console cannot be trusted, empty when it can.
     """
 
     race: RaceResult
@@ -81,7 +80,6 @@ class Evidence:
     kcsan_on: bool | None
     config_lost: tuple[str, ...]
     console_blind: str
-    dropped: int
     versions: dict[str, str]
     host_load: tuple[float, float]
     race_seconds: float

@@ -321,7 +321,6 @@ class CellRun:
                 kcsan_on=bool(now.kcsan.get("enabled")) if now.kcsan else None,
                 config_lost=before.config_lost,
                 console_blind=before.blind or after.blind,
-                dropped=0,
                 versions={"uname": before.uname, "qemu": guest.qemu_version, "accel": f"{accel.accel}: {accel.why}"},
                 host_load=(load, os.getloadavg()[0]),
                 race_seconds=seconds,

@@ -125,7 +125,7 @@ def race_result(trials: int = 41_000, hits: int = 0) -> RaceResult:
 
 def evidence(race: RaceResult) -> Evidence:
     """Return evidence without anything odd around `race`."""
-    return Evidence(race, {"pgfault": 812}, (0, 4096), None, None, (), "", 0, {"kernel": "6.1.192"}, (0.5, 1.5), 10.2)
+    return Evidence(race, {"pgfault": 812}, (0, 4096), None, None, (), "", {"kernel": "6.1.192"}, (0.5, 1.5), 10.2)
 
 
 def splat(

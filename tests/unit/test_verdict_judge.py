@@ -37,7 +37,6 @@ def evidence(race: RaceResult = CLEAN) -> Evidence:
         kcsan_on=None,
         config_lost=(),
         console_blind="",
-        dropped=0,
         versions={},
         host_load=(1.0, 2.0),
         race_seconds=10.5,
@@ -166,7 +165,6 @@ def test_a_hit_outlives_trouble_afterwards() -> None:
 DOUBTS = [
     ({"config_lost": ("CONFIG_KCSAN",)}, "configuration is not the one built"),
     ({"console_blind": "no mark came back"}, "blind"),
-    ({"dropped": 3}, "dropped 3 messages"),
     ({"taint": (0, 1 << 9)}, "W (warning)"),
     ({"taint": (1 << 9, 1 << 9)}, "tainted before the race"),
     ({"race": replace(CLEAN, problem="no plan line")}, "no plan line"),
@@ -180,6 +178,13 @@ def test_a_result_that_cannot_be_trusted_is_broken(change: dict[str, object], sa
         verdict = judge(Facts(expect, evidence=doubtful))
         assert verdict.outcome is Outcome.BROKEN
         assert says in verdict.reason
+
+
+def test_messages_that_the_kernel_dropped_make_a_clean_console_prove_nothing() -> None:
+    for expect in Expectation:
+        verdict = judge(replace(facts(), expect=expect, dropped=3))
+        assert verdict.outcome is Outcome.BROKEN
+        assert "dropped 3 messages" in verdict.reason
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import shlex
 import socket
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import paramiko
 
@@ -48,7 +47,7 @@ def connect(
     opened(transport)
     with contextlib.ExitStack() as failing:
         failing.callback(transport.close)
-        # The guest computes in an emulator: SHA-1 halves a transfer, and an HMAC needs no more on loopback.
+        # The guest computes in an emulator: SHA-1 is the cheapest there, and an HMAC needs no more on loopback.
         options = transport.get_security_options()
         options.digests = tuple(sorted(options.digests, key=lambda name: name != FAST_MAC))
         patience = max(1.0, deadline.remaining)
@@ -159,20 +158,6 @@ def open_channel(transport: paramiko.Transport, deadline: Deadline) -> paramiko.
             if deadline.expired or not transport.is_active():
                 raise
     return transport.open_session(timeout=max(1.0, deadline.remaining))
-
-
-def open_sftp(transport: paramiko.Transport, seconds: float) -> paramiko.SFTPClient:
-    """Start the guest's SFTP server; each of its answers may take `seconds`. Raises as `open_channel`."""
-    channel = open_channel(transport, Deadline.after(seconds))
-    channel.settimeout(seconds)
-    channel.invoke_subsystem("sftp")
-    return paramiko.SFTPClient(channel)
-
-
-def put_file(sftp: paramiko.SFTPClient, local: Path, remote: str, mode: int) -> None:
-    """Copy a file into the guest and set its permissions. Raises what paramiko raises."""
-    sftp.put(str(local), remote, confirm=True)
-    sftp.chmod(remote, mode)
 
 
 def _pump(channel: paramiko.Channel, out: _Sink, err: _Sink) -> bool:

@@ -3,9 +3,8 @@
 
     .venv/bin/python -m tests.guest.bench_around x86_64/kcsan [--matrix M] [--kernel 6.1] [--rounds 3]
 
-Each round boots a guest and does what a cell does, without the race. Beside that, for comparison: an exec of `true`
-(with and without TCP_NODELAY on our end) and the upload that a cell did once, the scenario by SFTP. A row is the
-median and the worst of all rounds, in seconds.
+Each round boots a guest and does what a cell does, without the race. Beside that, for comparison: an exec of `true`,
+with and without TCP_NODELAY on our end. A row is the median and the worst of all rounds, in seconds.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from orchestrator.paths import Project, cache_root
 from orchestrator.proc import Stop
 from orchestrator.race import collect
 from orchestrator.race.selftests import SYNC_TEST, build_selftests
-from orchestrator.race.session import GUEST_DIR, carried, probe_steps, prove_instruments
+from orchestrator.race.session import carried, probe_steps, prove_instruments
 from orchestrator.race.steps import Step
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,8 +71,8 @@ def around(guest: Guest, clock: Clock, config: Path | None, steps: tuple[Step, .
         collect.after(guest, Stop())
 
 
-def compare(guest: Guest, clock: Clock, scenario: Path) -> None:
-    """Do what a cell does no more, or should not."""
+def compare(guest: Guest, clock: Clock) -> None:
+    """Do what a cell should not."""
     transport = guest._transport
     for name, nodelay in (("exec of true", 1), ("exec of true, without TCP_NODELAY", 0)):
         transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, nodelay)
@@ -81,10 +80,7 @@ def compare(guest: Guest, clock: Clock, scenario: Path) -> None:
             with clock.step(name):
                 guest.run("true", 30)
     transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    for name in ("SFTP session and scenario", "scenario again, same session"):
-        with clock.step(name):
-            guest.put(scenario, f"{GUEST_DIR}/uploaded")
-    print(f"{transport.local_cipher}, {transport.local_mac}, {scenario.stat().st_size} bytes", flush=True)
+    print(f"{transport.local_cipher}, {transport.local_mac}", flush=True)
 
 
 def main() -> None:
@@ -104,8 +100,7 @@ def main() -> None:
     arch = cell.kernel.arch
     kernel = KernelBuilder(place, project, os.cpu_count() or 1).build(cell.kernel)
     selftests = build_selftests(arch, project, place)
-    scenario = selftests.directory / cell.scenario
-    files = carried(scenario, selftests.sync_test, kernel.probe)
+    files = carried(selftests.directory / cell.scenario, selftests.sync_test, kernel.probe)
     image = build_image(arch, cache=place.cache, project=project, stop=stop, environ=os.environ)
     choice = AccelChoice(Accel.TCG, "bench", host_slowness())
     cmdline = project.fragments / f"{cell.kernel.flavour}.cmdline"
@@ -120,7 +115,7 @@ def main() -> None:
                 clock.taken["boot: to init's mark"].append(guest.boot_seconds)
                 clock.taken["boot: login"].append(guest.ssh_seconds - guest.boot_seconds)
                 around(guest, clock, kernel.config, probe_steps(kernel.probe), Path(directory) / "sync.ktap")
-                compare(guest, clock, scenario)
+                compare(guest, clock)
                 ended = time.monotonic()
             clock.taken["end of QEMU"].append(time.monotonic() - ended)
     clock.report()

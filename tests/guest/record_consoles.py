@@ -40,6 +40,7 @@ from orchestrator.matrix.load import load_plan
 from orchestrator.matrix.plan import Accel, KernelSpec
 from orchestrator.paths import Project, cache_root
 from orchestrator.proc import Stop
+from orchestrator.race.session import GUEST_DIR, carried
 from orchestrator.splat.scan import scan
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "splat" / "real"
@@ -157,7 +158,10 @@ class Recorder:
         done = 0
         with tempfile.TemporaryDirectory() as directory:
             where = Path(directory)
-            spec = GuestSpec(self.spec.arch, self.kernel.image, self.initramfs, where, choice, 2, 1024, TOLD, 300)
+            spec = GuestSpec(
+                *(self.spec.arch, self.kernel.image, self.initramfs, where, choice, 2, 1024, TOLD, 300),
+                files=carried(*self.modules),
+            )
             with boot(spec, stop=self.stop) as guest:
                 try:
                     self._prepare(guest)
@@ -172,18 +176,16 @@ class Recorder:
         return done
 
     def _prepare(self, guest: Guest) -> None:
-        for module in self.modules:
-            guest.put(module, f"/tmp/{module.name}")
         guest.run(
-            "mount -t debugfs none /sys/kernel/debug 2>/dev/null; echo 0 > /proc/sys/kernel/panic_on_oops; "
-            "insmod /tmp/lkdtm.ko",
+            f"cp {GUEST_DIR}/*.ko /tmp/; mount -t debugfs none /sys/kernel/debug 2>/dev/null; "
+            "echo 0 > /proc/sys/kernel/panic_on_oops; insmod /tmp/lkdtm.ko",
             60,
         )
 
     @staticmethod
     def _provoke(guest: Guest, kind: Kind) -> None:
         """Do it in the background (it may end the shell, or never come back), and wait for the end of the report."""
-        guest.kmsg(f"{MARK}{kind.name}")
+        guest.run(f"echo '{MARK}{kind.name}' >/dev/kmsg", 20)
         guest.run(f"( {kind.line} ) </dev/null >/dev/null 2>&1 &", 60)
         slowness = min(guest.slowness, PATIENCE)
         end = time.monotonic() + kind.seconds * slowness

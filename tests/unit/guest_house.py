@@ -7,19 +7,20 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.guest.model import AccelChoice, GuestSpec
+from orchestrator.guest.model import AccelChoice, GuestFile, GuestSpec
 from orchestrator.image import cpio
 from orchestrator.matrix.plan import Accel, Arch
 
 
 def fake_spec(root: Path, arch: Arch = Arch.ARM64) -> GuestSpec:
-    """Return the description of a guest whose kernel and initramfs are enough for the fake."""
+    """Return the description of a guest whose kernel, initramfs and scenario are enough for the fake."""
     root.mkdir(parents=True, exist_ok=True)
     kernel, initramfs = root / "Image", root / "initramfs.cpio"
     kernel.write_text("fake kernel\nre-read: yes\nCONFIG_NUMA_BALANCING=y\n")
     initramfs.write_bytes(cpio.archive([cpio.file("/init", b"", 0o755)]))
     choice = AccelChoice(Accel.TCG, "asked for")
-    return GuestSpec(arch, kernel, initramfs, root / "cell", choice, vcpus=2, memory=1024)
+    files = (GuestFile(kernel, "/guprace/pin_vs_munmap"),)
+    return GuestSpec(arch, kernel, initramfs, root / "cell", choice, vcpus=2, memory=1024, files=files)
 
 
 def hasty(spec: GuestSpec, seconds: float) -> GuestSpec:

@@ -46,9 +46,7 @@ def _serve(guest: FakeGuest, options: Options, qmp: Path) -> None:
     from tests.fakes.qemu.monitor import FakeMonitor
     from tests.fakes.qemu.sshd import FakeSshd
 
-    root = options.initramfs.parent / "fake-root"
-    (root / "guprace").mkdir(parents=True)
-    sshd = FakeSshd(guest, root)
+    sshd = FakeSshd(guest)
     monitor = FakeMonitor(qmp, options.kvm, lambda: sshd.port, lambda: guest.end("host-qmp-quit"))
     guest.on_shutdown = monitor.shutdown
     monitor.serve()

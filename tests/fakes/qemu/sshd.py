@@ -7,13 +7,11 @@ import io
 import os
 import socket
 import threading
-from pathlib import Path
 
 import paramiko
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
-from paramiko.sftp import SFTP_OK
 
 from tests.fakes.qemu.answers import answer
 from tests.fakes.qemu.guest import FakeGuest
@@ -44,13 +42,12 @@ def host_key(dropbear: bytes) -> paramiko.PKey:
 
 
 class FakeSshd:
-    """Serves root's login with the authorized key: commands by the answers table, SFTP into `root`."""
+    """Serves root's login with the authorized key: commands by the answers table."""
 
-    def __init__(self, guest: FakeGuest, root: Path) -> None:
+    def __init__(self, guest: FakeGuest) -> None:
         files = archive_files(guest.options.initramfs.read_bytes())
         self._carried = {f"/{path}" for path in files}
         self.guest = guest
-        self.root = root
         self.raced: list[float] = []
         self.authorized = files[AUTHORIZED_KEYS].split()[1].decode()
         self._key = host_key(files[HOST_KEY])
@@ -60,8 +57,8 @@ class FakeSshd:
         self.port: int = self._listener.getsockname()[1]
 
     def has(self, path: str) -> bool:
-        """Whether the guest has this file, from its start or by SFTP."""
-        return path in self._carried or (self.root / path.lstrip("/")).is_file()
+        """Whether the guest has this file, from its start."""
+        return path in self._carried
 
     def serve(self) -> None:
         """Accept connections for ever, in a thread."""
@@ -74,7 +71,6 @@ class FakeSshd:
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             transport = paramiko.Transport(peer)
             transport.add_server_key(self._key)
-            transport.set_subsystem_handler("sftp", paramiko.SFTPServer, _Files, self.root)
             threading.Thread(target=self._session, args=(transport,), daemon=True).start()
 
     def _session(self, transport: paramiko.Transport) -> None:
@@ -154,40 +150,3 @@ class _Server(paramiko.ServerInterface):
             channel.sendall(data)
         channel.send_exit_status(0)
         channel.close()
-
-
-class _Files(paramiko.SFTPServerInterface):
-    def __init__(self, server: paramiko.ServerInterface, root: Path) -> None:
-        super().__init__(server)
-        self._root = root
-
-    def _real(self, path: str) -> Path:
-        return self._root / os.path.normpath("/" + path).lstrip("/")
-
-    def open(self, path: str, flags: int, attr: paramiko.SFTPAttributes) -> paramiko.SFTPHandle | int:
-        real = self._real(path)
-        try:
-            mode = {os.O_RDONLY: "rb", os.O_WRONLY: "wb", os.O_RDWR: "r+b"}[flags & os.O_ACCMODE]
-            stream = real.open(mode)
-        except OSError as error:
-            return paramiko.SFTPServer.convert_errno(error.errno or 0)
-        handle = paramiko.SFTPHandle(flags)
-        # paramiko's handle reads and writes whatever is set here (sftp_handle.py).
-        vars(handle).update(readfile=stream, writefile=stream)
-        return handle
-
-    def stat(self, path: str) -> paramiko.SFTPAttributes | int:
-        try:
-            return paramiko.SFTPAttributes.from_stat(self._real(path).stat())
-        except OSError as error:
-            return paramiko.SFTPServer.convert_errno(error.errno or 0)
-
-    lstat = stat
-
-    def chattr(self, path: str, attr: paramiko.SFTPAttributes) -> int:
-        self._real(path).chmod(attr.st_mode or 0o644)
-        return SFTP_OK
-
-    def mkdir(self, path: str, attr: paramiko.SFTPAttributes) -> int:
-        self._real(path).mkdir(exist_ok=True)
-        return SFTP_OK

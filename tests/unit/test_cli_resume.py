@@ -11,7 +11,6 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from defusedxml import ElementTree
@@ -20,22 +19,38 @@ from orchestrator import records
 from orchestrator.kernel.lock import locked
 from orchestrator.proc import Stop
 from orchestrator.runner.rundir import CellRecord
+from orchestrator.runner.schedule import again
 from orchestrator.verdict.model import Outcome
-from tests.unit.cli_house import CONTROL, STOCK, House, furnished
+from tests.fakes.qemu.fixture import install
+from tests.unit.cli_house import CONTROL, STOCK, House, Raced, furnished, raced
 
 pytestmark = pytest.mark.skipif(shutil.which("aarch64-linux-gnu-gcc") is None, reason="no arm64 cross compiler")
 BOTH = ("--only", "*plain*")
 
 
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Raced]:
+    root = tmp_path_factory.mktemp("resume")
+    (root / "house").mkdir()
+    with furnished(root / "house", install(root / "qemu")) as house:
+        yield raced(house, root / "healthy")
+
+
+@pytest.fixture(scope="module")
+def failing(healthy: Raced) -> Raced:
+    return raced(healthy.again(), healthy.kept.with_name("failing"), "hit")
+
+
 @pytest.fixture
-def house(tmp_path: Path, fake_qemu: Path) -> Iterator[House]:
-    with furnished(tmp_path, fake_qemu) as house:
-        yield house
+def house(healthy: Raced) -> House:
+    """Give a house in which both plain cells have been raced: PASS and CAUGHT."""
+    return healthy.again()
 
 
 def interrupted(house: House, *arguments: str) -> str:
     """Run both plain cells, press Ctrl-C while the second is raced, and return what the terminal showed."""
-    process = house.start("run", str(house.matrix), *BOTH, *arguments, fake="arm64/slow")
+    shutil.rmtree(house.runs)
+    process = house.start("run", str(house.matrix), *BOTH, *arguments, fake="long-if-broken")
     while process.poll() is None and not list(house.runs.glob(f"*/{CONTROL}/race.ktap")):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
@@ -44,10 +59,8 @@ def interrupted(house: House, *arguments: str) -> str:
     return said
 
 
-def finished_but(house: House, *cells: str, fake: str = "") -> None:
-    """Race both plain cells to their ends, then have it as if `cells` had never come so far."""
-    code, said = house.race(*BOTH, fake=fake)
-    assert code in (0, 1), said
+def unfinished(house: House, *cells: str) -> None:
+    """Have it as if `cells` of the run had never come so far."""
     for cell in cells:
         (house.run.root / cell / "verdict.json").unlink()
 
@@ -88,8 +101,9 @@ def test_an_interrupted_run_says_how_to_go_on_and_that_keeps_what_was_done(house
     assert known.resumed[0].changed == ()
 
 
-def test_all_reports_of_a_run_gone_on_with_cover_all_of_its_cells(house: House) -> None:
-    finished_but(house, CONTROL, fake="hit")
+def test_all_reports_of_a_run_gone_on_with_cover_all_of_its_cells(failing: Raced) -> None:
+    house = failing.again()
+    unfinished(house, CONTROL)
     code, said = resume(house)
     assert code == 1, "the stock kernel's FAIL stands"
     cases = ElementTree.parse(house.run.root / "junit.xml").getroot().iter("testcase")
@@ -104,8 +118,8 @@ def test_all_reports_of_a_run_gone_on_with_cover_all_of_its_cells(house: House) 
     assert house.guprace("report", str(house.run.root))[0] == 1
 
 
-def test_a_complete_run_says_so_and_has_the_exit_code_that_it_had(house: House) -> None:
-    house.race("--only", STOCK, fake="hit")
+def test_a_complete_run_says_so_and_has_the_exit_code_that_it_had(failing: Raced) -> None:
+    house = failing.again()
     before = house.run.metadata()
     code, said = resume(house)
     assert code == 1
@@ -116,7 +130,7 @@ def test_a_complete_run_says_so_and_has_the_exit_code_that_it_had(house: House) 
 
 
 def test_a_kernel_that_is_another_one_now_is_refused_and_nothing_is_touched(house: House) -> None:
-    finished_but(house, CONTROL)
+    unfinished(house, CONTROL)
     with (house.tree / "mm" / "gup.c").open("a") as source:
         source.write("/* edited meanwhile */\n")
     root = house.run.root
@@ -134,7 +148,7 @@ def test_a_kernel_that_is_another_one_now_is_refused_and_nothing_is_touched(hous
 
 
 def test_a_scenario_that_is_another_program_now_is_refused(house: House) -> None:
-    finished_but(house, CONTROL)
+    unfinished(house, CONTROL)
     where = house.run.root / STOCK / "cell.json"
     record = records.load(where, CellRecord)
     records.save(where, replace(record, made_of={**record.made_of, "program": "f" * 64}))
@@ -144,7 +158,7 @@ def test_a_scenario_that_is_another_program_now_is_refused(house: House) -> None
 
 
 def test_another_guprace_at_work_in_the_run_is_named(house: House) -> None:
-    finished_but(house, CONTROL)
+    unfinished(house, CONTROL)
     with locked(house.run.lock_file, "the run", Stop()):
         code, said = resume(house)
     assert code == 3
@@ -153,7 +167,6 @@ def test_another_guprace_at_work_in_the_run_is_named(house: House) -> None:
 
 
 def test_after_a_power_cut_what_cannot_be_read_is_raced_again_and_said(house: House) -> None:
-    finished_but(house)
     run = house.run
     verdict = run.root / STOCK / "verdict.json"
     verdict.write_bytes(verdict.read_bytes()[:40])
@@ -171,7 +184,7 @@ def test_after_a_power_cut_what_cannot_be_read_is_raced_again_and_said(house: Ho
 
 
 def test_a_control_that_is_raced_again_stands_behind_its_pass_instead_of_the_old_one(house: House) -> None:
-    finished_but(house, CONTROL)
+    unfinished(house, CONTROL)
     assert "the same set-up caught M01" in house.verdict(STOCK).reason, "by the race that is no more"
     code, said = resume(house)
     assert code == 0, said
@@ -181,18 +194,24 @@ def test_a_control_that_is_raced_again_stands_behind_its_pass_instead_of_the_old
 
 
 def test_racing_until_confident_goes_on_with_the_attempts_that_there_are(house: House) -> None:
-    house.race("--only", "arm64/plain/*", "--until-confidence", "1e-3")
-    run, last = house.run, f"{CONTROL}.5"
-    first = {cell.id for cell in run.plan().cells}
+    run = house.run
+    plan, control = run.plan(), house.results()[CONTROL]
+    attempts = [again(control.record.cell, number) for number in (2, 3, 4)]
+    for cell in attempts:
+        shutil.copytree(control.directory, run.cell_dir(cell))
+        records.save(run.cell_dir(cell) / "cell.json", replace(control.record, cell=cell))
+    records.save(run.plan_file, replace(plan, cells=(*plan.cells, *attempts), confidence=1e-3))
     kept = (run.root / f"{CONTROL}.4" / "verdict.json").stat().st_mtime_ns
-    shutil.rmtree(run.root / f"{STOCK}.2")
-    (run.root / last / "verdict.json").unlink()
     code, said = resume(house)
     assert code == 0, said
+    assert "goes on: 5 of 5 cells have a verdict that stands" in said
     assert (run.root / f"{CONTROL}.4" / "verdict.json").stat().st_mtime_ns == kept
-    assert {cell.id for cell in run.plan().cells} == first
-    (control,) = house.verdict().controls
-    assert control.caught == 5
-    assert control.escape is not None
-    assert control.escape < 1e-3
+    assert {cell.id for cell in run.plan().cells} == {
+        *(STOCK, f"{STOCK}.2"),
+        *(CONTROL, *(f"{CONTROL}.{number}" for number in (2, 3, 4, 5))),
+    }
+    (behind,) = house.verdict().controls
+    assert behind.caught == 5
+    assert behind.escape is not None
+    assert behind.escape < 1e-3
     assert house.verdict().reason.count("the same set-up caught") == 1

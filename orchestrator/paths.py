@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where things are: the project's own data, the cache, and short-lived directories."""
+"""Where things are: the project's own data, and the cache."""
 
 from __future__ import annotations
 

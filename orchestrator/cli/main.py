@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The `guprace` command: finds the verb, and turns errors into exit codes. Nothing else does either."""
+"""The `guprace` command: finds the verb, and turns errors into exit codes; bisect-step alone has codes of its own."""
 
 from __future__ import annotations
 

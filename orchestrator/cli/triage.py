@@ -38,7 +38,7 @@ def command(
     \b
     Examples:
       guprace triage console.log --vmlinux vmlinux
-      guprace triage runs/last/6.12/arm64/kcsan/pin_vs_munmap
+      guprace triage runs/20261126-091500-suite/6.12/arm64/kcsan/pin_vs_munmap
       dmesg | guprace triage --json | jq '.reports[].title'
       guprace triage --diff runs/before runs/after
 
@@ -66,11 +66,12 @@ def _show_console(
     from orchestrator.report.beside import beside, console_of
     from orchestrator.report.console import read_console, reading_data, with_symbols
     from orchestrator.report.triage import report_rows, show_reports
+    from orchestrator.runner.lists import GUP_PATH, KNOWN_ISSUES
     from orchestrator.splat.policy import load_known, load_path
     from orchestrator.splat.present import notes
 
     configs = Project().configs
-    path, issues = load_path(configs / "gup-path.yaml"), load_known(known or configs / "known-issues.yaml")
+    path, issues = load_path(configs / GUP_PATH), load_known(known or configs / KNOWN_ISSUES)
     console = console_of(log)
     more = beside(console, cache_root(os.environ), Project())
     with click.open_file(str(console), "rb") as stream:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is read from the guest around a race: counters before and after, marks on the console, configuration."""
+"""What a guest is asked around a race, by one exec before it and one behind: counters, marks, configuration."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One race in one booted guest: what it carries, run, read what it said."""
+"""One race in one booted guest: what the guest carries for it, the self-test before it, what it says."""
 
 from __future__ import annotations
 

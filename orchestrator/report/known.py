@@ -13,6 +13,7 @@ from orchestrator.errors import HostError
 from orchestrator.matrix.plan import Expectation
 from orchestrator.paths import Project
 from orchestrator.report.text import harmless
+from orchestrator.runner.lists import GUP_PATH, KNOWN_ISSUES
 from orchestrator.runner.rundir import CellResult, RunDir
 from orchestrator.splat.audit import Audited, Heard, audit
 from orchestrator.splat.policy import load_known, load_path
@@ -52,7 +53,7 @@ def show_known(run: RunDir, project: Project, console: Console) -> None:
 
 def audit_of(run: RunDir, project: Project) -> tuple[Audited, ...]:
     """Return what a run says of this project's known issues today. Raises as `show_known`."""
-    path, known = load_path(project.configs / "gup-path.yaml"), load_known(project.configs / "known-issues.yaml")
+    path, known = load_path(project.configs / GUP_PATH), load_known(project.configs / KNOWN_ISSUES)
     return audited(run, known, path, datetime.now(UTC).date())
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""From a plan to a run directory."""
+"""From a plan to a run directory: a thread for each group of lanes, its cells as its schedule asks for them."""
 
 from __future__ import annotations
 

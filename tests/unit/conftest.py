@@ -4,5 +4,6 @@
 from __future__ import annotations
 
 from tests.fakes.qemu.fixture import fake_qemu
+from tests.unit.cli_inside import guprace
 
-__all__ = ["fake_qemu"]
+__all__ = ["fake_qemu", "guprace"]

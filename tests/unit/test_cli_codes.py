@@ -6,8 +6,6 @@ from __future__ import annotations
 import errno
 import logging
 import shutil
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,32 +16,14 @@ from orchestrator import records
 from orchestrator.cli import bisect_step
 from orchestrator.cli import run as run_verb
 from orchestrator.cli.common import complete_tails, log_to
-from orchestrator.cli.main import main
 from orchestrator.paths import Project
 from orchestrator.report.power import CAMPAIGN
 from orchestrator.runner import lists
 from orchestrator.runner.power import Campaign
 from tests.fakes.rundir import every_ending
+from tests.unit.cli_inside import Guprace
 
-Guprace = Callable[..., tuple[int, str]]
 CELL = "arm64/plain/pin_vs_munmap"
-
-
-@pytest.fixture
-def guprace(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Guprace:
-    """Run a command line; return its exit code and all that it said."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GUPRACE_CACHE", str(tmp_path / "cache"))
-
-    def run(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["guprace", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        captured = capsys.readouterr()
-        assert isinstance(end.value.code, int)
-        return end.value.code, captured.out + captured.err
-
-    return run
 
 
 @pytest.mark.parametrize(

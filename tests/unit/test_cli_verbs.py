@@ -15,9 +15,10 @@ import pytest
 
 from orchestrator.paths import Project
 from tests.unit.cli_house import STOCK, House, furnished
+from tests.unit.cli_inside import Guprace
 
 pytestmark = pytest.mark.skipif(shutil.which("aarch64-linux-gnu-gcc") is None, reason="no arm64 cross compiler")
-VERBS = ("run", "build", "shell", "list", "doctor", "report", "triage", "bisect-step", "completion")
+VERBS = ("run", "power", "build", "shell", "list", "doctor", "report", "triage", "bisect-step", "completion")
 STEP = ("bisect-step", "--tree", ".", "--cell", "arm64/plain/pin_vs_munmap", "--seconds", "1", "--accel", "tcg")
 
 
@@ -127,15 +128,15 @@ def test_build_says_what_was_cached(house: House) -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_help_of_each_verb_shows_an_example(house: House, verb: str) -> None:
-    code, said = house.guprace(verb, "--help")
+def test_help_of_each_verb_shows_an_example(guprace: Guprace, verb: str) -> None:
+    code, said = guprace(verb, "--help")
     assert code == 0
     assert "Example" in said
     assert f"guprace {verb}" in said or f"{verb} --tree" in said
 
 
-def test_a_misspelt_verb_is_a_usage_error_with_the_nearest(house: House) -> None:
-    code, said = house.guprace("biuld")
+def test_a_misspelt_verb_is_a_usage_error_with_the_nearest(guprace: Guprace) -> None:
+    code, said = guprace("biuld")
     assert code == 2
     assert "did you mean 'build'" in said
 
@@ -147,8 +148,8 @@ def test_list_marks_the_controls(house: House) -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_is_a_script(house: House, shell: str) -> None:
-    code, said = house.guprace("completion", shell)
+def test_completion_is_a_script(guprace: Guprace, shell: str) -> None:
+    code, said = guprace("completion", shell)
     assert code == 0
     assert "_GUPRACE_COMPLETE" in said
 

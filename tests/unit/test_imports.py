@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ STARTER = re.compile(
     r"subprocess\.|os\.(system|popen|exec|spawn|posix_spawn|fork)|pexpect\.spawn|.*create_subprocess_"
 )
 
+# Three tests read each module's tree.
+parsed = functools.cache(ast.parse)
 Import = tuple[int, str]
 """Line, and the dotted name that is imported."""
 
@@ -55,7 +58,7 @@ def wrong_imports(text: str, where: str) -> list[str]:
     own = "cli" if where in ("__main__.py", "__init__.py") else room_of(".".join(("orchestrator", *parts)))
     assert own in FLOW, f"{where}: a room that the flow does not know"
     found = []
-    for line, name in imports_of(ast.parse(text), ("orchestrator", *parts[:-1])):
+    for line, name in imports_of(parsed(text), ("orchestrator", *parts[:-1])):
         room = room_of(name)
         if room is not None and (room not in FLOW or FLOW.index(room) > FLOW.index(own)):
             found.append(f"{where}:{line}: {own} imports {name}")
@@ -64,9 +67,7 @@ def wrong_imports(text: str, where: str) -> list[str]:
 
 def long_functions(text: str, where: str) -> list[str]:
     """Return the functions of a module that are too long, with their length."""
-    functions = [
-        node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
+    functions = [node for node in ast.walk(parsed(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     lengths = [(node, (node.end_lineno or node.lineno) - node.lineno + 1) for node in functions]
     return [f"{where}:{node.lineno}: {node.name}, {lines} lines" for node, lines in lengths if lines > FUNCTION_LINES]
 
@@ -103,7 +104,7 @@ def test_an_import_to_the_right_is_seen_in_whatever_form(where: str, text: str, 
 
 def starts_of(text: str) -> list[str]:
     """Return what in a module starts a process itself; naming a type of subprocess does not."""
-    tree = ast.parse(text)
+    tree = parsed(text)
     calls = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
     smuggled = [
         name for _, name in imports_of(tree, ()) if name.startswith(("subprocess.", "multiprocessing", "pty"))
@@ -148,4 +149,4 @@ def test_every_module_names_its_licence_and_its_purpose() -> None:
     for where, text in modules():
         if text.strip():
             assert text.startswith("# SPDX-License-Identifier: GPL-2.0-only\n"), where
-            assert ast.get_docstring(ast.parse(text)), where
+            assert ast.get_docstring(parsed(text)), where

@@ -34,7 +34,6 @@ class Options:
     initramfs: Path
     cmdline: str
     kvm: bool
-    network: bool
     console_socket: Path | None
     console_file: Path
     qmp_socket: Path | None
@@ -61,7 +60,6 @@ def parse(program: str, argv: Sequence[str], environ: Mapping[str, str]) -> Opti
         initramfs=Path(single["-initrd"]),
         cmdline=single["-append"],
         kvm=single["-accel"].startswith("kvm"),
-        network="-netdev" in single and "hostfwd=tcp:127.0.0.1:0-:22" in single["-netdev"],
         console_socket=Path(console["path"]) if console["kind"] == "socket" else None,
         console_file=Path(file),
         qmp_socket=Path(chardevs["qmp"]["path"]) if "qmp" in chardevs else None,

@@ -72,11 +72,16 @@ def race_options(function: F) -> F:
     return seconds(seed(function))
 
 
-def resume_option(function: F) -> F:
-    """Add --resume RUN."""
+def run_options(function: F) -> F:
+    """Add what every verb that makes a run has: -j, --runs and --resume RUN."""
     kind = click.Path(path_type=Path, file_okay=False)
-    text = "Go on with an interrupted run; every other option is then as it was (but for -j, if given)."
-    return click.option("--resume", type=kind, metavar="RUN", help=text)(function)
+    many = "Guests at once; default: as host cores allow."
+    guests = click.option("-j", "guests", type=click.IntRange(1, 1024), help=many)
+    made = "Where run directories are made."
+    runs = click.option("--runs", type=kind, default=Path("runs"), show_default=True, help=made)
+    kept = "Go on with an interrupted run; every other option is then as it was (but for -j, if given)."
+    resume = click.option("--resume", type=kind, metavar="RUN", help=kept)
+    return guests(runs(resume(function)))
 
 
 def refuse_beside_resume() -> None:

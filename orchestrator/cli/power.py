@@ -18,7 +18,7 @@ from orchestrator.cli.common import (
     Seed,
     log_to,
     refuse_beside_resume,
-    resume_option,
+    run_options,
     say,
     show_path,
     workplace,
@@ -64,10 +64,7 @@ SUITE = "suite.yaml"
     "--seconds", type=click.FloatRange(0.1, 86400), help="An attempt without a hit ends then; default: the matrix's."
 )
 @click.option("--seed", type=Seed(), help="Seed of each first attempt, the next has the next; default: fresh ones.")
-@click.option("-j", "guests", type=click.IntRange(1, 1024), help="Guests at once; default: as host cores allow.")
-@click.option("--runs", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True,
-              help="Where run directories are made.")  # fmt: skip
-@resume_option
+@run_options
 def command(
     matrix: Path | None,
     kernels: tuple[str, ...],

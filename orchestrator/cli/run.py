@@ -19,7 +19,7 @@ from orchestrator.cli.common import (
     plan_of,
     race_options,
     refuse_beside_resume,
-    resume_option,
+    run_options,
     say,
     show_path,
     with_race,
@@ -51,16 +51,13 @@ from orchestrator.verdict.codes import exit_code
 @matrix_argument
 @only_option
 @click.option("--dry-run", is_flag=True, help="Show the cells and which kernels are in the cache; do nothing.")
-@click.option("-j", "guests", type=click.IntRange(1, 1024), help="Guests at once; default: as host cores allow.")
 @race_options
 @click.option("--controls", type=click.Choice(["one", "all"]), is_flag=False, flag_value="one",
               help="Race broken kernels too: for each scenario one that it must catch, or all of those.")  # fmt: skip
 @click.option("--until-confidence", "confidence", type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
               metavar="P", help="Race on until a fault that shows as often as the controls' would be missed with a "
               "probability below P (with --controls one where the matrix has none).")  # fmt: skip
-@click.option("--runs", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True,
-              help="Where run directories are made.")  # fmt: skip
-@resume_option
+@run_options
 def command(
     matrix: Path | None,
     only: tuple[str, ...],

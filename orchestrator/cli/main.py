@@ -22,7 +22,7 @@ VERBS = {
     "run": ("orchestrator.cli.run", "Run a matrix: build, boot, race, judge, report."),
     "power": ("orchestrator.cli.power", "Measure how soon broken kernels are caught; or whether a patch would be."),
     "build": ("orchestrator.cli.build", "Build the kernels of a matrix, or say why one is not in the cache."),
-    "shell": ("orchestrator.cli.shell", "Open a shell in a guest of one cell, selftests in place."),
+    "shell": ("orchestrator.cli.shell", "Open a shell in a guest of one cell, its scenario in place."),
     "list": ("orchestrator.cli.list", "List the cells of a matrix."),
     "doctor": ("orchestrator.cli.doctor", "Check what this host has and lacks."),
     "report": ("orchestrator.cli.report", "Write and show the reports of a run again."),

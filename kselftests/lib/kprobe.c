@@ -22,7 +22,8 @@ static struct {
 
 /* An argument that takes time to fetch; the ring buffer is off, so it is not even kept. */
 #define SLOW_ARG	" @linux_banner:string"
-#define TEXT_MAX	(192 + KPROBE_READS_MAX * sizeof(SLOW_ARG))
+#define READS_MAX	64
+#define TEXT_MAX	(192 + READS_MAX * sizeof(SLOW_ARG))
 
 /* Other people's events are in there too; ours were added last and are listed first. */
 #define PROFILE_MAX	8192
@@ -97,7 +98,7 @@ static void print_place(char *text, size_t size, const struct function *fn, unsi
 
 int kprobe_add_slow(const struct function *fn, unsigned int offset, unsigned int reads)
 {
-	char args[KPROBE_READS_MAX * sizeof(SLOW_ARG)] = "", place[SYMBOL_LEN + 16];
+	char args[READS_MAX * sizeof(SLOW_ARG)] = "", place[SYMBOL_LEN + 16];
 	int err, i = 0;
 
 	if (!kprobes.instance[0])
@@ -106,7 +107,7 @@ int kprobe_add_slow(const struct function *fn, unsigned int offset, unsigned int
 		i++;
 	if (i == KPROBES_MAX)
 		return -ENOSPC;
-	for (unsigned int n = 0; n < reads && n < KPROBE_READS_MAX; n++)
+	for (unsigned int n = 0; n < reads && n < READS_MAX; n++)
 		strcat(args, SLOW_ARG);
 	print_place(place, sizeof(place), fn, offset);
 	err = write_tracefs("kprobe_events", "p:guprace/%s_%d %s%s\n", kprobes.prefix, i, place,

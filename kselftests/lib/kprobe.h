@@ -23,12 +23,9 @@ void kprobe_exit(void);
 /* Arm a probe in a function, `offset` bytes from its begin; its index, or -errno. */
 int kprobe_add(const struct function *fn, unsigned int offset);
 
-#define KPROBE_READS_MAX	64u
-
 /*
- * The same, and slow: whoever comes by reads a text of the kernel's `reads` times, KPROBE_READS_MAX
- * at most, byte by byte and with checks, before he goes on. A few microseconds each, on any
- * architecture.
+ * The same, and slow: whoever comes by reads a text of the kernel's `reads` times, byte by byte and
+ * with checks, before he goes on. A few microseconds each, on any architecture.
  */
 int kprobe_add_slow(const struct function *fn, unsigned int offset, unsigned int reads);
 

@@ -27,7 +27,6 @@ bool stretch_allowed(void);
 #define STRETCH_BRIEF	1u	/* shorter than the stretched grab of a page */
 #define STRETCH_SHORT	4u	/* reads of a text of the kernel's, a few microseconds each */
 #define STRETCH_LONG	48u	/* as long as a split takes */
-#define STRETCH_COPY	192u	/* as long as a huge page takes to be made and unmapped */
 #define STRETCH_VARIED(turn)	(STRETCH_SHORT << 2 * ((turn) % 3))	/* short, and up to 16 times that */
 
 /*

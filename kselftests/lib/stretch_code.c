@@ -28,7 +28,6 @@
 #define SEARCH_PART	16u	/* of the time to race: then a place known is good enough, */
 #define SEARCH_MAX_PART	4u	/* or, after so much, it stays as it is for the whole subtest */
 #define AREAS_MAX	8u	/* of one program */
-#define PROBES_MAX	3u	/* at one place: one is not slow enough for all */
 
 struct spot {
 	struct function fn;
@@ -47,11 +46,10 @@ static struct {
 	struct area area[AREAS_MAX];
 	unsigned int areas;
 	struct area *at;	/* the one that is stretched, or was last */
-	int probe[PROBES_MAX];	/* all at the same place */
-	unsigned int probes;	/* 0: not armed */
+	int probe;		/* -1: not armed */
 	const struct subtest *seeded;
 	struct rng rng;
-} code;
+} code = { .probe = -1 };
 
 static void add_spot(const struct function *fn)
 {
@@ -88,25 +86,14 @@ static unsigned int random_place(const struct spot *spot)
 	return place / STEP * STEP;
 }
 
-static bool arm_at(const struct function *fn, unsigned int offset, unsigned int reads)
-{
-	do {
-		unsigned int part = reads < KPROBE_READS_MAX ? reads : KPROBE_READS_MAX;
-		int probe = kprobe_add_slow(fn, offset, part);
-
-		if (probe < 0)
-			break;
-		code.probe[code.probes++] = probe;
-		reads -= part;
-	} while (reads && code.probes < PROBES_MAX);
-	return code.probes;
-}
-
 /* The offset at which there is a probe now, or 0: that is where the grab is stretched anyway. */
 static unsigned int arm_near(const struct spot *spot, unsigned int offset, unsigned int reads)
 {
 	for (unsigned int i = 0; i < STEPS && offset < spot->fn.size; i++, offset += STEP) {
-		if (offset && arm_at(&spot->fn, offset, reads))
+		if (!offset)
+			continue;
+		code.probe = kprobe_add_slow(&spot->fn, offset, reads);
+		if (code.probe >= 0)
 			return offset;
 	}
 	return 0;
@@ -114,8 +101,9 @@ static unsigned int arm_near(const struct spot *spot, unsigned int offset, unsig
 
 static void disarm(void)
 {
-	while (code.probes)
-		kprobe_remove(code.probe[--code.probes]);
+	if (code.probe >= 0)
+		kprobe_remove(code.probe);
+	code.probe = -1;
 }
 
 /* One way through the code that is to be stretched. */
@@ -135,11 +123,11 @@ static bool try_place(struct spot *spot, unsigned int offset, unsigned int reads
 	offset = arm_near(spot, offset, reads);
 	if (!offset)
 		return false;
-	hits = kprobe_hits(code.probe[0], 1);
+	hits = kprobe_hits(code.probe, 1);
 	ticks = now_ticks();
 	pass->fn(pass->race, pass->arg);
 	ticks = now_ticks() - ticks;
-	hits = kprobe_hits(code.probe[0], 1) - hits;
+	hits = kprobe_hits(code.probe, 1) - hits;
 	if (hits < pass->least) {
 		disarm();
 		return false;

@@ -14,16 +14,6 @@
  *   B: the PMD maps the huge page, the old pages are given back; A's pins keep theirs
  *   A: writes at the address: into the huge page. Reads through the pin: the old page
  *
- * The table behind the PMD becomes the deposit of the huge page, and is freed at once when that is
- * unmapped. The second read of the PMD keeps a walker from the pages, but not from the table (P1):
- *
- *   A: pin the target: reads the PMD, and is about to read the first PTE
- *   B: MADV_COLLAPSE, and does not wait; MADV_DONTNEED: the huge page goes, and the table with it
- *   A: reads a PTE in a page that was freed: KASAN tells. All that A reads after that is the PMD
- *
- * So in probe.emptied B unmaps what it has made, and A's walk is stretched by as much as that takes,
- * at a random instruction: it is the way from the PMD to the first PTE that matters, and no other.
- *
  * Mode: steered for MADV_COLLAPSE: of its half a millisecond and more, the moment that matters is a
  * few microseconds. khugepaged comes when it likes: there A pins, judges and unpins in a loop.
  * Between its first look at the references and the clearing of the PMD, after which it has to look
@@ -61,11 +51,8 @@
 #define PAGES		4u	/* present, pinned by one walk */
 #define COLLAPSES	10u	/* least, for a race to count */
 #define NEXT_PLACE	64u	/* rounds at one place of the allocation, then at another, or none */
-#define NEXT_IN_WALK	16u	/* the same, of the walk */
 #define IDLE_NS_MAX	(2 * NSEC_PER_MSEC)	/* between two pins: khugepaged wants its turn */
 #define PATIENCE	64u	/* pins without a collapse, then the target is made anew */
-
-#define EMPTIED		1u	/* B unmaps what it has collapsed */
 
 struct world {
 	size_t page;
@@ -131,26 +118,6 @@ static void prepare(struct race *race, void *arg)
 	make_small(w);
 }
 
-static void prepare_emptied(struct race *race, void *arg)
-{
-	struct world *w = arg;
-
-	if (!race_sampling(race) && w->rounds++ % NEXT_IN_WALK == 0)
-		stretch_walk(race, STRETCH_COPY);
-	make_small(w);
-	/* Drains all CPUs' lists, and no more: in B's window it would wait for A, who cannot answer. */
-	check_madvise(w->target, w->page, MADV_COLLAPSE, "a part of the target");
-}
-
-static void collapse_and_empty(struct race *race, void *arg)
-{
-	struct world *w = arg;
-
-	collapse(race, w);
-	if (!w->err)
-		check_madvise(w->target, w->huge, MADV_DONTNEED, "the target");
-}
-
 static void judge_pins(struct race *race, struct world *w)
 {
 	struct vehicle *v = &race->vehicle;
@@ -174,23 +141,6 @@ static void judge(struct race *race, void *arg)
 	w->collapses += !w->err;
 	w->pinned += w->err == EAGAIN;
 	judge_pins(race, w);
-}
-
-/* What was collapsed is gone from the address, whatever A holds: only where it was not is it judged. */
-static void judge_emptied(struct race *race, void *arg)
-{
-	struct world *w = arg;
-
-	if (race_sampling(race) || w->err) {
-		judge(race, arg);
-		return;
-	}
-	w->collapses++;
-	agree_admitted(&w->agree, w->got);
-	if (w->got <= 0)
-		return;
-	w->pins += w->got;
-	race->vehicle.ops->unpin(&race->vehicle);
 }
 
 /* Faults are to give small pages: MADV_HUGEPAGE is set when they are there, if at all. */
@@ -227,12 +177,6 @@ static void race_madvise(struct race *race)
 		.b = collapse,
 		.judge = judge,
 	};
-	static const struct trial emptied = {
-		.prepare = prepare_emptied,
-		.a = pin,
-		.b = collapse_and_empty,
-		.judge = judge_emptied,
-	};
 	struct world w;
 
 	world_init(race, &w);
@@ -241,7 +185,7 @@ static void race_madvise(struct race *race)
 		race_skip(race, "MADV_COLLAPSE does not collapse: %s",
 			  w.err ? strerror(w.err) : "smaps shows no huge page");
 
-	race_trials(race, race->subtest->arg ? &emptied : &trial, &w);
+	race_trials(race, &trial, &w);
 	stretch_code_end();
 
 	world_exit(&w);
@@ -325,7 +269,6 @@ static const struct floor floors[] = {
 static const struct subtest subtests[] = {
 	{ "probe.madvise", &vehicle_probe, race_madvise, floors, 0 },
 	{ "vmsplice.madvise", &vehicle_vmsplice, race_madvise, floors, 0 },
-	{ "probe.emptied", &vehicle_probe, race_madvise, floors, EMPTIED },
 	{ "probe.khugepaged", &vehicle_probe, race_khugepaged, floors, 0 },
 	{ }
 };

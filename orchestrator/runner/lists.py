@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.paths import Project
+from orchestrator.splat.grammar import grammars
 from orchestrator.splat.policy import load_known, load_path
 from orchestrator.splat.standing import GupPath, KnownIssue
 from orchestrator.verdict.counted import CountedFault, load_counted
@@ -28,6 +29,9 @@ class Lists:
 
 def load_lists(project: Project) -> Lists:
     """Read all of them. Raises UsageError: what is wrong in one, and where."""
+    # The forms of reports come from modules that are imported when first asked for. That is now: a checkout that is
+    # updated while a run is going would bring half of them in from another version, after the first race.
+    grammars()
     configs = project.configs
     return Lists(
         load_path(configs / GUP_PATH), load_known(configs / KNOWN_ISSUES), load_counted(configs / COUNTED_FAULTS)

@@ -240,6 +240,10 @@ def modules_of(builder: KernelBuilder, spec: KernelSpec, kernel: Kernel, to: Pat
         shutil.copytree(lane.work / "drivers" / "misc" / "lkdtm", to / "lkdtm")
         with (to / "lkdtm" / "Makefile").open("a") as stream:
             stream.write("ccflags-y += -ffile-prefix-map=$(M)=drivers/misc/lkdtm\n")
+            # x86: exported only for kernels that have lkdtm built in; none of KINDS comes there
+            stream.write("CFLAGS_bugs.o += -Dnative_write_cr4=lkdtm_write_cr4\n")
+        with (to / "lkdtm" / "bugs.c").open("a") as stream:
+            stream.write("void lkdtm_write_cr4(unsigned long cr4);\nvoid lkdtm_write_cr4(unsigned long cr4) { }\n")
         make(f"M={to / 'lkdtm'}", "CONFIG_LKDTM=m", "modules")
         make(f"M={to / 'crash'}", "modules")
     return to / "lkdtm" / "lkdtm.ko", to / "crash" / "guprace_crash.ko"

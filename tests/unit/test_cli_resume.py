@@ -195,19 +195,20 @@ def test_a_control_that_is_raced_again_stands_behind_its_pass_instead_of_the_old
 
 def test_racing_until_confident_goes_on_with_the_attempts_that_there_are(house: House) -> None:
     run = house.run
-    plan, control = run.plan(), house.results()[CONTROL]
-    attempts = [again(control.record.cell, number) for number in (2, 3, 4)]
-    for cell in attempts:
-        shutil.copytree(control.directory, run.cell_dir(cell))
-        records.save(run.cell_dir(cell) / "cell.json", replace(control.record, cell=cell))
+    plan, first = run.plan(), house.results()
+    more = [(STOCK, 2), (STOCK, 3), (CONTROL, 2), (CONTROL, 3), (CONTROL, 4)]
+    attempts = {again(first[name].record.cell, number): first[name] for name, number in more}
+    for cell, was in attempts.items():
+        shutil.copytree(was.directory, run.cell_dir(cell))
+        records.save(run.cell_dir(cell) / "cell.json", replace(was.record, cell=cell))
     records.save(run.plan_file, replace(plan, cells=(*plan.cells, *attempts), confidence=1e-3))
     kept = (run.root / f"{CONTROL}.4" / "verdict.json").stat().st_mtime_ns
     code, said = resume(house)
     assert code == 0, said
-    assert "goes on: 5 of 5 cells have a verdict that stands" in said
+    assert "goes on: 7 of 7 cells have a verdict that stands" in said
     assert (run.root / f"{CONTROL}.4" / "verdict.json").stat().st_mtime_ns == kept
     assert {cell.id for cell in run.plan().cells} == {
-        *(STOCK, f"{STOCK}.2"),
+        *(STOCK, *(f"{STOCK}.{number}" for number in (2, 3, 4))),
         *(CONTROL, *(f"{CONTROL}.{number}" for number in (2, 3, 4, 5))),
     }
     (behind,) = house.verdict().controls

@@ -168,11 +168,17 @@ static int64_t near_a_miss(struct sync *s)
 	return offset + (int64_t)random_ticks(s, width + 1) - (int64_t)(width / 2);
 }
 
+static bool has_swept(const struct sync *s)
+{
+	return s->swept >= 3 * SYNC_STRATA ||
+	       (s->swept >= SYNC_STRATA && sync_coverage(&s->result) >= SYNC_COVERED);
+}
+
 static int64_t choose_offset(struct sync *s)
 {
 	if (sync_sampling(s))
 		return 0;
-	if (s->swept >= SYNC_STRATA && s->result.near_misses && s->result.rounds % 2)
+	if (has_swept(s) && s->result.near_misses && s->result.rounds % 2)
 		return near_a_miss(s);
 	return next_of_sweep(s);
 }

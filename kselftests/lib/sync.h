@@ -12,7 +12,8 @@
  *   SWEEP   offsets over the whole range in which the windows overlap, [-B's duration, A's]: in a
  *           random order one out of each of SYNC_STRATA strata, the halves of SYNC_BINS bins (one of
  *           each bin first, then the others), then again, from the race's seed
- *   FOCUS   once the range has been swept and a near miss was seen: every second trial is placed
+ *   FOCUS   once the range has been swept (SYNC_COVERED percent of its bins, or three rounds: trials
+ *           that do not count leave holes) and a near miss was seen: every second trial is placed
  *           beside the offset of such a trial, the others go on sweeping
  *
  * Model: LTP's tst_fuzzy_sync.h. Its delays are loops, calibrated in another loop than they run in;
@@ -31,6 +32,7 @@
 #define SYNC_SAMPLE_MIN	16	/* or so many if they take too long */
 #define SYNC_STRATA	40
 #define SYNC_BINS	20	/* of the histogram of achieved offsets */
+#define SYNC_COVERED	90	/* percent of them: a range that was swept */
 #define SYNC_NEAR	32	/* near misses remembered */
 #define SYNC_PREEMPTED	20	/* times the median: the host or the guest took the CPU away */
 

@@ -9,7 +9,6 @@
 #include "scenario.h"
 #include "sync.h"
 
-#define COVERAGE_FLOOR	90	/* percent of the bins */
 #define SAMPLE_PART	8	/* of the time to race, at most */
 
 struct steered {
@@ -147,7 +146,7 @@ void race_trials(struct race *race, const struct trial *trial, void *world)
 		race_actors(race, naive_a, naive_b, &st);
 		return;
 	}
-	race_floor(race, "coverage", COVERAGE_FLOOR);
+	race_floor(race, "coverage", SYNC_COVERED);
 	sync_init(&st.sync, race->seed, (race->deadline_ns - race->start_ns) / SAMPLE_PART);
 	if (race->count_backoffs)
 		st.backoffs = backoff_so_far(&race->vehicle);

@@ -123,7 +123,14 @@ KINDS = (
     # The task stays, the CPU is gone, and in the end the guest is.
     # an oops before, and khungtaskd says nothing any more
     Kind("hung-task", "kasan", f"{_HUNG}; {lkdtm('HUNG_TASK')}", 25, fresh=True),
-    Kind("soft-lockup", "kasan", f"{_STALL}; sleep 1; {_SOFT}; {lkdtm('SOFTLOCKUP')}", 40),
+    Kind(
+        "soft-lockup",
+        "kasan",
+        f"{_STALL}; sleep 1; {_SOFT}; {lkdtm('SOFTLOCKUP')}",
+        40,
+        fresh=True,
+        waits_for=b"BUG: soft lockup",
+    ),
     Kind("rcu-stall", "kasan", "echo 0 > /proc/sys/kernel/watchdog", 60, waits_for=b"detected stall"),
     Kind("sysrq-crash", "kasan", "echo c > /proc/sysrq-trigger"),
     Kind("panic", "debug", lkdtm("PANIC")),

@@ -120,7 +120,7 @@ def _running(spec: GuestSpec, keys: GuestKeys, work: Path, stop: Stop, env: Mapp
 
 
 def _end(process: Leashed, console: Console, qmp: Qmp) -> None:
-    """Leave no QEMU behind, and a complete console.log."""
+    """Leave no QEMU behind, and a complete console.log. Raises HostError if that could not be written."""
     if process.poll() is None:
         with contextlib.suppress(QmpError):
             if qmp.accepted(0.0):
@@ -129,6 +129,8 @@ def _end(process: Leashed, console: Console, qmp: Qmp) -> None:
             process.wait(1.0)
     kill_group(process)
     console.drained(DRAIN_SECONDS)
+    if console.log_error is not None:
+        raise disk_error(console.log_error, console.log_path)
 
 
 def _endpoints(spec: GuestSpec, keys: GuestKeys, work: Path) -> Endpoints:

@@ -168,6 +168,13 @@ def test_garbage_on_the_console_is_kept_on_disk_and_harmless(
     assert not any("\x1b" in line or "\x00" in line for line in caught.value.last_lines)
 
 
+def test_a_console_that_cannot_be_kept_is_trouble_of_the_host(spec: GuestSpec) -> None:
+    spec.directory.mkdir(parents=True, exist_ok=True)
+    (spec.directory / "console.log").symlink_to("/dev/full")
+    with pytest.raises(HostError, match=r"console\.log"), boot(spec, stop=Stop()):
+        pass
+
+
 def test_another_host_key_than_the_guests_is_refused(spec: GuestSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKEQEMU", "wrong-host-key")
     monkeypatch.setattr("orchestrator.guest.boot.LOGIN_SECONDS", 0.5)

@@ -121,8 +121,9 @@ struct trial {
 };
 
 /*
- * Counts rounds, trials (valid ones), on_time, apart, preempted, coverage (percent), near_misses,
- * focused, a_ticks, b_ticks (medians), a_mad, b_mad, gap_ticks; sets the floor of coverage.
+ * Counts rounds, trials (valid ones), on_time, apart, preempted (and by what, if any were), coverage
+ * (percent), near_misses, focused, a_ticks, b_ticks (medians), a_mad, b_mad, gap_ticks; sets the floor
+ * of coverage.
  *
  * With --naive: what a test without this library does, for comparison. A takes and drops pins, B
  * prepares and changes page tables, each in a loop of its own; every round of B counts as a trial.

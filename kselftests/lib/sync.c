@@ -226,22 +226,38 @@ static void end_warmup(struct sync *s)
 	s->lead = 2 * s->sample.gap[SYNC_WARMUP / 4];
 }
 
-static bool was_preempted(const struct sync *s, uint64_t gap)
+/*
+ * A window may wait for all of the other, as a pin in the slow path does for mmap_lock: that is the
+ * two meeting, and no preemption.
+ */
+static bool took_too_long(uint64_t window, struct sync_median usual, uint64_t other)
 {
-	const struct sync_result *r = &s->result;
-	/* A gap of a tick or two is the rule: what disturbs is one that leaves the bin. */
-	uint64_t usual = r->gap.median > range_length(s) / SYNC_BINS / SYNC_PREEMPTED ?
-			 r->gap.median : range_length(s) / SYNC_BINS / SYNC_PREEMPTED;
+	return window > SYNC_PREEMPTED * (usual.median + 1) + other;
+}
 
+/* A gap of a tick or two is the rule: what disturbs is one that leaves the bin. */
+static bool began_too_late(const struct sync *s, uint64_t gap)
+{
+	uint64_t usual = range_length(s) / SYNC_BINS / SYNC_PREEMPTED;
+
+	if (s->result.gap.median > usual)
+		usual = s->result.gap.median;
+	return gap > SYNC_PREEMPTED * (usual + 1);
+}
+
+/* Counts each of the causes: which one it mostly is tells what to do about it. */
+static bool was_preempted(struct sync *s, uint64_t gap)
+{
+	struct sync_result *r = &s->result;
 	uint64_t a = s->a.end - s->a.begin, b = s->b.end - s->b.begin;
+	bool a_long = took_too_long(a, r->a, b);
+	bool b_long = took_too_long(b, r->b, a);
+	bool late = began_too_late(s, gap);
 
-	/*
-	 * A window may wait for all of the other, as a pin in the slow path does for mmap_lock: that
-	 * is the two meeting, and no preemption.
-	 */
-	return a > SYNC_PREEMPTED * (r->a.median + 1) + b ||
-	       b > SYNC_PREEMPTED * (r->b.median + 1) + a ||
-	       gap > SYNC_PREEMPTED * (usual + 1);
+	r->a_long += a_long;
+	r->b_long += b_long;
+	r->begin_late += late;
+	return a_long || b_long || late;
 }
 
 /* A window that took longer than its median meets the other beyond the range: no bin is for that. */

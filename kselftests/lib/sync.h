@@ -59,7 +59,10 @@ struct sync_result {
 	uint64_t trials;	/* valid: the windows overlapped, nobody was preempted */
 	uint64_t on_time;	/* those of them that were within a bin of the wanted offset */
 	uint64_t apart;		/* the windows did not meet */
-	uint64_t preempted;
+	uint64_t preempted;	/* a CPU was taken away; by what told that, one trial by several: */
+	uint64_t a_long;	/* A's window took too long */
+	uint64_t b_long;	/* B's */
+	uint64_t begin_late;	/* the later of the two began too far from the wanted offset */
 	uint64_t focused;	/* trials placed beside a near miss */
 	uint64_t near_misses;
 	uint64_t bins[SYNC_BINS];	/* valid trials by achieved offset */

@@ -121,6 +121,16 @@ static void print_offsets(const struct race *race, const struct sync_result *r)
 		  race->subtest->name, r->b.median, r->a.median, text);
 }
 
+/* Of no interest where there are none, which is the rule. */
+static void count_causes(struct race *race, const struct sync_result *r)
+{
+	if (!r->preempted)
+		return;
+	race_count(race, "preempted_a_long", r->a_long);
+	race_count(race, "preempted_b_long", r->b_long);
+	race_count(race, "preempted_begin_late", r->begin_late);
+}
+
 static void count(struct race *race, const struct sync_result *r)
 {
 	race_count(race, "rounds", r->rounds);
@@ -128,6 +138,7 @@ static void count(struct race *race, const struct sync_result *r)
 	race_count(race, "on_time", r->on_time);
 	race_count(race, "apart", r->apart);
 	race_count(race, "preempted", r->preempted);
+	count_causes(race, r);
 	race_count(race, "coverage", sync_coverage(r));
 	race_count(race, "near_misses", r->near_misses);
 	race_count(race, "focused", r->focused);

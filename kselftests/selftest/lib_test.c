@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Self-test of what lib/ computes: random numbers, stamps, KTAP text. Runs anywhere, in no time. */
+/* Self-test of what lib/ computes: random numbers, stamps, KTAP text, trials. Runs anywhere, in no time. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "clock.h"
 #include "ktap.h"
 #include "rng.h"
 #include "stamp.h"
+#include "sync.h"
 
 static bool rng_replays_its_seed(void)
 {
@@ -124,6 +126,40 @@ static bool ktap_text_is_cut_at_a_whole_character(void)
 	return !strcmp(clean, "abcd");
 }
 
+/* Ticks: so long that what the host does to this test between two of its lines does not matter. */
+#define WINDOW	10000000u
+
+/* Both actors of a trial in one: the windows are as long as is said, and meet `late` ticks too late. */
+static void trial_of(struct sync *s, uint64_t a, uint64_t b, uint64_t late)
+{
+	sync_b_begin(s);
+	s->b.begin = now_ticks() - b;
+	s->a.begin = s->b.begin - s->offset - late;
+	s->a.end = s->a.begin + a;
+	s->a_ended = s->go;
+	s->a_done = s->go;
+	sync_b_end(s);
+}
+
+static bool sync_tells_what_was_preempted(void)
+{
+	static struct sync s;
+	const struct sync_result *r = &s.result;
+
+	sync_init(&s, 1, UINT32_MAX);
+	while (sync_sampling(&s))
+		trial_of(&s, WINDOW, WINDOW, 0);
+	trial_of(&s, WINDOW, WINDOW, 0);
+	if (r->preempted || r->a_long || r->b_long || r->begin_late)
+		return false;
+	trial_of(&s, 2 * SYNC_PREEMPTED * WINDOW, WINDOW, 0);
+	trial_of(&s, WINDOW, 2 * SYNC_PREEMPTED * WINDOW, 0);
+	trial_of(&s, WINDOW, WINDOW, WINDOW);
+	/* No preemption: one window has waited for all of the other, whose length alone is strange. */
+	trial_of(&s, 2 * SYNC_PREEMPTED * WINDOW, 2 * SYNC_PREEMPTED * WINDOW, 0);
+	return r->preempted == 3 && r->a_long == 1 && r->b_long == 1 && r->begin_late == 1;
+}
+
 static const struct {
 	const char *name;
 	bool (*fn)(void);
@@ -138,6 +174,7 @@ static const struct {
 	{ "stamp_torn_between_two_is_none", stamp_torn_between_two_is_none },
 	{ "ktap_text_ends_no_line_early", ktap_text_ends_no_line_early },
 	{ "ktap_text_is_cut_at_a_whole_character", ktap_text_is_cut_at_a_whole_character },
+	{ "sync_tells_what_was_preempted", sync_tells_what_was_preempted },
 };
 
 int main(void)

@@ -64,4 +64,7 @@ void stretch_by_turns(struct race *race, const struct stretch_code *code, void *
 /* Neither is stretched any longer. Counter of all three: stretched, the places found. */
 void stretch_code_end(void);
 
+/* By how much: what one pass through the code takes with the place that is stretched now; 0: none is. */
+uint64_t stretch_code_ticks(void);
+
 #endif

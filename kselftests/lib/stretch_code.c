@@ -47,6 +47,7 @@ static struct {
 	unsigned int areas;
 	struct area *at;	/* the one that is stretched, or was last */
 	int probe;		/* -1: not armed */
+	uint64_t ticks;		/* of one pass with it */
 	const struct subtest *seeded;
 	struct rng rng;
 } code = { .probe = -1 };
@@ -104,6 +105,7 @@ static void disarm(void)
 	if (code.probe >= 0)
 		kprobe_remove(code.probe);
 	code.probe = -1;
+	code.ticks = 0;
 }
 
 /* One way through the code that is to be stretched. */
@@ -135,6 +137,7 @@ static bool try_place(struct spot *spot, unsigned int offset, unsigned int reads
 	/* What is come by once only, at the begin of a walk, says nothing of where its loop is. */
 	if (hits > 1 || !spot->good)
 		spot->good = offset;
+	code.ticks = ticks;
 	race_add(pass->race, "stretched", 1);
 	ktap_diag("stretched at %s+%#x, %" PRIu64 " times in one pass of %" PRIu64 " ticks",
 		  spot->fn.name, offset, hits, ticks);
@@ -288,4 +291,9 @@ void stretch_by_turns(struct race *race, const struct stretch_code *what, void *
 void stretch_code_end(void)
 {
 	disarm();
+}
+
+uint64_t stretch_code_ticks(void)
+{
+	return code.ticks;
 }

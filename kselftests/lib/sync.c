@@ -183,6 +183,11 @@ static int64_t choose_offset(struct sync *s)
 	return next_of_sweep(s);
 }
 
+void sync_b_stretched(struct sync *s, uint64_t ticks)
+{
+	s->stretched = ticks;
+}
+
 void sync_b_begin(struct sync *s)
 {
 	uint64_t now;
@@ -230,9 +235,9 @@ static void end_warmup(struct sync *s)
  * A window may wait for all of the other, as a pin in the slow path does for mmap_lock: that is the
  * two meeting, and no preemption.
  */
-static bool took_too_long(uint64_t window, struct sync_median usual, uint64_t other)
+static bool took_too_long(const struct sync *s, uint64_t window, struct sync_median usual, uint64_t other)
 {
-	return window > SYNC_PREEMPTED * (usual.median + 1) + other;
+	return window > SYNC_PREEMPTED * (usual.median + s->stretched + 1) + other;
 }
 
 /* A gap of a tick or two is the rule: what disturbs is one that leaves the bin. */
@@ -250,8 +255,8 @@ static bool was_preempted(struct sync *s, uint64_t gap)
 {
 	struct sync_result *r = &s->result;
 	uint64_t a = s->a.end - s->a.begin, b = s->b.end - s->b.begin;
-	bool a_long = took_too_long(a, r->a, b);
-	bool b_long = took_too_long(b, r->b, a);
+	bool a_long = took_too_long(s, a, r->a, b);
+	bool b_long = took_too_long(s, b, r->b, a);
 	bool late = began_too_late(s, gap);
 
 	r->a_long += a_long;

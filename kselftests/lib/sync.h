@@ -86,6 +86,7 @@ struct sync {
 	/* B's own. */
 	_Alignas(64) struct rng rng;
 	uint64_t lead;			/* from the hand-over to the start */
+	uint64_t stretched;		/* ticks by which a window may be longer than the sample's, on purpose */
 	uint64_t patience_ns;		/* when the sample is to be over */
 	unsigned int sampled;		/* trials in it */
 	bool sample_over;
@@ -110,6 +111,7 @@ void sync_a_near_miss(struct sync *s);
 void sync_a_release(struct sync *s);
 
 /* B: the same. What B does between sync_b_end() and sync_b_begin() has the world to itself. */
+void sync_b_stretched(struct sync *s, uint64_t ticks);
 void sync_b_begin(struct sync *s);
 void sync_b_end(struct sync *s);
 void sync_b_stop(struct sync *s);

@@ -7,6 +7,7 @@
 #include "check.h"
 #include "ktap.h"
 #include "scenario.h"
+#include "stretch.h"
 #include "sync.h"
 
 #define SAMPLE_PART	8	/* of the time to race, at most */
@@ -70,6 +71,7 @@ static void *actor_b(void *arg)
 	while (race_in_time(st->race)) {
 		if (st->trial->prepare)
 			st->trial->prepare(st->race, st->world);
+		sync_b_stretched(&st->sync, stretch_code_ticks());
 		sync_b_begin(&st->sync);
 		st->trial->b(st->race, st->world);
 		sync_b_end(&st->sync);

@@ -157,6 +157,10 @@ static bool sync_tells_what_was_preempted(void)
 	trial_of(&s, WINDOW, WINDOW, WINDOW);
 	/* No preemption: one window has waited for all of the other, whose length alone is strange. */
 	trial_of(&s, 2 * SYNC_PREEMPTED * WINDOW, 2 * SYNC_PREEMPTED * WINDOW, 0);
+	/* Nor what was made to take so long. */
+	sync_b_stretched(&s, WINDOW);
+	trial_of(&s, 2 * SYNC_PREEMPTED * WINDOW, WINDOW, 0);
+	trial_of(&s, WINDOW, 2 * SYNC_PREEMPTED * WINDOW, 0);
 	return r->preempted == 3 && r->a_long == 1 && r->b_long == 1 && r->begin_late == 1;
 }
 

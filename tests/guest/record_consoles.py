@@ -134,12 +134,20 @@ KINDS = (
     Kind(
         "soft-lockup",
         "kasan",
-        f"{_STALL}; sleep 1; {_SOFT}; {lkdtm('SOFTLOCKUP')}",
+        f"{_SOFT}; {lkdtm('SOFTLOCKUP')}",
         40,
         fresh=True,
         waits_for=b"BUG: soft lockup",
     ),
-    Kind("rcu-stall", "kasan", "echo 0 > /proc/sys/kernel/watchdog", 60, waits_for=b"detected stall"),
+    # the watchdog's word for it would come first, and the stall count as more of the same
+    Kind(
+        "rcu-stall",
+        "kasan",
+        f"echo 0 > /proc/sys/kernel/watchdog; {_STALL}; sleep 1; {lkdtm('SOFTLOCKUP')}",
+        60,
+        fresh=True,
+        waits_for=b"detected stall",
+    ),
     Kind("sysrq-crash", "kasan", "echo c > /proc/sysrq-trigger"),
     Kind("panic", "debug", lkdtm("PANIC")),
     Kind("stack-overflow", "kasan", lkdtm("EXHAUST_STACK"), 20),

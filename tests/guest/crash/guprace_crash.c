@@ -136,8 +136,7 @@ static const struct race races[] = {
 	{ "race_assert_writer", crash_assert_writer, crash_write_marked },
 	{ "race_assert_access", crash_assert_access, crash_marked_reader },
 	{ "race_assert_bits", crash_assert_bits, crash_write_marked },
-	/* Our kernels report that of assertions only (CONFIG_KCSAN_REPORT_RACE_UNKNOWN_ORIGIN). */
-	{ "race_unknown_origin", crash_assert_access, crash_write_unseen },
+	{ "race_unknown_origin", crash_reader, crash_write_unseen },
 };
 
 static int crash_thread(void *side)

@@ -3,10 +3,11 @@
 
     .venv/bin/python -m tests.guest.bench_scenarios arm64/plain [--matrix M] [--kernel 6.1] [--scenario GLOB]
 
-Each scenario races twice in the same guest: as it is, and with `--naive` (no synchroniser, no oracle: what a test
-without the library would do). For each subtest: trials per second of both, back-offs per trial of both (how often
-GUP-fast's own defence fired, so how often a trial was inside the window), and the ratios. The kernel comes from the
-cache, or is built.
+Each scenario races three times in the same guest: as it is; with `--no-stretch` (no kprobe makes the walk slow, so
+that what is left of the difference is the synchroniser's and the oracles'); and with `--naive` (no synchroniser, no
+oracle: what a test without the library would do). For each subtest: trials per second of the three, ratios of the
+first two to the naive loop, back-offs per trial of the three (how often GUP-fast's own defence fired, so how often
+a trial was inside the window). The kernel comes from the cache, or is built.
 """
 
 from __future__ import annotations
@@ -79,18 +80,26 @@ def inside(rate: Rate | None) -> str:
     return "-" if rate is None or rate.inside is None else f"{rate.inside:.3f}"
 
 
-def report(scenario: str, steered: dict[str, Rate], naive: dict[str, Rate]) -> None:
-    """Print a row of the table for each subtest."""
-    for name, rate in steered.items():
-        other = naive.get(name)
-        beside = f"{other.per_second:.0f}" if other else "-"
-        ratio = f"{rate.per_second / other.per_second:.2f}" if other and other.per_second else "-"
-        row = (scenario, name, f"{rate.per_second:.0f}", beside, ratio, inside(rate), inside(other))
-        print("| " + " | ".join(row) + " |", flush=True)
+def per_second(rate: Rate | None) -> str:
+    """Say trials per second."""
+    return f"{rate.per_second:.0f}" if rate else "-"
+
+
+def ratio(rate: Rate | None, naive: Rate | None) -> str:
+    """Say how many trials there are for one of the naive loop."""
+    return f"{rate.per_second / naive.per_second:.2f}" if rate and naive and naive.per_second else "-"
+
+
+def report(scenario: str, ways: tuple[dict[str, Rate], ...]) -> None:
+    """Print a row of the table for each subtest that raced: as it is, without stretch, naive."""
+    for name in ways[0]:
+        steered, plain, naive = (way.get(name) for way in ways)
+        row = [scenario, name, *map(per_second, (steered, plain, naive)), ratio(steered, naive), ratio(plain, naive)]
+        print("| " + " | ".join([*row, *map(inside, (steered, plain, naive))]) + " |", flush=True)
 
 
 def main() -> None:
-    """Boot one guest of the lane and race every scenario in it, twice."""
+    """Boot a guest of the lane for each scenario and race it there, three times."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("lane", help="architecture/flavour, such as arm64/plain")
     parser.add_argument("--matrix", type=Path, default=ROOT / "configs" / "suite.yaml")
@@ -113,7 +122,8 @@ def main() -> None:
     image = build_image(arch, cache=place.cache, project=project, stop=stop, environ=os.environ)
     choice = AccelChoice(Accel.TCG, "bench", host_slowness())
     print(f"{asked.kernel}/{asked.lane}, {asked.seconds:g} s a scenario, load {os.getloadavg()[0]:.1f}")
-    print("| scenario | subtest | trials/s | naive/s | ratio | back-offs a trial | naive |\n" + "|---" * 7 + "|")
+    head = ("scenario", "subtest", "trials/s", "no stretch", "naive", "ratio", "no stretch", "back-offs a trial")
+    print("| " + " | ".join([*head, "no stretch", "naive"]) + " |\n" + "|---" * (len(head) + 2) + "|")
     for cell in cells:
         # A guest for each: what one scenario leaves behind, a thread that spins, is not the next one's load.
         with tempfile.TemporaryDirectory() as directory:
@@ -121,8 +131,8 @@ def main() -> None:
             spec = GuestSpec(arch, kernel.image, image.initramfs, Path(directory), choice, 2, MEMORY_MIB, files=files)
             with boot(spec, stop=stop) as guest:
                 perform(guest, probe_steps(kernel.probe))
-                steered = raced(guest, cell.scenario, asked.seconds)
-                report(cell.scenario, steered, raced(guest, cell.scenario, asked.seconds, "--naive"))
+                ways = ((), ("--no-stretch",), ("--naive",))
+                report(cell.scenario, tuple(raced(guest, cell.scenario, asked.seconds, *way) for way in ways))
 
 
 if __name__ == "__main__":

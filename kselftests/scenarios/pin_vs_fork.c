@@ -128,17 +128,6 @@ static void settle_shared(struct race *race, void *arg)
 	family_dismiss(&f->family);
 }
 
-static void with_target(struct race *race, void (*fn)(struct forked *f))
-{
-	enum backing_kind kind = race->subtest->arg;
-	struct forked f;
-
-	forked_begin(&f, race, kind, kind == SMALL ? SMALL_PAGES : HUGE_PAGES,
-		     "pinned while a fork was underway");
-	fn(&f);
-	forked_end(&f);
-}
-
 static void fork_once(struct race *race, void *arg)
 {
 	pid_t child = fork();
@@ -208,7 +197,7 @@ static void move_down(struct forked *f)
 	name_mapping(low, f->target.size, f->target.name);
 }
 
-static void race_slow_fork_world(struct forked *f)
+static void race_slow_fork(struct forked *f)
 {
 	static const struct trial trial = {
 		.prepare = prepare_slow_fork, .a = forked_pin, .b = forked_fork,
@@ -221,11 +210,6 @@ static void race_slow_fork_world(struct forked *f)
 		stretch_end();
 	race_trials(f->race, &trial, f);
 	stretch_code_end();
-}
-
-static void race_slow_fork(struct race *race)
-{
-	with_target(race, race_slow_fork_world);
 }
 
 /* Of a huge page that PTEs map, and that nobody shares yet. */
@@ -261,7 +245,7 @@ static void prepare_fork(struct race *race, void *arg)
 	forked_prepare(race, arg);
 }
 
-static void race_fork_world(struct forked *f)
+static void race_fork(struct forked *f)
 {
 	static const struct trial trial = {
 		.prepare = prepare_fork, .a = forked_pin, .b = forked_fork,
@@ -278,12 +262,7 @@ static void race_fork_world(struct forked *f)
 	stretch_code_end();
 }
 
-static void race_fork(struct race *race)
-{
-	with_target(race, race_fork_world);
-}
-
-static void race_cow_world(struct forked *f)
+static void race_cow(struct forked *f)
 {
 	static const struct trial trial = {
 		.prepare = prepare_shared, .a = forked_pin, .b = write_all, .settle = settle_shared,
@@ -293,45 +272,21 @@ static void race_cow_world(struct forked *f)
 	race_trials(f->race, &trial, f);
 }
 
-static void race_cow(struct race *race)
-{
-	with_target(race, race_cow_world);
-}
+/* What is done with the pages of a subtest, and what they are. */
+struct way {
+	void (*fn)(struct forked *f);
+	enum backing_kind kind;
+};
 
-/* No race, all of these. */
-static void hold(struct race *race)
+static void run(struct race *race)
 {
-	with_target(race, forked_held);
-}
+	const struct way *way = (const void *)race->subtest->arg;
+	struct forked f;
 
-static void split_thp(struct race *race)
-{
-	with_target(race, forked_held_split);
-}
-
-static void swapped(struct race *race)
-{
-	with_target(race, forked_held_swapped);
-}
-
-static void moved(struct race *race)
-{
-	with_target(race, forked_held_moved);
-}
-
-static void kept(struct race *race)
-{
-	with_target(race, forked_held_kept);
-}
-
-static void first(struct race *race)
-{
-	with_target(race, forked_held_first);
-}
-
-static void spy(struct race *race)
-{
-	with_target(race, forked_held_by_child);
+	forked_begin(&f, race, way->kind, way->kind == SMALL ? SMALL_PAGES : HUGE_PAGES,
+		     "pinned while a fork was underway");
+	way->fn(&f);
+	forked_end(&f);
 }
 
 static const struct floor held[] = {
@@ -387,26 +342,29 @@ static const struct floor raced_thp[] = {
 	{ }
 };
 
+#define SUBTEST(name, vehicle, fn, floors, kind) \
+	{ name, &vehicle, run, floors, (unsigned long)&(const struct way){ fn, kind } }
+
 static const struct subtest subtests[] = {
-	{ "probe.held", &vehicle_probe, hold, held, SMALL },
-	{ "probe.held_thp", &vehicle_probe, hold, held_thp, THP },
-	{ "probe.held_hugetlb", &vehicle_probe, hold, held, HUGETLB },
-	{ "probe_ro.held", &vehicle_probe_ro, hold, held, SMALL },
-	{ "probe_ro.held_thp", &vehicle_probe_ro, hold, held_thp, THP },
-	{ "probe_ro.held_hugetlb", &vehicle_probe_ro, hold, held, HUGETLB },
-	{ "probe_ro.swapped", &vehicle_probe_ro, swapped, swapped_floors, SMALL },
-	{ "probe_ro.moved", &vehicle_probe_ro, moved, moved_floors, SMALL },
-	{ "probe.kept", &vehicle_probe, kept, kept_floors, SMALL },
-	{ "probe.first", &vehicle_probe, first, spied, SMALL },
-	{ "slow.first", &vehicle_slow, first, spied, SMALL },
-	{ "probe_ro.split_thp", &vehicle_probe_ro, split_thp, spied_thp, THP },
-	{ "vmsplice.child", &vehicle_vmsplice, spy, spied, SMALL },
-	{ "vmsplice.child_thp", &vehicle_vmsplice, spy, spied_thp, THP },
-	{ "probe.fork", &vehicle_probe, race_fork, raced, SMALL },
-	{ "probe_back.fork", &vehicle_probe_back, race_slow_fork, raced, SMALL },
-	{ "probe.slow_fork", &vehicle_probe, race_slow_fork, raced, SMALL },
-	{ "probe_ro.cow", &vehicle_probe_ro, race_cow, raced, SMALL },
-	{ "probe_ro.fork_thp", &vehicle_probe_ro, race_fork, raced_thp, THP },
+	SUBTEST("probe.held", vehicle_probe, forked_held, held, SMALL),
+	SUBTEST("probe.held_thp", vehicle_probe, forked_held, held_thp, THP),
+	SUBTEST("probe.held_hugetlb", vehicle_probe, forked_held, held, HUGETLB),
+	SUBTEST("probe_ro.held", vehicle_probe_ro, forked_held, held, SMALL),
+	SUBTEST("probe_ro.held_thp", vehicle_probe_ro, forked_held, held_thp, THP),
+	SUBTEST("probe_ro.held_hugetlb", vehicle_probe_ro, forked_held, held, HUGETLB),
+	SUBTEST("probe_ro.swapped", vehicle_probe_ro, forked_held_swapped, swapped_floors, SMALL),
+	SUBTEST("probe_ro.moved", vehicle_probe_ro, forked_held_moved, moved_floors, SMALL),
+	SUBTEST("probe.kept", vehicle_probe, forked_held_kept, kept_floors, SMALL),
+	SUBTEST("probe.first", vehicle_probe, forked_held_first, spied, SMALL),
+	SUBTEST("slow.first", vehicle_slow, forked_held_first, spied, SMALL),
+	SUBTEST("probe_ro.split_thp", vehicle_probe_ro, forked_held_split, spied_thp, THP),
+	SUBTEST("vmsplice.child", vehicle_vmsplice, forked_held_by_child, spied, SMALL),
+	SUBTEST("vmsplice.child_thp", vehicle_vmsplice, forked_held_by_child, spied_thp, THP),
+	SUBTEST("probe.fork", vehicle_probe, race_fork, raced, SMALL),
+	SUBTEST("probe_back.fork", vehicle_probe_back, race_slow_fork, raced, SMALL),
+	SUBTEST("probe.slow_fork", vehicle_probe, race_slow_fork, raced, SMALL),
+	SUBTEST("probe_ro.cow", vehicle_probe_ro, race_cow, raced, SMALL),
+	SUBTEST("probe_ro.fork_thp", vehicle_probe_ro, race_fork, raced_thp, THP),
 	{ }
 };
 

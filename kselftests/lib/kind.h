@@ -33,4 +33,13 @@ struct kind {
 /* Each ends with a kind without name. */
 extern const struct kind kinds_small[], kinds_thp[], kinds_hugetlb[];
 
+enum kind_due { PIN_DUE, REFUSAL_DUE, EITHER };
+extern const char * const kind_due_text[];
+
+/* What a vehicle is due; before a place of the kind is made: there is but one of some. */
+enum kind_due kind_due(struct race *race, const struct kind *kind, const struct vehicle_ops *ops);
+
+/* False for errors of a system that is short of something: no answer to what we ask. */
+bool kind_answered(int got);
+
 #endif

@@ -7,8 +7,8 @@ const struct kind kinds_small[] = {
 	{ "anonymous", place_anon, ANY, ANY, PLAIN | OURS },
 	{ "anonymous, PROT_NONE", place_anon_none, FORCE_READ | FORCE_WRITE, 0, CLOSED },
 	{ "anonymous, PROT_READ", place_anon_read, ANY & ~WRITE, READ, PLAIN },
-	{ "anonymous, untouched", place_untouched, ANY, 0, ZERO },
-	{ "zero page", place_zero, ANY, 0, ZERO },
+	{ "anonymous, untouched", place_untouched, ANY, 0, ZERO | COPIED },
+	{ "zero page", place_zero, ANY, 0, ZERO | COPIED },
 	{ "nothing", place_hole, 0, 0, CLOSED },
 	{ "an address of the kernel's", place_kernel, 0, 0, CLOSED },
 	{ "shared with a child", place_child, ANY, READ, OURS },
@@ -16,7 +16,7 @@ const struct kind kinds_small[] = {
 	{ "shared with a child until it exited", place_child_gone, ANY, READ, OURS },
 	{ "memfd, shared", place_shm, ANY, ANY, OURS | SHARED },
 	{ "memfd, shared, PROT_READ", place_shm_read, READ | FORCE_READ, READ, SHARED },
-	{ "memfd, private", place_shm_private, ANY, READ, 0 },
+	{ "memfd, private", place_shm_private, ANY, READ, COPIED },
 	{ "memfd, private, PROT_READ", place_shm_private_read, ANY & ~WRITE, READ, 0 },
 	{ "RAM disk, shared", place_disk, ANY, ANY, FILE_BACKED | OURS },
 	{ "vvar", place_vvar, 0, 0, CLOSED },
@@ -37,7 +37,7 @@ const struct kind kinds_thp[] = {
 	{ "huge page, shared with a child", place_thp_child, ANY, READ, OURS },
 	{ "huge page, shared with a child, PROT_READ", place_thp_child_read, ANY & ~WRITE, READ, 0 },
 	{ "huge page, shared with a child, split", place_thp_child_split, ANY, READ, OURS },
-	{ "huge page of zeroes", place_thp_zero, ANY, READ, ZERO },
+	{ "huge page of zeroes", place_thp_zero, ANY, READ, ZERO | COPIED },
 	{ }
 };
 

@@ -21,6 +21,7 @@
 #define FILE_BACKED	(1u << 5)	/* for long as the slow path says; io_uring as it likes */
 #define NO_FORCE	(1u << 6)	/* not tried with FOLL_FORCE */
 #define NO_MOVE		(1u << 7)	/* no long-term pins of what is in a movable zone */
+#define COPIED		(1u << 8)	/* our first write is to a copy, and so are pins for writing or for long */
 
 struct kind {
 	const char *what;

@@ -31,18 +31,20 @@
  *   movable         FOLL_LONGTERM gave a page of a movable zone
  *
  * No hits: a R/O FOLL_GET that keeps the page from before a copy-on-write; a R/O pin of the zero
- * page or of a page of a privately mapped file, for the same reason (long-term ones since commit
- * 84209e87c696, "mm/gup: reliable R/O long-term pinning in COW mappings", v6.2). Whether a file
+ * page or of a page of a privately mapped file, for the same reason. A long-term one is a hit where
+ * the kernel means to make the copy for it (commit 84209e87c696, "mm/gup: reliable R/O long-term
+ * pinning in COW mappings", v6.2), which is asked of gup_test. Whether a file
  * that needs write-back may be pinned for writing for long changed with 8ac268436e6d ("mm/gup:
  * disallow FOLL_LONGTERM GUP-nonfast writing to file-backed mappings", v6.5): there the slow path
  * is asked, and the fast one must say the same.
  *
  * Counters: checks (pins tried and judged), pins, refusals, absent (kinds that this kernel or this
- * user does not have), moved (long-term pins whose page had to leave a movable zone).
+ * user does not have), moved (long-term pins whose page had to leave a movable zone), copied (R/O
+ * long-term pins that were held against a write by address which copies).
  *
  * Fixed by: a7f226604170 (R/O pins of shared anonymous pages, v5.19), CVE-2024-35872 (memfd_secret
  * while on its way to the LRU). Controls: M10, M11, M16, M25, G08, G09, G10, G22, G24, G25, G34,
- * G39, G40, G41; M12 stays silent. Kconfig: admission.config.
+ * G39, G40, G41, G50; M12 stays silent. Kconfig: admission.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -119,6 +121,17 @@ static void judge_content(struct attempt *a)
 		hit(a, "wrong_page", "another content");
 }
 
+/* Whether the pin must be of the page that a write by address goes to. */
+static bool writes_meet(const struct attempt *a)
+{
+	if (a->kind->is & OURS || (a->kind->is & COPIED && is(a, VEHICLE_WRITES)))
+		return true;
+	if (!(a->kind->is & COPIED) || !is(a, VEHICLE_LONGTERM) || !vehicle_longterm_copies())
+		return false;
+	race_add(a->race, "copied", 1);
+	return true;
+}
+
 /* Generation 2 through the pin, or by the vehicle as it pinned; 3 by address. Returns the last. */
 static uint64_t judge_agreement(struct attempt *a)
 {
@@ -135,7 +148,7 @@ static uint64_t judge_agreement(struct attempt *a)
 		if (!place_shows(p->addr, 2))
 			hit(a, "address_differs", "a stamp written through the pin is not there");
 	}
-	if (!(a->kind->is & OURS))
+	if (!writes_meet(a))
 		return generation;
 	place_stamp(p, 3);
 	if (is(a, VEHICLE_FOLL_PIN) && is(a, VEHICLE_HOLDS)) {

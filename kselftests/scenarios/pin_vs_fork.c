@@ -45,8 +45,9 @@
  * one.
  *
  * What was exclusive must be known to be shared whatever has become of the page since, so what
- * needs no race is also done with pages that were swapped out before the fork, moved after it, or are
- * a part of a huge page whose mapping was split after it (probe_ro.split_thp). What was pinned must
+ * needs no race is also done with pages that were swapped out before the fork (and come back by the
+ * pin's fault, or by swapoff: probe_ro.brought_back), moved after it, small or huge, or are a part of
+ * a huge page whose mapping was split after it (probe_ro.split_thp). What was pinned must
  * be known to be exclusive whatever was tried with it: probe.kept forks when a move has met the
  * pins and given up, of pages that can be written meanwhile and of some that cannot: only those
  * show what the first of several attempts forgot. Beside each held pin others are taken and given
@@ -59,14 +60,15 @@
  *   checks, trials    families judged where no race is needed; valid trials (lib/trial.c)
  *   judged, pins      families judged; pages pinned
  *   huge              in those with huge pages: forks that began with one
- *   kept              in probe.kept: pages that were where they had been, pinned
+ *   swapped, brought_back, moved  rounds in which the first page was what the subtest is about
+ *   kept              in probe.kept: the same, the page where it had been, pinned
  *
  * Fixed by: 57efa1fe5957 ("mm/gup: prevent gup_fast from racing with COW during fork", v5.11),
  * fb3d824d1a46 ("mm/rmap: split page_dup_rmap() into page_dup_file_rmap() and
  * page_try_dup_anon_rmap()", v5.19), a7f226604170 ("mm/gup: trigger FAULT_FLAG_UNSHARE when
  * R/O-pinning a possibly shared anonymous page", v5.19); CVE-2020-29374 (vmsplice by a child).
- * Controls: M16, M19, G03, G08, G22, G23, G27, G28, G29, G34, G35, G36, G42, G45, G49. Kconfig:
- * pin_vs_fork.config.
+ * Controls: M16, M19, G03, G08, G22, G23, G27, G28, G29, G34, G35, G36, G42, G45, G49, G51,
+ * G53. Kconfig: pin_vs_fork.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -317,9 +319,24 @@ static const struct floor swapped_floors[] = {
 	{ }
 };
 
+static const struct floor brought_back[] = {
+	{ "checks", FORKED_REPEATS },
+	{ "swapped", FORKED_REPEATS / 2 },
+	{ "brought_back", FORKED_REPEATS / 2 },
+	{ }
+};
+
 static const struct floor moved_floors[] = {
 	{ "checks", FORKED_REPEATS },
 	{ "moved", FORKED_REPEATS / 2 },
+	{ }
+};
+
+static const struct floor moved_thp[] = {
+	{ "checks", FORKED_REPEATS },
+	{ "huge", FORKED_REPEATS },
+	{ "moved", FORKED_REPEATS / 2 },
+	{ "vm.thp_migration_success", FORKED_REPEATS / 2 },
 	{ }
 };
 
@@ -353,7 +370,9 @@ static const struct subtest subtests[] = {
 	SUBTEST("probe_ro.held_thp", vehicle_probe_ro, forked_held, held_thp, THP),
 	SUBTEST("probe_ro.held_hugetlb", vehicle_probe_ro, forked_held, held, HUGETLB),
 	SUBTEST("probe_ro.swapped", vehicle_probe_ro, forked_held_swapped, swapped_floors, SMALL),
+	SUBTEST("probe_ro.brought_back", vehicle_probe_ro, forked_held_brought_back, brought_back, SMALL),
 	SUBTEST("probe_ro.moved", vehicle_probe_ro, forked_held_moved, moved_floors, SMALL),
+	SUBTEST("probe_ro.moved_thp", vehicle_probe_ro, forked_held_moved, moved_thp, THP),
 	SUBTEST("probe.kept", vehicle_probe, forked_held_kept, kept_floors, SMALL),
 	SUBTEST("probe.first", vehicle_probe, forked_held_first, spied, SMALL),
 	SUBTEST("slow.first", vehicle_slow, forked_held_first, spied, SMALL),
@@ -369,7 +388,7 @@ static const struct subtest subtests[] = {
 };
 
 static const char * const vmstat[] = {
-	"nr_foll_pin_acquired", "thp_fault_alloc", "thp_split_pmd", NULL
+	"nr_foll_pin_acquired", "thp_fault_alloc", "thp_split_pmd", "thp_migration_success", NULL
 };
 
 const struct scenario scenario = {

@@ -90,24 +90,62 @@ static uint64_t first_entry(const struct forked *f)
 	return entry;
 }
 
-/* Forked with swap entries in the place of pages: the pin faults in what the child shares. */
-static void page_out_fork_pin(struct forked *f, unsigned int round)
-{
-	(void)round;
-	check_madvise(f->target.addr, f->target.size, MADV_PAGEOUT, "the target");
-	race_add(f->race, "swapped", !!(first_entry(f) & PAGEMAP_SWAPPED));
-	forked_fork(f->race, f);
-	forked_pin(f->race, f);
-}
-
-void forked_held_swapped(struct forked *f)
+static void need_swap(struct forked *f)
 {
 	char why[192];
 
 	if (!swap_begin(why, sizeof(why)))
 		race_skip(f->race, "%s", why);
+}
+
+/* Forked with swap entries in the place of pages; whether that was so. */
+static bool page_out_and_fork(struct forked *f)
+{
+	bool swapped;
+
+	check_madvise(f->target.addr, f->target.size, MADV_PAGEOUT, "the target");
+	swapped = first_entry(f) & PAGEMAP_SWAPPED;
+	race_add(f->race, "swapped", swapped);
+	forked_fork(f->race, f);
+	return swapped;
+}
+
+/* The pin faults in what the child shares. */
+static void page_out_fork_pin(struct forked *f, unsigned int round)
+{
+	(void)round;
+	page_out_and_fork(f);
+	forked_pin(f->race, f);
+}
+
+void forked_held_swapped(struct forked *f)
+{
+	need_swap(f);
 	rounds(f, "swapped out, forked, then pinned", page_out_fork_pin);
 	swap_end();
+}
+
+/* swapoff does for every process that has an entry what a fault does for one. */
+static void page_out_fork_bring_back_pin(struct forked *f, unsigned int round)
+{
+	char why[192];
+	bool swapped;
+
+	(void)round;
+	if (!swap_begin(why, sizeof(why)))
+		broken("swap, once more: %s", why);
+	swapped = page_out_and_fork(f);
+	swap_end();
+	race_add(f->race, "brought_back", swapped && first_entry(f) & PAGEMAP_PRESENT);
+	forked_pin(f->race, f);
+}
+
+void forked_held_brought_back(struct forked *f)
+{
+	need_swap(f);
+	if (!swap_is_ours())
+		race_skip(f->race, "swap is on that is not ours to take off");
+	rounds(f, "swapped out, forked, brought back, then pinned", page_out_fork_bring_back_pin);
 }
 
 /* To another node, whoever shares the pages. */
@@ -133,14 +171,23 @@ static void need_two_nodes(struct forked *f)
 			  strerror(errno));
 }
 
+static int node_of(const struct forked *f)
+{
+	struct nodes nodes;
+
+	nodes_pages(&nodes, &f->agree);
+	return nodes_of_first(&nodes);
+}
+
 /* The new page is shared as the old one was. */
 static void fork_move_pin(struct forked *f, unsigned int round)
 {
 	uint64_t before;
 
+	(void)round;
 	forked_fork(f->race, f);
 	before = first_entry(f);
-	move_to(f, round % 2);
+	move_to(f, !node_of(f));
 	race_add(f->race, "moved", !same_frame(before, first_entry(f)));
 	forked_pin(f->race, f);
 }

@@ -23,6 +23,12 @@ void forked_held_split(struct forked *f);
 /* Swapped out and then forked; the pin faults. Counts swapped: rounds in which it was. */
 void forked_held_swapped(struct forked *f);
 
+/*
+ * Swapped out, forked, and brought back by the end of the swap; pinned then. Counts swapped, and
+ * brought_back: rounds in which that was so.
+ */
+void forked_held_brought_back(struct forked *f);
+
 /* Forked, moved to another node, pinned. Counts moved: rounds in which it did. */
 void forked_held_moved(struct forked *f);
 

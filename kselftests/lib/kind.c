@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+
 #include "kind.h"
 
 const struct kind kinds_small[] = {
 	{ "anonymous", place_anon, ANY, ANY, PLAIN | OURS },
 	{ "anonymous, PROT_NONE", place_anon_none, FORCE_READ | FORCE_WRITE, 0, CLOSED },
 	{ "anonymous, PROT_READ", place_anon_read, ANY & ~WRITE, READ, PLAIN },
-	{ "anonymous, untouched", place_untouched, ANY, 0, ZERO },
-	{ "zero page", place_zero, ANY, 0, ZERO },
+	{ "anonymous, untouched", place_untouched, ANY, 0, ZERO | COPIED },
+	{ "zero page", place_zero, ANY, 0, ZERO | COPIED },
 	{ "nothing", place_hole, 0, 0, CLOSED },
 	{ "an address of the kernel's", place_kernel, 0, 0, CLOSED },
 	{ "shared with a child", place_child, ANY, READ, OURS },
@@ -14,7 +16,7 @@ const struct kind kinds_small[] = {
 	{ "shared with a child until it exited", place_child_gone, ANY, READ, OURS },
 	{ "memfd, shared", place_shm, ANY, ANY, OURS | SHARED },
 	{ "memfd, shared, PROT_READ", place_shm_read, READ | FORCE_READ, READ, SHARED },
-	{ "memfd, private", place_shm_private, ANY, READ, 0 },
+	{ "memfd, private", place_shm_private, ANY, READ, COPIED },
 	{ "memfd, private, PROT_READ", place_shm_private_read, ANY & ~WRITE, READ, 0 },
 	{ "RAM disk, shared", place_disk, ANY, ANY, FILE_BACKED | OURS },
 	{ "vvar", place_vvar, 0, 0, CLOSED },
@@ -35,7 +37,7 @@ const struct kind kinds_thp[] = {
 	{ "huge page, shared with a child", place_thp_child, ANY, READ, OURS },
 	{ "huge page, shared with a child, PROT_READ", place_thp_child_read, ANY & ~WRITE, READ, 0 },
 	{ "huge page, shared with a child, split", place_thp_child_split, ANY, READ, OURS },
-	{ "huge page of zeroes", place_thp_zero, ANY, READ, ZERO },
+	{ "huge page of zeroes", place_thp_zero, ANY, READ, ZERO | COPIED },
 	{ }
 };
 
@@ -53,3 +55,59 @@ const struct kind kinds_hugetlb[] = {
 	  OURS | NO_FORCE | NO_MOVE },
 	{ }
 };
+
+const char * const kind_due_text[] = { "a pin", "-EFAULT", "either" };
+
+static unsigned int way(const struct vehicle_ops *ops)
+{
+	if (ops->is & VEHICLE_WRITES)
+		return ops->is & VEHICLE_FORCE ? FORCE_WRITE : WRITE;
+	return ops->is & VEHICLE_FORCE ? FORCE_READ : READ;
+}
+
+bool kind_answered(int got)
+{
+	return got != -ENOMEM && got != -EINTR && got != -ENOSPC && got != -EBUSY;
+}
+
+/* Long-term pins, of a place of its own. */
+static enum kind_due ask_slow_path(struct race *race, const struct kind *kind, bool writes)
+{
+	enum kind_due due = EITHER;
+	struct place place;
+	struct vehicle slow;
+	char why[128];
+	int got;
+
+	if (vehicle_open(&slow, writes ? &vehicle_slow_longterm : &vehicle_slow_ro_longterm, why,
+			 sizeof(why)))
+		return EITHER;
+	place_init(&place, race);
+	if (kind->make(&place)) {
+		got = slow.ops->pin(&slow, place.addr, 1, 1);
+		if (kind_answered(got))
+			due = got == 1 ? PIN_DUE : REFUSAL_DUE;
+		slow.ops->unpin(&slow);
+	}
+	place_release(&place);
+	slow.ops->close(&slow);
+	return due;
+}
+
+enum kind_due kind_due(struct race *race, const struct kind *kind, const struct vehicle_ops *ops)
+{
+	unsigned int by = way(ops);
+
+	if (!(kind->may & by))
+		return REFUSAL_DUE;
+	if (ops->is & VEHICLE_FAST) {
+		if (!(kind->walk & by))
+			return REFUSAL_DUE;
+		return kind->is & PLAIN ? PIN_DUE : EITHER;
+	}
+	if (!(kind->is & FILE_BACKED) || !(ops->is & VEHICLE_LONGTERM))
+		return PIN_DUE;
+	if (ops == &vehicle_uring)
+		return EITHER;
+	return ask_slow_path(race, kind, ops->is & VEHICLE_WRITES);
+}

@@ -21,6 +21,7 @@
 #define FILE_BACKED	(1u << 5)	/* for long as the slow path says; io_uring as it likes */
 #define NO_FORCE	(1u << 6)	/* not tried with FOLL_FORCE */
 #define NO_MOVE		(1u << 7)	/* no long-term pins of what is in a movable zone */
+#define COPIED		(1u << 8)	/* our first write is to a copy, and so are pins for writing or for long */
 
 struct kind {
 	const char *what;
@@ -32,5 +33,14 @@ struct kind {
 
 /* Each ends with a kind without name. */
 extern const struct kind kinds_small[], kinds_thp[], kinds_hugetlb[];
+
+enum kind_due { PIN_DUE, REFUSAL_DUE, EITHER };
+extern const char * const kind_due_text[];
+
+/* What a vehicle is due; before a place of the kind is made: there is but one of some. */
+enum kind_due kind_due(struct race *race, const struct kind *kind, const struct vehicle_ops *ops);
+
+/* False for errors of a system that is short of something: no answer to what we ask. */
+bool kind_answered(int got);
 
 #endif

@@ -98,6 +98,11 @@ bool swap_begin(char *why, size_t size)
 	return ours;
 }
 
+bool swap_is_ours(void)
+{
+	return ours;
+}
+
 void swap_end(void)
 {
 	if (ours && swapoff(DEVICE))

@@ -12,6 +12,9 @@
 /* False, with the reason, where there is none to be had. */
 bool swap_begin(char *why, size_t size);
 
+/* Whether it is the RAM disk, and was not on before. */
+bool swap_is_ours(void);
+
 /* Undo it. */
 void swap_end(void);
 

@@ -93,6 +93,14 @@ extern const struct vehicle_ops vehicle_direct_in;	/* O_DIRECT read into it: FIL
 extern const struct vehicle_ops vehicle_uring;		/* fixed buffers: FOLL_PIN, long term */
 extern const struct vehicle_ops vehicle_gup_test;	/* FOLL_PIN, given back at once: BLIND */
 
+/*
+ * Whether a R/O FOLL_LONGTERM of what a write would copy is of that copy already (84209e87c696,
+ * "mm/gup: reliable R/O long-term pinning in COW mappings", v6.2). A pin cannot be asked, that is what
+ * may be broken: gup_test can read long-term pins back since the same version. False where it is not
+ * there to be asked.
+ */
+bool vehicle_longterm_copies(void);
+
 static inline int vehicle_open(struct vehicle *v, const struct vehicle_ops *ops, char *why,
 			       size_t size)
 {

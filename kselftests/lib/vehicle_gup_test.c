@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,6 +34,7 @@ struct gup_test {
 };
 
 #define PIN_FAST_BENCHMARK	_IOWR('g', 2, struct gup_test)
+#define PIN_LONGTERM_TEST_STOP	_IO('g', 8)
 
 /* One system call for each walk: it cannot be told to walk the same pages twice. */
 static int gup_test_pin(struct vehicle *v, void *addr, unsigned int pages, unsigned int times)
@@ -89,6 +91,18 @@ static int gup_test_open(struct vehicle *v, char *why, size_t size)
 	snprintf(why, size, "%s cannot pin: %s", GUP_TEST_PATH, strerror(-got));
 	gup_test_close(v);
 	return -1;
+}
+
+bool vehicle_longterm_copies(void)
+{
+	int fd = open(GUP_TEST_PATH, O_RDWR | O_CLOEXEC);
+	bool copies;
+
+	if (fd < 0)
+		return false;
+	copies = !ioctl(fd, PIN_LONGTERM_TEST_STOP);
+	close(fd);
+	return copies;
 }
 
 const struct vehicle_ops vehicle_gup_test = {

@@ -31,18 +31,20 @@
  *   movable         FOLL_LONGTERM gave a page of a movable zone
  *
  * No hits: a R/O FOLL_GET that keeps the page from before a copy-on-write; a R/O pin of the zero
- * page or of a page of a privately mapped file, for the same reason (long-term ones since commit
- * 84209e87c696, "mm/gup: reliable R/O long-term pinning in COW mappings", v6.2). Whether a file
+ * page or of a page of a privately mapped file, for the same reason. A long-term one is a hit where
+ * the kernel means to make the copy for it (commit 84209e87c696, "mm/gup: reliable R/O long-term
+ * pinning in COW mappings", v6.2), which is asked of gup_test. Whether a file
  * that needs write-back may be pinned for writing for long changed with 8ac268436e6d ("mm/gup:
  * disallow FOLL_LONGTERM GUP-nonfast writing to file-backed mappings", v6.5): there the slow path
  * is asked, and the fast one must say the same.
  *
  * Counters: checks (pins tried and judged), pins, refusals, absent (kinds that this kernel or this
- * user does not have), moved (long-term pins whose page had to leave a movable zone).
+ * user does not have), moved (long-term pins whose page had to leave a movable zone), copied (R/O
+ * long-term pins that were held against a write by address which copies).
  *
  * Fixed by: a7f226604170 (R/O pins of shared anonymous pages, v5.19), CVE-2024-35872 (memfd_secret
  * while on its way to the LRU). Controls: M10, M11, M16, M25, G08, G09, G10, G22, G24, G25, G34,
- * G39, G40, G41; M12 stays silent. Kconfig: admission.config.
+ * G39, G40, G41, G50; M12 stays silent. Kconfig: admission.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -59,82 +61,24 @@
 #define TRIES		10	/* of the walk alone, where it has to succeed */
 #define POOL		8	/* hugetlb pages: one place has two of them */
 
-enum due { PIN_DUE, REFUSAL_DUE, EITHER };
-
-static const char * const due_text[] = { "a pin", "-EFAULT", "either" };
-
 /* One pin of one kind by one vehicle. */
 struct attempt {
 	struct race *race;
 	struct vehicle *v;
 	const struct kind *kind;
 	struct place place;
-	enum due due;
+	enum kind_due due;
 };
 
 static void hit(struct attempt *a, const char *oracle, const char *observed)
 {
 	race_hit(a->race, oracle, "%s, %s: expected %s, observed %s", a->v->name, a->kind->what,
-		 due_text[a->due], observed);
+		 kind_due_text[a->due], observed);
 }
 
 static bool is(const struct attempt *a, unsigned int flag)
 {
 	return a->v->ops->is & flag;
-}
-
-static unsigned int way(const struct vehicle_ops *ops)
-{
-	if (ops->is & VEHICLE_WRITES)
-		return ops->is & VEHICLE_FORCE ? FORCE_WRITE : WRITE;
-	return ops->is & VEHICLE_FORCE ? FORCE_READ : READ;
-}
-
-/* Known errors of a system that is short of something, and no answer to our question. */
-static bool answered(int got)
-{
-	return got != -ENOMEM && got != -EINTR && got != -ENOSPC && got != -EBUSY;
-}
-
-/* Of a place of its own, and before ours is made: there is but one of some. */
-static enum due ask_slow_path(const struct attempt *a)
-{
-	struct place place;
-	struct vehicle slow;
-	enum due due = EITHER;
-	char why[128];
-	int got;
-
-	if (vehicle_open(&slow, is(a, VEHICLE_WRITES) ? &vehicle_slow_longterm :
-			 &vehicle_slow_ro_longterm, why, sizeof(why)))
-		return EITHER;
-	place_init(&place, a->race);
-	if (a->kind->make(&place)) {
-		got = slow.ops->pin(&slow, place.addr, 1, 1);
-		if (answered(got))
-			due = got == 1 ? PIN_DUE : REFUSAL_DUE;
-		slow.ops->unpin(&slow);
-	}
-	place_release(&place);
-	slow.ops->close(&slow);
-	return due;
-}
-
-static enum due what_is_due(const struct attempt *a)
-{
-	const struct kind *k = a->kind;
-	unsigned int by = way(a->v->ops);
-
-	if (!(k->may & by))
-		return REFUSAL_DUE;
-	if (is(a, VEHICLE_FAST)) {
-		if (!(k->walk & by))
-			return REFUSAL_DUE;
-		return k->is & PLAIN ? PIN_DUE : EITHER;
-	}
-	if (!(k->is & FILE_BACKED) || !is(a, VEHICLE_LONGTERM))
-		return PIN_DUE;
-	return a->v->ops == &vehicle_uring ? EITHER : ask_slow_path(a);
 }
 
 /* What else looks at this memory: a child, the file behind a private or a shared mapping. */
@@ -177,6 +121,17 @@ static void judge_content(struct attempt *a)
 		hit(a, "wrong_page", "another content");
 }
 
+/* Whether the pin must be of the page that a write by address goes to. */
+static bool writes_meet(const struct attempt *a)
+{
+	if (a->kind->is & OURS || (a->kind->is & COPIED && is(a, VEHICLE_WRITES)))
+		return true;
+	if (!(a->kind->is & COPIED) || !is(a, VEHICLE_LONGTERM) || !vehicle_longterm_copies())
+		return false;
+	race_add(a->race, "copied", 1);
+	return true;
+}
+
 /* Generation 2 through the pin, or by the vehicle as it pinned; 3 by address. Returns the last. */
 static uint64_t judge_agreement(struct attempt *a)
 {
@@ -193,7 +148,7 @@ static uint64_t judge_agreement(struct attempt *a)
 		if (!place_shows(p->addr, 2))
 			hit(a, "address_differs", "a stamp written through the pin is not there");
 	}
-	if (!(a->kind->is & OURS))
+	if (!writes_meet(a))
 		return generation;
 	place_stamp(p, 3);
 	if (is(a, VEHICLE_FOLL_PIN) && is(a, VEHICLE_HOLDS)) {
@@ -245,7 +200,7 @@ static void judge_span(struct attempt *a)
 	if (a->due == EITHER || is(a, VEHICLE_FAST))
 		least = -EAGAIN;
 	got = a->v->ops->pin(a->v, p->addr - p->page, 3, 1);
-	if (answered(got) && (got < least || got > most)) {
+	if (kind_answered(got) && (got < least || got > most)) {
 		snprintf(text, sizeof(text), "%d of three pages in one walk", got);
 		hit(a, "wrong_count", text);
 	} else if (got > 0) {
@@ -297,7 +252,7 @@ static void attempt(struct attempt *a)
 	if (a->kind->is & NO_MOVE && before & PAGEMAP_PRESENT && place_movable(before & PAGEMAP_PFN))
 		return;
 	got = pin_place(a);
-	if (got < 1 && !answered(got))
+	if (got < 1 && !kind_answered(got))
 		return;
 	race_add(a->race, "checks", 1);
 	if (got < 1 && a->due == PIN_DUE) {
@@ -322,7 +277,7 @@ static void try_kinds(struct race *race, struct vehicle *v, const struct kind *k
 
 		if (kind->is & NO_FORCE && v->ops->is & VEHICLE_FORCE)
 			continue;
-		a.due = what_is_due(&a);
+		a.due = kind_due(race, kind, v->ops);
 		place_init(&a.place, race);
 		if (kind->make(&a.place))
 			attempt(&a);

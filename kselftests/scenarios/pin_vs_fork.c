@@ -45,8 +45,9 @@
  * one.
  *
  * What was exclusive must be known to be shared whatever has become of the page since, so what
- * needs no race is also done with pages that were swapped out before the fork, moved after it, or are
- * a part of a huge page whose mapping was split after it (probe_ro.split_thp). What was pinned must
+ * needs no race is also done with pages that were swapped out before the fork (and come back by the
+ * pin's fault, or by swapoff: probe_ro.brought_back), moved after it, small or huge, or are a part of
+ * a huge page whose mapping was split after it (probe_ro.split_thp). What was pinned must
  * be known to be exclusive whatever was tried with it: probe.kept forks when a move has met the
  * pins and given up, of pages that can be written meanwhile and of some that cannot: only those
  * show what the first of several attempts forgot. Beside each held pin others are taken and given
@@ -59,14 +60,15 @@
  *   checks, trials    families judged where no race is needed; valid trials (lib/trial.c)
  *   judged, pins      families judged; pages pinned
  *   huge              in those with huge pages: forks that began with one
- *   kept              in probe.kept: pages that were where they had been, pinned
+ *   swapped, brought_back, moved  rounds in which the first page was what the subtest is about
+ *   kept              in probe.kept: the same, the page where it had been, pinned
  *
  * Fixed by: 57efa1fe5957 ("mm/gup: prevent gup_fast from racing with COW during fork", v5.11),
  * fb3d824d1a46 ("mm/rmap: split page_dup_rmap() into page_dup_file_rmap() and
  * page_try_dup_anon_rmap()", v5.19), a7f226604170 ("mm/gup: trigger FAULT_FLAG_UNSHARE when
  * R/O-pinning a possibly shared anonymous page", v5.19); CVE-2020-29374 (vmsplice by a child).
- * Controls: M16, M19, G03, G08, G22, G23, G27, G28, G29, G34, G35, G36, G42, G45, G49. Kconfig:
- * pin_vs_fork.config.
+ * Controls: M16, M19, G03, G08, G22, G23, G27, G28, G29, G34, G35, G36, G42, G45, G49, G51,
+ * G53. Kconfig: pin_vs_fork.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -126,17 +128,6 @@ static void settle_shared(struct race *race, void *arg)
 		race->vehicle.ops->unpin(&race->vehicle);
 	}
 	family_dismiss(&f->family);
-}
-
-static void with_target(struct race *race, void (*fn)(struct forked *f))
-{
-	enum backing_kind kind = race->subtest->arg;
-	struct forked f;
-
-	forked_begin(&f, race, kind, kind == SMALL ? SMALL_PAGES : HUGE_PAGES,
-		     "pinned while a fork was underway");
-	fn(&f);
-	forked_end(&f);
 }
 
 static void fork_once(struct race *race, void *arg)
@@ -208,7 +199,7 @@ static void move_down(struct forked *f)
 	name_mapping(low, f->target.size, f->target.name);
 }
 
-static void race_slow_fork_world(struct forked *f)
+static void race_slow_fork(struct forked *f)
 {
 	static const struct trial trial = {
 		.prepare = prepare_slow_fork, .a = forked_pin, .b = forked_fork,
@@ -221,11 +212,6 @@ static void race_slow_fork_world(struct forked *f)
 		stretch_end();
 	race_trials(f->race, &trial, f);
 	stretch_code_end();
-}
-
-static void race_slow_fork(struct race *race)
-{
-	with_target(race, race_slow_fork_world);
 }
 
 /* Of a huge page that PTEs map, and that nobody shares yet. */
@@ -261,7 +247,7 @@ static void prepare_fork(struct race *race, void *arg)
 	forked_prepare(race, arg);
 }
 
-static void race_fork_world(struct forked *f)
+static void race_fork(struct forked *f)
 {
 	static const struct trial trial = {
 		.prepare = prepare_fork, .a = forked_pin, .b = forked_fork,
@@ -278,12 +264,7 @@ static void race_fork_world(struct forked *f)
 	stretch_code_end();
 }
 
-static void race_fork(struct race *race)
-{
-	with_target(race, race_fork_world);
-}
-
-static void race_cow_world(struct forked *f)
+static void race_cow(struct forked *f)
 {
 	static const struct trial trial = {
 		.prepare = prepare_shared, .a = forked_pin, .b = write_all, .settle = settle_shared,
@@ -293,45 +274,21 @@ static void race_cow_world(struct forked *f)
 	race_trials(f->race, &trial, f);
 }
 
-static void race_cow(struct race *race)
-{
-	with_target(race, race_cow_world);
-}
+/* What is done with the pages of a subtest, and what they are. */
+struct way {
+	void (*fn)(struct forked *f);
+	enum backing_kind kind;
+};
 
-/* No race, all of these. */
-static void hold(struct race *race)
+static void run(struct race *race)
 {
-	with_target(race, forked_held);
-}
+	const struct way *way = (const void *)race->subtest->arg;
+	struct forked f;
 
-static void split_thp(struct race *race)
-{
-	with_target(race, forked_held_split);
-}
-
-static void swapped(struct race *race)
-{
-	with_target(race, forked_held_swapped);
-}
-
-static void moved(struct race *race)
-{
-	with_target(race, forked_held_moved);
-}
-
-static void kept(struct race *race)
-{
-	with_target(race, forked_held_kept);
-}
-
-static void first(struct race *race)
-{
-	with_target(race, forked_held_first);
-}
-
-static void spy(struct race *race)
-{
-	with_target(race, forked_held_by_child);
+	forked_begin(&f, race, way->kind, way->kind == SMALL ? SMALL_PAGES : HUGE_PAGES,
+		     "pinned while a fork was underway");
+	way->fn(&f);
+	forked_end(&f);
 }
 
 static const struct floor held[] = {
@@ -362,9 +319,24 @@ static const struct floor swapped_floors[] = {
 	{ }
 };
 
+static const struct floor brought_back[] = {
+	{ "checks", FORKED_REPEATS },
+	{ "swapped", FORKED_REPEATS / 2 },
+	{ "brought_back", FORKED_REPEATS / 2 },
+	{ }
+};
+
 static const struct floor moved_floors[] = {
 	{ "checks", FORKED_REPEATS },
 	{ "moved", FORKED_REPEATS / 2 },
+	{ }
+};
+
+static const struct floor moved_thp[] = {
+	{ "checks", FORKED_REPEATS },
+	{ "huge", FORKED_REPEATS },
+	{ "moved", FORKED_REPEATS / 2 },
+	{ "vm.thp_migration_success", FORKED_REPEATS / 2 },
 	{ }
 };
 
@@ -387,31 +359,36 @@ static const struct floor raced_thp[] = {
 	{ }
 };
 
+#define SUBTEST(name, vehicle, fn, floors, kind) \
+	{ name, &vehicle, run, floors, (unsigned long)&(const struct way){ fn, kind } }
+
 static const struct subtest subtests[] = {
-	{ "probe.held", &vehicle_probe, hold, held, SMALL },
-	{ "probe.held_thp", &vehicle_probe, hold, held_thp, THP },
-	{ "probe.held_hugetlb", &vehicle_probe, hold, held, HUGETLB },
-	{ "probe_ro.held", &vehicle_probe_ro, hold, held, SMALL },
-	{ "probe_ro.held_thp", &vehicle_probe_ro, hold, held_thp, THP },
-	{ "probe_ro.held_hugetlb", &vehicle_probe_ro, hold, held, HUGETLB },
-	{ "probe_ro.swapped", &vehicle_probe_ro, swapped, swapped_floors, SMALL },
-	{ "probe_ro.moved", &vehicle_probe_ro, moved, moved_floors, SMALL },
-	{ "probe.kept", &vehicle_probe, kept, kept_floors, SMALL },
-	{ "probe.first", &vehicle_probe, first, spied, SMALL },
-	{ "slow.first", &vehicle_slow, first, spied, SMALL },
-	{ "probe_ro.split_thp", &vehicle_probe_ro, split_thp, spied_thp, THP },
-	{ "vmsplice.child", &vehicle_vmsplice, spy, spied, SMALL },
-	{ "vmsplice.child_thp", &vehicle_vmsplice, spy, spied_thp, THP },
-	{ "probe.fork", &vehicle_probe, race_fork, raced, SMALL },
-	{ "probe_back.fork", &vehicle_probe_back, race_slow_fork, raced, SMALL },
-	{ "probe.slow_fork", &vehicle_probe, race_slow_fork, raced, SMALL },
-	{ "probe_ro.cow", &vehicle_probe_ro, race_cow, raced, SMALL },
-	{ "probe_ro.fork_thp", &vehicle_probe_ro, race_fork, raced_thp, THP },
+	SUBTEST("probe.held", vehicle_probe, forked_held, held, SMALL),
+	SUBTEST("probe.held_thp", vehicle_probe, forked_held, held_thp, THP),
+	SUBTEST("probe.held_hugetlb", vehicle_probe, forked_held, held, HUGETLB),
+	SUBTEST("probe_ro.held", vehicle_probe_ro, forked_held, held, SMALL),
+	SUBTEST("probe_ro.held_thp", vehicle_probe_ro, forked_held, held_thp, THP),
+	SUBTEST("probe_ro.held_hugetlb", vehicle_probe_ro, forked_held, held, HUGETLB),
+	SUBTEST("probe_ro.swapped", vehicle_probe_ro, forked_held_swapped, swapped_floors, SMALL),
+	SUBTEST("probe_ro.brought_back", vehicle_probe_ro, forked_held_brought_back, brought_back, SMALL),
+	SUBTEST("probe_ro.moved", vehicle_probe_ro, forked_held_moved, moved_floors, SMALL),
+	SUBTEST("probe_ro.moved_thp", vehicle_probe_ro, forked_held_moved, moved_thp, THP),
+	SUBTEST("probe.kept", vehicle_probe, forked_held_kept, kept_floors, SMALL),
+	SUBTEST("probe.first", vehicle_probe, forked_held_first, spied, SMALL),
+	SUBTEST("slow.first", vehicle_slow, forked_held_first, spied, SMALL),
+	SUBTEST("probe_ro.split_thp", vehicle_probe_ro, forked_held_split, spied_thp, THP),
+	SUBTEST("vmsplice.child", vehicle_vmsplice, forked_held_by_child, spied, SMALL),
+	SUBTEST("vmsplice.child_thp", vehicle_vmsplice, forked_held_by_child, spied_thp, THP),
+	SUBTEST("probe.fork", vehicle_probe, race_fork, raced, SMALL),
+	SUBTEST("probe_back.fork", vehicle_probe_back, race_slow_fork, raced, SMALL),
+	SUBTEST("probe.slow_fork", vehicle_probe, race_slow_fork, raced, SMALL),
+	SUBTEST("probe_ro.cow", vehicle_probe_ro, race_cow, raced, SMALL),
+	SUBTEST("probe_ro.fork_thp", vehicle_probe_ro, race_fork, raced_thp, THP),
 	{ }
 };
 
 static const char * const vmstat[] = {
-	"nr_foll_pin_acquired", "thp_fault_alloc", "thp_split_pmd", NULL
+	"nr_foll_pin_acquired", "thp_fault_alloc", "thp_split_pmd", "thp_migration_success", NULL
 };
 
 const struct scenario scenario = {

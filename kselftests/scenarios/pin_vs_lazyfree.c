@@ -23,6 +23,9 @@
  *      ... unconditionally, it makes it 1, finds the PTE changed, gives it back: 0, and frees the
  *      page, which reclaim frees, too
  *
+ * A huge page is discarded as a whole where its PMD is clean (since v6.11, by a look at the references
+ * of its own), else its mapping is split and the above goes on PTE by PTE: pageout_thp.
+ *
  * No swap is needed: shrink_folio_list() asks for it only where folio_test_swapbacked(), which
  * MADV_FREE clears, and MADV_PAGEOUT takes anonymous pages whether anything can be swapped or not.
  *
@@ -49,10 +52,11 @@
  *   discarded        pages found discarded after both windows
  *   kept             pages found in place: pinned, or not reached
  *   held_again       pages that a pin kept from the second reclaim
+ *   huge             rounds of pageout_thp that began with a huge page
  *   vm.pglazyfreed   discarded pages, as the kernel counts
  *
  * Fixed by: 6c8e2a256915 ("mm: fix race between MADV_FREE reclaim and blkdev direct IO read",
- * v5.18) counts references; no CVE. Controls: M01, M08, G11, G13, G15, G17, G19, G38. Kconfig:
+ * v5.18) counts references; no CVE. Controls: M01, M08, G11, G13, G15, G17, G19, G38, G52. Kconfig:
  * pin_vs_lazyfree.config.
  */
 #define _GNU_SOURCE
@@ -62,6 +66,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "backing.h"
 #include "check.h"
 #include "scenario.h"
 #include "stamp.h"
@@ -80,21 +85,20 @@
 
 struct world {
 	struct race *race;
-	uint8_t *target;
+	struct backing target;
 	size_t page;
-	size_t size;
-	unsigned int pages;
+	unsigned int pages;		/* of the target, its first ones */
 	uint64_t generation;		/* at the target when the trial begins */
 	int got;
 	int err;			/* of B's madvise */
 	bool written[PAGES];		/* with generation + 1, after the windows */
 	unsigned int rounds;
-	uint64_t pins, discarded, kept, held_again;
+	uint64_t pins, discarded, kept, held_again, huge;
 };
 
 static void *page_at(const struct world *w, unsigned int index)
 {
-	return w->target + index * w->page;
+	return w->target.addr + index * w->page;
 }
 
 static bool is_ours(const struct stamp *s, unsigned int index, uint64_t generation)
@@ -110,14 +114,22 @@ static void report(const struct world *w, const char *oracle, const char *where,
 		 expected, w->generation, s->mapping, s->index, s->generation, s->check);
 }
 
+static void advise(const struct world *w, int advice, const char *what)
+{
+	check_madvise(w->target.addr, w->target.size, advice, what);
+}
+
 /* Fresh pages, each on a list of reclaim's, clean and old. */
 static void make_free(struct world *w)
 {
 	w->generation += 2;
-	check_madvise(w->target, w->size, MADV_DONTNEED, "the target");
+	if (w->target.kind == THP)
+		w->huge += backing_renew(&w->target);
+	else
+		advise(w, MADV_DONTNEED, "the target");
 	for (unsigned int i = 0; i < w->pages; i++)
 		stamp_page(page_at(w, i), stamp_of(MAPPING_TARGET, i, w->generation));
-	check_madvise(w->target, w->size, MADV_FREE, "the target");
+	advise(w, MADV_FREE, "the target");
 }
 
 /* With nobody else there. */
@@ -127,14 +139,16 @@ static void reclaim_alone(struct race *race, void *arg)
 
 	(void)race;
 	make_free(w);
-	check_madvise(w->target, w->size, MADV_PAGEOUT, "the target");
+	advise(w, MADV_PAGEOUT, "the target");
 }
 
 static void stretch(struct race *race, struct world *w, unsigned int turn)
 {
 	static const char * const names[] = { "try_to_unmap_one", "try_to_unmap", NULL };
-	static const struct stretch_code unmap = {
-		.names = names, .least = PAGES / 2, .pass = reclaim_alone,
+	const struct stretch_code unmap = {
+		.names = names,
+		.least = w->target.kind == THP ? 1 : PAGES / 2,
+		.pass = reclaim_alone,
 	};
 
 	if (turn % 3 == 2)
@@ -156,7 +170,7 @@ static void take_pins(struct race *race, void *arg)
 {
 	struct world *w = arg;
 
-	w->got = race->vehicle.ops->pin(&race->vehicle, w->target, w->pages, 1);
+	w->got = race->vehicle.ops->pin(&race->vehicle, w->target.addr, w->pages, 1);
 }
 
 static void reclaim(struct race *race, void *arg)
@@ -164,7 +178,7 @@ static void reclaim(struct race *race, void *arg)
 	struct world *w = arg;
 
 	(void)race;
-	w->err = madvise(w->target, w->size, MADV_PAGEOUT) ? errno : 0;
+	w->err = madvise(w->target.addr, w->target.size, MADV_PAGEOUT) ? errno : 0;
 }
 
 /* What the address has; and a fresh stamp where a pin is to show it. */
@@ -190,8 +204,8 @@ static void look_at_address(struct world *w)
 
 static void reclaim_held(struct world *w)
 {
-	check_madvise(w->target, w->size, MADV_FREE, "the target, pinned");
-	check_madvise(w->target, w->size, MADV_PAGEOUT, "the target, pinned");
+	advise(w, MADV_FREE, "the target, pinned");
+	advise(w, MADV_PAGEOUT, "the target, pinned");
 	for (unsigned int i = 0; i < w->pages && i < (unsigned int)w->got; i++) {
 		struct stamp s = stamp_load(page_at(w, i));
 
@@ -227,7 +241,7 @@ static void judge(struct race *race, void *arg)
 	struct vehicle *v = &race->vehicle;
 
 	if (w->err)
-		broken("madvise(MADV_PAGEOUT) of %zu bytes: %s", w->size, strerror(w->err));
+		broken("madvise(MADV_PAGEOUT) of %zu bytes: %s", w->target.size, strerror(w->err));
 	if (w->got != (int)w->pages && !(v->ops->is & VEHICLE_FAST))
 		broken("%s took %d pins of %u mapped pages", v->name, w->got, w->pages);
 	if (w->got > 0)
@@ -260,7 +274,7 @@ static void judge_arrival(struct race *race, void *arg)
 	struct world *w = arg;
 
 	if (w->err)
-		broken("madvise(MADV_PAGEOUT) of %zu bytes: %s", w->size, strerror(w->err));
+		broken("madvise(MADV_PAGEOUT) of %zu bytes: %s", w->target.size, strerror(w->err));
 	if (w->got != (int)w->pages)
 		broken("%s took %d pins of %u mapped pages", race->vehicle.name, w->got, w->pages);
 	w->pins += w->got;
@@ -284,27 +298,36 @@ static void race_lazyfree(struct race *race)
 	struct world w = { .race = race, .page = getpagesize() };
 
 	w.pages = race->vehicle.capacity < PAGES ? race->vehicle.capacity : PAGES;
-	w.size = w.pages * w.page;
-	w.target = check_mmap(NULL, w.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			      "the target");
-	check_madvise(w.target, w.size, MADV_NOHUGEPAGE, "the target");
-	name_mapping(w.target, w.size, "guprace target");
-	stamp_page(w.target, stamp_of(MAPPING_TARGET, 0, 0));
-	if (madvise(w.target, w.size, MADV_FREE) || madvise(w.target, w.size, MADV_PAGEOUT))
+	backing_map(&w.target, race, race->subtest->arg, w.pages, "guprace target");
+	stamp_page(w.target.addr, stamp_of(MAPPING_TARGET, 0, 0));
+	if (madvise(w.target.addr, w.target.size, MADV_FREE) ||
+	    madvise(w.target.addr, w.target.size, MADV_PAGEOUT))
 		race_skip(race, "no MADV_FREE and MADV_PAGEOUT here: %s", strerror(errno));
 
 	race_trials(race, &trial, &w);
 	stretch_code_end();
 
-	check_munmap(w.target, w.size, "the target");
+	backing_unmap(&w.target);
 	race_count(race, "pins", w.pins);
 	race_count(race, "discarded", w.discarded);
 	race_count(race, "kept", w.kept);
 	race_count(race, "held_again", w.held_again);
+	if (w.target.kind == THP)
+		race_count(race, "huge", w.huge);
 }
 
 static const struct floor floors[] = {
 	{ "trials", 20 },
+	{ "discarded", 100 },
+	{ "kept", 100 },
+	{ "held_again", 20 },
+	{ "vm.pglazyfreed", 100 },
+	{ }
+};
+
+static const struct floor thp_floors[] = {
+	{ "trials", 20 },
+	{ "huge", 20 },
 	{ "discarded", 100 },
 	{ "kept", 100 },
 	{ "held_again", 20 },
@@ -320,11 +343,12 @@ static const struct floor arrival_floors[] = {
 };
 
 static const struct subtest subtests[] = {
-	{ "probe.pageout", &vehicle_probe, race_lazyfree, floors, 0 },
-	{ "probe_ro.pageout", &vehicle_probe_ro, race_lazyfree, floors, 0 },
-	{ "fast.pageout", &vehicle_fast, race_lazyfree, floors, 0 },
-	{ "vmsplice.pageout", &vehicle_vmsplice, race_lazyfree, floors, 0 },
-	{ "direct_in.pageout", &vehicle_direct_in, race_lazyfree, arrival_floors, 0 },
+	{ "probe.pageout", &vehicle_probe, race_lazyfree, floors, SMALL },
+	{ "probe_ro.pageout", &vehicle_probe_ro, race_lazyfree, floors, SMALL },
+	{ "fast.pageout", &vehicle_fast, race_lazyfree, floors, SMALL },
+	{ "vmsplice.pageout", &vehicle_vmsplice, race_lazyfree, floors, SMALL },
+	{ "probe.pageout_thp", &vehicle_probe, race_lazyfree, thp_floors, THP },
+	{ "direct_in.pageout", &vehicle_direct_in, race_lazyfree, arrival_floors, SMALL },
 	{ }
 };
 

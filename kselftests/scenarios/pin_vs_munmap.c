@@ -53,7 +53,6 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -62,8 +61,10 @@
 #include "clock.h"
 #include "linear.h"
 #include "memory.h"
+#include "quiet.h"
 #include "scenario.h"
 #include "stamp.h"
+#include "sync.h"
 
 #define MAPPING_REFILL	2
 #define MAPPING_KEEPER	3
@@ -100,22 +101,15 @@ struct world {
 
 	_Alignas(64) struct linear progress;
 	_Alignas(64) uint64_t entered;	/* generation whose pin A has begun */
-	uint64_t median;		/* ticks of a trial; 0 while unknown */
 
 	/* A's counters, and the durations of its first trials. */
 	_Alignas(64) uint64_t calls, pins, trials, preempted, refusals;
 	uint64_t sample[SAMPLE];
+	uint64_t median;		/* of these; 0 while unknown */
 
 	/* B's. */
 	_Alignas(64) uint64_t generation, unmaps;
 };
-
-static int compare_ticks(const void *a, const void *b)
-{
-	const uint64_t *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
 
 static void count_trial(struct world *w, uint64_t ticks)
 {
@@ -126,10 +120,8 @@ static void count_trial(struct world *w, uint64_t ticks)
 	if (w->trials < SAMPLE)
 		w->sample[w->trials] = ticks;
 	w->trials++;
-	if (w->trials == SAMPLE) {
-		qsort(w->sample, SAMPLE, sizeof(w->sample[0]), compare_ticks);
-		linear_publish(&w->median, w->sample[SAMPLE / 2]);
-	}
+	if (w->trials == SAMPLE)
+		w->median = sync_median_of(w->sample, SAMPLE).median;
 }
 
 /*
@@ -304,26 +296,6 @@ static void *unmapper(void *arg)
 	return NULL;
 }
 
-/* The median over calls that nothing disturbs, on pages like the target's. */
-static uint64_t measure_quiet(struct world *w)
-{
-	struct vehicle *v = &w->race->vehicle;
-	uint64_t ticks[SAMPLE];
-
-	for (unsigned int i = 0; i < SAMPLE; i++) {
-		uint64_t begin = now_ticks();
-		int got = v->ops->pin(v, w->refill, w->pages, w->walks);
-
-		ticks[i] = now_ticks() - begin;
-		if (got != (int)(w->pages * w->walks))
-			broken("%s took %d pins of %u on pages that nobody touches", v->name, got,
-			       w->pages * w->walks);
-		v->ops->unpin(v);
-	}
-	qsort(ticks, SAMPLE, sizeof(ticks[0]), compare_ticks);
-	return ticks[SAMPLE / 2];
-}
-
 /*
  * The target stands alone, so that no mapping is split or merged around it; the keeper in the same
  * 2 MiB keeps munmap from freeing the page table with it.
@@ -370,7 +342,7 @@ static void run(struct race *race)
 	name_mapping(w.refill, REFILL_PAGES * w.page, "guprace refill");
 	for (unsigned int i = 0; i < w.pages; i++)
 		stamp_page(w.refill + i * w.page, stamp_of(MAPPING_REFILL, i, 0));
-	w.quiet = measure_quiet(&w);
+	w.quiet = quiet_ticks(&race->vehicle, w.refill, w.pages, w.walks, true);
 
 	race_actors(race, pinner, unmapper, &w);
 

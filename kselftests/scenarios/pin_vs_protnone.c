@@ -56,15 +56,14 @@
 #include "clock.h"
 #include "huge.h"
 #include "pagemap.h"
+#include "quiet.h"
 #include "scenario.h"
 #include "setting.h"
-#include "sync.h"
 
 #define PINNED		4u		/* pages, by one walk */
 #define SLOTS		256u		/* of so many pages each, in the region that is hinted */
 #define TABLE_SIZE	(2ul << 20)
 #define HUGE_SLOTS	8u
-#define SAMPLE		64u
 #define DWELL		4u		/* quiet pin calls, that some of A's fall into it whole */
 #define ARG_HUGE	1ul		/* the target is a huge page */
 
@@ -221,33 +220,15 @@ static void move_to_other_node(struct race *race, void *world)
 		broken("mbind of the target to node %u: %s", w->node, strerror(errno));
 }
 
-/* Median of a pin call that nothing disturbs, ticks. */
-static uint64_t quiet_ticks(struct world *w, bool granted)
-{
-	struct vehicle *v = &w->race->vehicle;
-	uint64_t ticks[SAMPLE];
-
-	for (unsigned int i = 0; i < SAMPLE; i++) {
-		uint64_t begin = now_ticks();
-		int got = v->ops->pin(v, w->map, w->agree.pages, 1);
-
-		ticks[i] = now_ticks() - begin;
-		if (granted && got != (int)w->agree.pages)
-			broken("%s took %d pins of %u at rest", v->name, got, w->agree.pages);
-		if (got > 0)
-			v->ops->unpin(v);
-	}
-	return sync_median_of(ticks, SAMPLE).median;
-}
-
 /* A call that finds the range closed takes the slow path as well: the longer one counts. */
 static void measure_quiet(struct world *w)
 {
+	struct vehicle *v = &w->race->vehicle;
 	uint64_t closed;
 
-	w->quiet = quiet_ticks(w, true);
+	w->quiet = quiet_ticks(v, w->map, w->agree.pages, 1, true);
 	protect(w, PROT_NONE);
-	closed = quiet_ticks(w, false);
+	closed = quiet_ticks(v, w->map, w->agree.pages, 1, false);
 	protect(w, PROT_READ | PROT_WRITE);
 	if (closed > w->quiet)
 		w->quiet = closed;

@@ -144,6 +144,14 @@ def test_an_edit_in_a_checkout_is_another_kernel(room: Room) -> None:
     assert first.digest != second.digest
 
 
+def test_an_edit_is_one_however_the_user_likes_to_be_shown_edits(room: Room) -> None:
+    repo = repository(room)
+    git(repo, "config", "diff.external", "true")
+    first = room.builder.build(room.spec(TreeSource(repo)))
+    (repo / "mm/gup.c").write_text("/* gone */\n")
+    assert room.builder.build(room.spec(TreeSource(repo))).digest != first.digest
+
+
 def test_a_tree_configured_in_place_is_refused_with_the_way_out(room: Room) -> None:
     (room.tree / ".config").write_text("")
     with pytest.raises(UsageError, match="mrproper"):

@@ -24,7 +24,8 @@ def audited(run: RunDir, known: Sequence[KnownIssue], path: GupPath, today: date
     """Return what a run says of each known issue that speaks of one of its kernels.
 
     Controls do not count: a kernel that is broken on purpose may well hide a report, or give it more often. A cell
-    whose records are damaged does not count either; reports show it as such.
+    whose records are damaged does not count either; reports show it as such. Nor, but for what it showed, does one in
+    which no race was watched (Verdict.watched).
 
     Raises:
         HostError: there is no plan to read.
@@ -60,7 +61,7 @@ def audit_of(run: RunDir, project: Project) -> tuple[Audited, ...]:
 def remarks(entries: Sequence[Audited]) -> tuple[str, ...]:
     """Return the lines that a report shows: entries with something wrong first, then those that were seen."""
     wrong = [f"known issue {each.text}" for each in entries if each.remarks]
-    fine = [f"known issue {each.text}" for each in entries if each.seen and not each.remarks]
+    fine = [f"known issue {each.text}" for each in entries if each.reports and not each.remarks]
     return (*wrong, *fine)
 
 
@@ -69,4 +70,4 @@ def _heard(result: CellResult) -> Heard:
     subject = Subject(result.record.kernel_version, kernel.arch, kernel.flavour)
     # a lost guest left no counters: its flavour's name is what is known
     kcsan = evidence.kcsan is not None if evidence else "kcsan" in kernel.flavour
-    return Heard(subject, result.splats, kcsan)
+    return Heard(subject, result.splats, kcsan, watched=result.verdict is not None and result.verdict.watched)

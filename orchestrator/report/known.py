@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator.errors import HostError
+from orchestrator.errors import HostError, UsageError
 from orchestrator.matrix.plan import Expectation
 from orchestrator.paths import Project
 from orchestrator.report.text import harmless
@@ -44,16 +44,26 @@ def audited(run: RunDir, known: Sequence[KnownIssue], path: GupPath, today: date
 def show_known(run: RunDir, project: Project, console: Console) -> None:
     """Print what a run says of this project's known issues, one line an entry that was seen or is wrong.
 
+    A list that cannot be read (today's, not the one that the run was judged by) is told, and changes no exit code.
+
     Raises:
         HostError: there is no plan to read.
-        UsageError: the list, or that of GUP's path, is not what it should be.
     """
-    for line in remarks(audit_of(run, project)):
+    try:
+        lines = remarks(audit_of(run, project))
+    except UsageError as error:
+        lines = (f"known issues are not counted: {error}",)
+    for line in lines:
         console.print(Text(harmless(line)), soft_wrap=True)
 
 
 def audit_of(run: RunDir, project: Project) -> tuple[Audited, ...]:
-    """Return what a run says of this project's known issues today. Raises as `show_known`."""
+    """Return what a run says of this project's known issues today.
+
+    Raises:
+        HostError: there is no plan to read.
+        UsageError: the list, or that of GUP's path, is not what it should be.
+    """
     path, known = load_path(project.configs / GUP_PATH), load_known(project.configs / KNOWN_ISSUES)
     return audited(run, known, path, datetime.now(UTC).date())
 

@@ -154,7 +154,8 @@ class _Stderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Show one record, without the traceback that its file has."""
         # Not click.echo, which goes past a live display's stderr and into its lines.
-        sys.stderr.write(f"guprace: {record.levelname.lower()}: {harmless(record.getMessage())}\n")
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"guprace: {record.levelname.lower()}: {harmless(record.getMessage())}\n")
 
 
 def log_to(path: Path) -> None:

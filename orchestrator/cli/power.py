@@ -11,7 +11,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from orchestrator import records
 from orchestrator.cli.common import (
@@ -33,6 +32,7 @@ from orchestrator.matrix.targets import Target, patch_targets, targets
 from orchestrator.paths import Project
 from orchestrator.report.live import watcher
 from orchestrator.report.power import CAMPAIGN, is_power_run, power_table, power_view
+from orchestrator.report.terminal import Output
 from orchestrator.report.write import write_reports
 from orchestrator.runner.cell import Workshop
 from orchestrator.runner.lists import Lists, load_lists
@@ -122,7 +122,7 @@ def _race(
 ) -> int:
     """Race what is not known yet, and show all of the run."""
     log_to(run.root / "guprace.log")
-    plan, place, console = run.plan(), builder.place, Console()
+    plan, place, console = run.plan(), builder.place, Output()
     due = not resumed or take_up(run, schedules(campaign), builder, sys.argv, say)
     try:
         if due:
@@ -131,9 +131,11 @@ def _race(
                 at_once = run.metadata().guests if guests is None else guests
                 Runner(builder, shop).run(run, _sized(plan, campaign), at_once, schedules(campaign))
     finally:
-        write_reports(run)
-        seen = power_view(run)
-        power_table(seen, console)
+        try:
+            write_reports(run)
+        finally:
+            seen = power_view(run)
+            power_table(seen, console)
     return int(power_code(seen.rows, place.stop.is_set))
 
 

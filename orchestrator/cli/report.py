@@ -6,16 +6,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from orchestrator.errors import ExitCode, UsageError
 from orchestrator.paths import Project
 from orchestrator.report.known import show_known
 from orchestrator.report.power import is_power_run, power_table, power_view
-from orchestrator.report.terminal import show
+from orchestrator.report.terminal import Output, show
 from orchestrator.report.view import view
 from orchestrator.report.write import write_reports
-from orchestrator.runner.rundir import open_run
+from orchestrator.runner.rundir import RunDir, open_run
 from orchestrator.verdict.codes import exit_code, power_code
 
 
@@ -32,17 +31,25 @@ def command(run: Path | None) -> int:
       guprace report runs/20261123-040000-quick
     """
     found = open_run(run or newest(Path("runs")))
-    write_reports(found)
-    console = Console()
-    if is_power_run(found):
-        seen = power_view(found)
+    try:
+        write_reports(found)
+    finally:
+        code = _show(found)
+    return int(code)
+
+
+def _show(run: RunDir) -> ExitCode:
+    """Print what there is of a run, and return its exit code."""
+    console = Output()
+    if is_power_run(run):
+        seen = power_view(run)
         power_table(seen, console)
         code = power_code(seen.rows, bool(seen.metadata.interrupted))
-        return int(code or (ExitCode.HOST if seen.damaged else ExitCode.OK))
-    shown = view(found)
+        return code or (ExitCode.HOST if seen.damaged else ExitCode.OK)
+    shown = view(run)
     show(shown, console)
-    show_known(found, Project(), console)
-    return int(exit_code([cell.verdict for cell in shown.cells], bool(shown.interrupted)))
+    show_known(run, Project(), console)
+    return exit_code([cell.verdict for cell in shown.cells], bool(shown.interrupted))
 
 
 def newest(runs: Path) -> Path:

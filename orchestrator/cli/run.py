@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from orchestrator.cli.common import (
     log_to,
@@ -34,7 +33,7 @@ from orchestrator.paths import Project
 from orchestrator.report.known import show_known
 from orchestrator.report.live import watcher
 from orchestrator.report.power import is_power_run
-from orchestrator.report.terminal import show
+from orchestrator.report.terminal import Output, show
 from orchestrator.report.view import view
 from orchestrator.report.write import write_reports
 from orchestrator.runner.backup import back_verdicts
@@ -123,7 +122,7 @@ def _interrupted(resume: Path) -> RunDir:
 def _race(run: RunDir, lists: Lists, builder: KernelBuilder, guests: int | None, *, resumed: bool) -> int:
     """Race what has no verdict, and show all of the run."""
     log_to(run.root / "guprace.log")
-    plan, place, console = run.plan(), builder.place, Console()
+    plan, place, console = run.plan(), builder.place, Output()
     due = not resumed or take_up(run, schedules_of(plan), builder, sys.argv, say)
     try:
         if due:
@@ -132,8 +131,10 @@ def _race(run: RunDir, lists: Lists, builder: KernelBuilder, guests: int | None,
                 Runner(builder, shop).run(run, plan, run.metadata().guests if guests is None else guests)
         back_verdicts(run, Project())
     finally:
-        write_reports(run)
-        show(view(run), console)
+        try:
+            write_reports(run)
+        finally:
+            show(view(run), console)
     show_known(run, Project(), console)
     verdicts = [result.verdict for result in run.results()]
     return int(exit_code(verdicts, place.stop.is_set))

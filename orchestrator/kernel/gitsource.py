@@ -57,8 +57,10 @@ def worktree_identity(path: Path, environ: Mapping[str, str], stop: Stop) -> str
     head = git(path, "rev-parse", "HEAD^{tree}", environ=environ, stop=stop, check=False)
     if head.returncode != 0:
         return None
-    # --no-optional-locks: reading a user's checkout must not even refresh its index.
-    changed = git(path, "--no-optional-locks", "diff", "--binary", "HEAD", environ=environ, stop=stop)
+    # --no-optional-locks: reading a user's checkout must not even refresh its index. --no-ext-diff: the user's own
+    # way of looking at a change (diff.external, textconv) may show nothing of it.
+    asked = ("diff", "--binary", "--no-ext-diff", "--no-textconv", "HEAD")
+    changed = git(path, "--no-optional-locks", *asked, environ=environ, stop=stop)
     others = git(path, "ls-files", "--others", "--exclude-standard", "-z", environ=environ, stop=stop)
     fresh = [(name, _content(path / name)) for name in others.stdout.split("\0") if name]
     if not changed.stdout and not fresh:

@@ -2,16 +2,19 @@
 """A lane's work tree: the source with its patches, changing only the files that must change.
 
 make decides by modification times, so a file that keeps its content keeps its time: a patched kernel
-rebuilds what the patch touched, and nothing else.
+rebuilds what the patch touched, and nothing else. And one that gets another content gets a new time, even if it had
+that content, and an older time, before.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +25,9 @@ from orchestrator.kernel.source import ArchiveTree, UserTree, Workplace
 from orchestrator.proc import run
 
 log = logging.getLogger("guprace.lane")
+
+# Of a checkout: what no build reads, and more than all the rest.
+_HISTORY = ".git"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,7 @@ def prepare(
 
     Raises:
         BuildError: a patch does not apply.
-        UsageError, HostError: as the source's own.
+        UsageError, HostError: as the source's own; a tree of the user's was changed while it was copied.
     """
     wanted = tuple(patches)
     if isinstance(tree, UserTree) and not wanted:
@@ -98,12 +104,18 @@ def prepare(
         return lane.work
     pristine = tree.pristine(place)
     state = lane.state()
-    if state is None or state.identity != tree.identity or not lane.work.is_dir():
+    if state is None or not lane.work.is_dir():
         _clone(pristine, lane, place, hardlinks=isinstance(tree, ArchiveTree))
         state = LaneState(tree.identity, ())
+    elif state.identity != tree.identity:
+        # Whatever dies in between, the next run finds the name of no tree, and follows again.
+        records.save(lane.state_file, LaneState("", state.patched))
+        follow(pristine, lane.work, leave_out=state.patched)
     staged = _stage(pristine, wanted, place)
     for name in state.patched:
         staged.setdefault(name, _read(pristine / name))
+    if isinstance(tree, UserTree):
+        tree.check(place)
     # Written before the act: whatever dies in between, the next run knows which files may differ.
     records.save(lane.state_file, LaneState(tree.identity, tuple(sorted(staged))))
     _write(lane.work, staged)
@@ -113,10 +125,61 @@ def prepare(
 def _clone(pristine: Path, lane: LaneTree, place: Workplace, *, hardlinks: bool) -> None:
     """Copy the tree; by hard links from the cache's own, which nobody edits in place."""
     lane.state_file.unlink(missing_ok=True)
-    shutil.rmtree(lane.work, ignore_errors=True)
-    lane.root.mkdir(parents=True, exist_ok=True)
+    # A copy has the times of its source: objects of what stood here before would pass for newer.
+    for old in (lane.objects, lane.work):
+        shutil.rmtree(old, ignore_errors=True)
+    lane.work.mkdir(parents=True)
     how = ["cp", "-al"] if hardlinks else ["cp", "-a", "--reflink=auto"]
-    run([*how, str(pristine), str(lane.work)], stop=place.stop, seconds=900, env=place.environ)
+    entries = [str(entry) for entry in sorted(pristine.iterdir()) if entry.name != _HISTORY]
+    run([*how, "--", *entries, str(lane.work)], stop=place.stop, seconds=900, env=place.environ)
+
+
+def follow(pristine: Path, work: Path, leave_out: Container[str] = ()) -> None:
+    """Bring a copy of a tree to what the tree is now, in place, but for the files to `leave_out`: those are patched.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    there, here = _files(pristine), _files(work)
+    for name in here.keys() - there.keys():
+        if name not in leave_out:
+            (work / name).unlink()
+    for directory, _, _ in os.walk(work, topdown=False):
+        if not (pristine / Path(directory).relative_to(work)).is_dir() and not any(Path(directory).iterdir()):
+            Path(directory).rmdir()
+    for name, status in there.items():
+        if name in leave_out or (name in here and _same(pristine / name, status, work / name, here[name])):
+            continue
+        _replace(pristine / name, work / name)
+
+
+def _files(root: Path) -> dict[str, os.stat_result]:
+    """Return all that is no directory below `root`, by its relative name; git's own files aside."""
+    found = {}
+    for directory, names, files in os.walk(root):
+        links = [name for name in names if Path(directory, name).is_symlink()]
+        if Path(directory) == root:
+            names[:] = [name for name in names if name != _HISTORY]
+        for path in (Path(directory, name) for name in (*files, *links) if name != _HISTORY):
+            found[str(path.relative_to(root))] = path.lstat()
+    return found
+
+
+def _same(ours: Path, status: os.stat_result, theirs: Path, other: os.stat_result) -> bool:
+    if status.st_mode != other.st_mode:
+        return False
+    if stat.S_ISLNK(status.st_mode):
+        return ours.readlink() == theirs.readlink()
+    if status.st_size != other.st_size:
+        return False
+    return status.st_mtime_ns == other.st_mtime_ns or ours.read_bytes() == theirs.read_bytes()
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Put a copy of `source`, of this moment, in the place of `target`."""
+    target.unlink(missing_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source, target, follow_symlinks=False)
 
 
 def _stage(base: Path, patches: tuple[Path, ...], place: Workplace) -> dict[str, bytes | None]:

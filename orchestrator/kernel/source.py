@@ -128,6 +128,15 @@ class UserTree:
                 )
         return self.path
 
+    def check(self, place: Workplace) -> None:
+        """Raise UsageError if the tree is not what `identity` names any more: what was built of it has no name."""
+        if _identity(self.path, place) != self.identity:
+            raise UsageError(
+                "this tree was changed while a kernel was being built of it",
+                where=str(self.path),
+                hint="leave it alone and run the same command again; or name a commit (`git:`), which nobody changes",
+            )
+
 
 def resolve(source: Source, place: Workplace) -> ArchiveTree | UserTree | GitTree:
     """Find out what a source is now, without unpacking it.
@@ -183,8 +192,11 @@ def _resolve_tree(source: TreeSource, place: Workplace) -> UserTree:
     path = source.tree.resolve()
     if not (path / "Makefile").is_file() or not (path / "Kconfig").is_file():
         raise UsageError("not a Linux source tree (no Makefile and Kconfig)", where=str(source.tree))
-    identity = worktree_identity(path, place.environ, place.stop) or _stat_identity(path)
-    return UserTree(identity, f"{path.name}-{digest_of(str(path))[:8]}", path)
+    return UserTree(_identity(path, place), f"{path.name}-{digest_of(str(path))[:8]}", path)
+
+
+def _identity(tree: Path, place: Workplace) -> str:
+    return worktree_identity(tree, place.environ, place.stop) or _stat_identity(tree)
 
 
 def _stat_identity(root: Path) -> str:

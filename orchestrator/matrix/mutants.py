@@ -26,7 +26,7 @@ from orchestrator.matrix.values import (
     Matching,
     Name,
     OneOrMany,
-    Scenario,
+    ScenarioName,
     Series,
     member,
     wrong,
@@ -88,7 +88,7 @@ class Mutant:
         return not self.flavours or flavour in self.flavours
 
 
-_Many = Annotated[tuple[Scenario, ...], OneOrMany()]
+_Many = Annotated[tuple[ScenarioName, ...], OneOrMany()]
 # Those of all architectures, or of each its own.
 _Scenarios = Annotated[
     Annotated[_Many, Tag("list")] | Annotated[dict[ArchName, _Many], Tag("mapping")],

@@ -121,6 +121,13 @@ def _known(kind: str, names: Callable[[Names], tuple[str, ...]], *, globs: bool 
     return AfterValidator(check)
 
 
+def _one_each(value: str) -> str:
+    """Refuse a glob where each scenario stands for something that was measured: the next file to match was not."""
+    if "*" in value or "?" in value:
+        raise wrong(f"{value!r} is a glob", "; name each scenario that it stands for")
+    return value
+
+
 def member(kind: str, members: type[StrEnum]) -> BeforeValidator:
     """Return the validator that turns text into a member of an enum."""
 
@@ -171,6 +178,7 @@ Scenario = Annotated[
         examples=["pin_vs_munmap", "pin_vs_*", "kselftest:cow"],
     ),
 ]
+ScenarioName = Annotated[str, AfterValidator(_one_each), _known("scenario", lambda names: names.scenarios)]
 MutantId = Annotated[
     str,
     _known("mutant", lambda names: names.mutants),

@@ -156,6 +156,8 @@ def _build(job: _Job, store: Store, place: Workplace, report: Callable[[str], No
                     facts[f"no {name}"] = why
                 else:
                     files[name] = room / "out" / name
+        if isinstance(job.tree, UserTree):
+            job.tree.check(place)
         store.add(job.digest, files, facts)
     found = store.find(job.digest)
     if not found:

@@ -14,12 +14,18 @@ from orchestrator.splat.compare import Comparison, Difference, Raced
 
 
 def raced(run: RunDir) -> tuple[Raced, ...]:
-    """Return the cells of a run that got as far as a console (its splats.json is there, empty or not).
+    """Return the cells of a run that showed a report, or in which a race was watched and none came.
 
     Raises:
         HostError: plan or a cell's record cannot be read.
     """
-    return tuple(_raced(result) for result in run.results() if (result.directory / "splats.json").is_file())
+    return tuple(_raced(result) for result in run.results() if result.splats or _clean(result))
+
+
+def _clean(result: CellResult) -> bool:
+    """Say whether a cell without a report counts as one: it got as far as a console (splats.json), and raced."""
+    watched = result.verdict is not None and result.verdict.watched
+    return watched and (result.directory / "splats.json").is_file()
 
 
 def _raced(result: CellResult) -> Raced:

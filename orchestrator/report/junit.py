@@ -71,7 +71,7 @@ def _properties(run: RunView, lane: _Lane) -> list[tuple[str, str]]:
         if name in ("seed", "trials", "bound", "hits", "back-offs", "left out")
     ]
     # Of the whole run: an entry that is expired, vanished or seen too often, or that covered something.
-    known = [(f"known-issue.{each.issue.id}", each.text) for each in run.known if each.remarks or each.seen]
+    known = [(f"known-issue.{each.issue.id}", each.text) for each in run.known if each.remarks or each.reports]
     return [*_shared(run, lane.cells[0]), *claims, *known]
 
 

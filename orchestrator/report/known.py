@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator.errors import HostError
+from orchestrator.errors import HostError, UsageError
 from orchestrator.matrix.plan import Expectation
 from orchestrator.paths import Project
 from orchestrator.report.text import harmless
@@ -24,7 +24,8 @@ def audited(run: RunDir, known: Sequence[KnownIssue], path: GupPath, today: date
     """Return what a run says of each known issue that speaks of one of its kernels.
 
     Controls do not count: a kernel that is broken on purpose may well hide a report, or give it more often. A cell
-    whose records are damaged does not count either; reports show it as such.
+    whose records are damaged does not count either; reports show it as such. Nor, but for what it showed, does one in
+    which no race was watched (Verdict.watched).
 
     Raises:
         HostError: there is no plan to read.
@@ -43,16 +44,26 @@ def audited(run: RunDir, known: Sequence[KnownIssue], path: GupPath, today: date
 def show_known(run: RunDir, project: Project, console: Console) -> None:
     """Print what a run says of this project's known issues, one line an entry that was seen or is wrong.
 
+    A list that cannot be read (today's, not the one that the run was judged by) is told, and changes no exit code.
+
     Raises:
         HostError: there is no plan to read.
-        UsageError: the list, or that of GUP's path, is not what it should be.
     """
-    for line in remarks(audit_of(run, project)):
+    try:
+        lines = remarks(audit_of(run, project))
+    except UsageError as error:
+        lines = (f"known issues are not counted: {error}",)
+    for line in lines:
         console.print(Text(harmless(line)), soft_wrap=True)
 
 
 def audit_of(run: RunDir, project: Project) -> tuple[Audited, ...]:
-    """Return what a run says of this project's known issues today. Raises as `show_known`."""
+    """Return what a run says of this project's known issues today.
+
+    Raises:
+        HostError: there is no plan to read.
+        UsageError: the list, or that of GUP's path, is not what it should be.
+    """
     path, known = load_path(project.configs / GUP_PATH), load_known(project.configs / KNOWN_ISSUES)
     return audited(run, known, path, datetime.now(UTC).date())
 
@@ -60,7 +71,7 @@ def audit_of(run: RunDir, project: Project) -> tuple[Audited, ...]:
 def remarks(entries: Sequence[Audited]) -> tuple[str, ...]:
     """Return the lines that a report shows: entries with something wrong first, then those that were seen."""
     wrong = [f"known issue {each.text}" for each in entries if each.remarks]
-    fine = [f"known issue {each.text}" for each in entries if each.seen and not each.remarks]
+    fine = [f"known issue {each.text}" for each in entries if each.reports and not each.remarks]
     return (*wrong, *fine)
 
 
@@ -69,4 +80,4 @@ def _heard(result: CellResult) -> Heard:
     subject = Subject(result.record.kernel_version, kernel.arch, kernel.flavour)
     # a lost guest left no counters: its flavour's name is what is known
     kcsan = evidence.kcsan is not None if evidence else "kcsan" in kernel.flavour
-    return Heard(subject, result.splats, kcsan)
+    return Heard(subject, result.splats, kcsan, watched=result.verdict is not None and result.verdict.watched)

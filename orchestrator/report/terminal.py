@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 
 from rich.console import Console
@@ -29,6 +30,18 @@ STYLES = {
 _NARROW = 100
 _LAST_LINES = 5
 _PLAIN_WIDTH = 160
+
+
+class Output(Console):
+    """Standard output. If nobody reads it any more (`| head`) what comes is dropped, and the verb goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Do not end the program, as rich would, by 1: that would accuse a kernel, and lose the lane that spoke."""
+        self.quiet = True
+        # What is still buffered must not fail once more when Python ends.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
 
 
 def show(run: RunView, console: Console) -> None:

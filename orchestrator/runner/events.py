@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -67,12 +68,13 @@ def held_up(cell: str, text: str) -> Event:
 
 
 def fan_out(listeners: Iterable[Listener]) -> Listener:
-    """Return one listener that tells all of `listeners`, in their order."""
+    """Return one listener that tells all of `listeners`, in their order; a terminal that is gone costs no verdict."""
     kept = tuple(listeners)
 
     def tell(event: Event) -> None:
         for listener in kept:
-            listener(event)
+            with contextlib.suppress(OSError):
+                listener(event)
 
     return tell
 

@@ -9,6 +9,10 @@ counted, and said to be
   surprise (less than 5 %). Without a `rate` nobody knows what to expect of a cell: one in ten is supposed
   (`LEAST_RATE`), so that 29 cells without it say something and one says nothing;
 * excessive: seen in more cells than its rate explains (a chance below 1 %).
+
+Cells are those in which a race was watched. One that was skipped, in which the race did not happen, or that is BROKEN
+is no cell without the report: it says nothing of a rate. A report that came there all the same (at boot) has not
+vanished.
 """
 
 from __future__ import annotations
@@ -39,28 +43,38 @@ class Remark(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """One cell that got as far as a console: its kernel and its reports. `kcsan`: the kernel looks for data races."""
+    """One cell that got as far as a console: its kernel and its reports.
+
+    `kcsan`: the kernel looks for data races. `watched`: it raced, and what did not come then says something.
+    """
 
     subject: Subject
     splats: tuple[Splat, ...]
     kcsan: bool = True
+    watched: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """One entry in one run: cells it speaks of, those that showed it, how many reports, and what is wrong with it."""
+    """One entry in one run: cells it speaks of, those that showed it, how many reports, and what is wrong with it.
+
+    `beside` are the cells that showed it and in which no race was watched; the reports are those of all.
+    """
 
     issue: KnownIssue
     cells: int
     seen: int
     reports: int
     remarks: tuple[Remark, ...] = ()
+    beside: int = 0
 
     @property
     def text(self) -> str:
         """The entry in words, such as `x: 3 reports in 2 of 8 cells, expected in 10 %; expired on 2027-01-01`."""
         many = f"{self.reports} report{'' if self.reports == 1 else 's'}"
         text = f"{self.issue.id}: {many} in {self.seen} of {self.cells} cells"
+        if self.beside:
+            text += f" and {self.beside} without a race"
         if self.issue.rate is not None:
             text += f", expected in {self.issue.rate:.0%}"
         words = {
@@ -78,7 +92,7 @@ class Audited:
 def audit(heard: Sequence[Heard], known: Sequence[KnownIssue], path: GupPath, today: date) -> tuple[Audited, ...]:
     """Return each entry that speaks of a kernel of the run, in the order of the file."""
     found = (_audited(issue, [h for h in heard if _concerns(issue, h)], path, today) for issue in known)
-    return tuple(each for each in found if each.cells)
+    return tuple(each for each in found if each.cells or each.beside)
 
 
 def _concerns(issue: KnownIssue, heard: Heard) -> bool:
@@ -86,15 +100,17 @@ def _concerns(issue: KnownIssue, heard: Heard) -> bool:
 
 
 def _audited(issue: KnownIssue, heard: Sequence[Heard], path: GupPath, today: date) -> Audited:
-    matching = [[s for s in each.splats if issue.matches(s, path, each.subject)] for each in heard]
-    cells, seen = len(heard), sum(1 for splats in matching if splats)
+    matching = [(h.watched, [s for s in h.splats if issue.matches(s, path, h.subject)]) for h in heard]
+    cells = sum(1 for watched, _ in matching if watched)
+    seen = sum(1 for watched, splats in matching if watched and splats)
+    beside = sum(1 for watched, splats in matching if not watched and splats)
     remarks = []
     if issue.expires < today:
         remarks.append(Remark.EXPIRED)
     expected = LEAST_RATE if issue.rate is None else issue.rate
-    if not seen and (1.0 - expected) ** cells < SURPRISING:
+    if not seen and not beside and (1.0 - expected) ** cells < SURPRISING:
         remarks.append(Remark.VANISHED)
     if issue.rate is not None and at_least(seen, cells, issue.rate) < EXCESSIVE:
         remarks.append(Remark.EXCESSIVE)
-    reports = sum(splat.count for splats in matching for splat in splats)
-    return Audited(issue, cells, seen, reports, tuple(remarks))
+    reports = sum(splat.count for _, splats in matching for splat in splats)
+    return Audited(issue, cells, seen, reports, tuple(remarks), beside)

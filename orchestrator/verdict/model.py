@@ -86,6 +86,13 @@ class Verdict:
     counted: tuple[str, ...] = ()
 
     @property
+    def watched(self) -> bool:
+        """Whether a race was there to be watched: only then does a report that did not come say something."""
+        if self.outcome in (Outcome.SKIP, Outcome.VACUOUS, Outcome.BROKEN):
+            return False
+        return self.outcome in (Outcome.PASS, Outcome.MISSED) or self.race_seconds > 0.0
+
+    @property
     def seconds_to_hit(self) -> float | None:
         """After how many seconds of racing the first finding was made; None when there is none."""
         return self.found.seconds if self.found else None

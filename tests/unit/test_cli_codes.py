@@ -17,6 +17,7 @@ from orchestrator.cli import bisect_step
 from orchestrator.cli import run as run_verb
 from orchestrator.cli.common import complete_tails, log_to
 from orchestrator.paths import Project
+from orchestrator.report import known
 from orchestrator.report.power import CAMPAIGN
 from orchestrator.runner import lists
 from orchestrator.runner.power import Campaign
@@ -189,6 +190,28 @@ def test_a_damaged_record_costs_its_cell_and_no_report(guprace: Guprace, tmp_pat
     assert code == 1, "of the others one failed"
     assert f"unreadable record: {verdict.relative_to(tmp_path)}: not a whole Verdict record" in said
     assert (run.root / "index.html").is_file()
+
+
+def test_a_list_of_known_issues_that_is_wrong_by_now_changes_no_exit_code(
+    guprace: Guprace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    every_ending(tmp_path / "r")
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("- id: unfinished\n")
+    monkeypatch.setattr(known, "KNOWN_ISSUES", str(wrong))
+    code, said = guprace("report", "r")
+    assert code == 1, "of its cells one failed"
+    assert "known issues are not counted: " in said
+    assert "wrong.yaml" in said
+
+
+def test_a_run_whose_reports_cannot_be_written_is_shown_all_the_same(guprace: Guprace, tmp_path: Path) -> None:
+    run = every_ending(tmp_path / "r")
+    (run.root / "junit.xml").mkdir()
+    code, said = guprace("report", "r")
+    assert code == 3
+    assert "r/junit.xml: Is a directory" in said
+    assert f"PASS         6.1/{CELL}" in said
 
 
 @pytest.mark.parametrize(

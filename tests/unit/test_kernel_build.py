@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import BuildError, HostError, RunInterruptedError, UsageError
+from orchestrator.kernel.lane import follow
 from orchestrator.kernel.make import build_failure
 from orchestrator.matrix.plan import GitSource, PrebuiltSource, TarballSource, TreeSource
 from tests.unit.kernel_room import M01, PROJECT, Room, make_room, manifest
@@ -144,10 +145,108 @@ def test_an_edit_in_a_checkout_is_another_kernel(room: Room) -> None:
     assert first.digest != second.digest
 
 
+def test_an_edit_is_one_however_the_user_likes_to_be_shown_edits(room: Room) -> None:
+    repo = repository(room)
+    git(repo, "config", "diff.external", "true")
+    first = room.builder.build(room.spec(TreeSource(repo)))
+    (repo / "mm/gup.c").write_text("/* gone */\n")
+    assert room.builder.build(room.spec(TreeSource(repo))).digest != first.digest
+
+
 def test_a_tree_configured_in_place_is_refused_with_the_way_out(room: Room) -> None:
     (room.tree / ".config").write_text("")
     with pytest.raises(UsageError, match="mrproper"):
         room.builder.build(room.spec())
+
+
+def lanes(room: Room) -> set[tuple[str, str]]:
+    """Return source and object tree of each lane's last build."""
+    logs = [path.read_text().split() for path in room.cache.glob("lanes/*/build.log")]
+    return {(words[words.index("-C") + 1], next(w for w in words if w.startswith("O="))) for words in logs}
+
+
+def test_the_users_tree_and_its_patched_copy_have_an_object_tree_each(room: Room) -> None:
+    room.builder.build(room.spec())
+    room.builder.build(room.spec(patches=(M01,)))
+    (room.tree / "mm/mmap.c").write_text("/* edited */\n")
+    room.builder.build(room.spec(patches=(M01,)))
+    room.builder.build(room.spec())
+    found = lanes(room)
+    assert len(found) == len({objects for _, objects in found}) == 2
+    assert str(room.tree) in {source for source, _ in found}
+
+
+def test_an_edit_of_a_tree_rebuilds_of_its_patched_copy_what_it_changed(room: Room) -> None:
+    room.builder.build(room.spec(patches=(M01,)))
+    (room.tree / "mm/mmap.c").write_text("/* edited */\n")
+    (room.tree / "mm/new.c").write_text("/* new */\n")
+    assert "re-read: no" in room.builder.build(room.spec(patches=(M01,))).image.read_text()
+    assert compiled(room) == ["mm/mmap.o", "mm/new.o"], "not the patched mm/gup.o"
+    (room.tree / "mm/new.c").unlink()
+    room.builder.build(room.spec(patches=(M01,)))
+    (work,) = room.cache.glob("lanes/*/src")
+    assert not (work / "mm/new.c").exists()
+
+
+def test_no_object_of_another_patch_survives_an_edit_of_the_tree(room: Room, tmp_path: Path) -> None:
+    """A copy of an old time beside an object of the file as it was patched: make would keep the object."""
+    room.builder.build(room.spec(patches=(M01,)))
+    (room.tree / "mm/mmap.c").write_text("/* edited */\n")
+    other = tmp_path / "other.patch"
+    other.write_text("--- a/mm/mmap.c\n+++ b/mm/mmap.c\n@@ -1 +1 @@\n-/* edited */\n+/* patched */\n")
+    assert "re-read: yes" in room.builder.build(room.spec(patches=(other,))).image.read_text()
+
+
+@pytest.mark.parametrize("lost", ["lane.json", "src"])
+def test_no_object_survives_a_lane_of_which_nobody_knows_what_it_held(room: Room, lost: str) -> None:
+    source = TarballSource(*tarball(room))
+    room.builder.build(room.spec(source, patches=(M01,)))
+    (path,) = room.cache.glob(f"lanes/*/{lost}")
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert "re-read: yes" in room.builder.build(room.spec(source)).image.read_text()
+
+
+def test_links_and_directories_of_a_tree_are_followed(tmp_path: Path) -> None:
+    tree, copy = tmp_path / "tree", tmp_path / "copy"
+    for root, other in ((tree, "new"), (copy, "old")):
+        (root / "kept").mkdir(parents=True)
+        (root / "kept/file").write_text("same\n")
+        (root / other).mkdir()
+        (root / other / "x").write_text(other)
+        (root / "link").symlink_to(other)
+        (root / ".git").mkdir()
+        (root / ".git/HEAD").write_text(root.name)
+    (copy / "turned").mkdir()
+    (copy / "turned/into").write_text("")
+    (tree / "turned").write_text("a file\n")
+    (tree / "script").write_text("")
+    (tree / "script").chmod(0o755)
+    kept = (copy / "kept/file").stat().st_mtime_ns
+    follow(tree, copy)
+    assert {name for name in manifest(copy) if not name.startswith(".git")} == {
+        name for name in manifest(tree) if not name.startswith(".git")
+    }
+    assert (copy / "link").readlink() == Path("new")
+    assert (copy / "script").stat().st_mode & 0o777 == 0o755
+    assert (copy / "kept/file").stat().st_mtime_ns == kept
+    assert not (copy / "old").exists()
+
+
+@pytest.mark.parametrize("patches", [(), (M01,)])
+def test_a_tree_that_is_edited_while_it_is_built_gives_no_kernel(room: Room, patches: tuple[Path, ...]) -> None:
+    edited = room.tree / "mm/mmap.c"
+    before, when = edited.read_bytes(), "olddefconfig" if not patches else "preparing"
+
+    def edit(text: str) -> None:
+        if text.startswith(when):
+            edited.write_text("/* edited meanwhile, and longer */\n")
+
+    with pytest.raises(UsageError, match="changed while a kernel was being built"):
+        room.builder.build(room.spec(patches=patches), edit)
+    edited.write_bytes(before)
+    assert not room.builder.build(room.spec(patches=patches)).cached
+    (built,) = room.cache.glob("lanes/*/obj/mm/mmap.o")
+    assert built.read_bytes() == before
 
 
 def test_a_file_that_does_not_compile_is_named(room: Room) -> None:

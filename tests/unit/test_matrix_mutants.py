@@ -64,6 +64,20 @@ def test_a_record_names_the_scenarios_of_all_architectures_or_of_each_its_own(pr
         assert [mutant.scenarios_on(arch) for arch in (Arch.ARM64, Arch.X86_64)] == [("a_vs_b", "c_vs_d"), on_x86]
 
 
+@pytest.mark.parametrize("said", ["a_vs_*", "[c_vs_d, 'a_vs_?']", "{arm64: '*', x86_64: c_vs_d}"])
+def test_a_record_names_each_scenario_since_each_was_measured(project: Project, said: str) -> None:
+    (project.mutants / "M01.yaml").write_text(M01.replace(LISTED, f"scenarios: {said}"))
+    with pytest.raises(UsageError, match=r"is a glob \(.*M01\.yaml:\d+:\d+: scenarios.*name each scenario"):
+        load_mutant("M01", project)
+
+
+@pytest.mark.parametrize("said", ["7", "[7]", "{arm64: 7}", "{arm64: [{}]}", "null"])
+def test_scenarios_that_are_no_names_are_told_with_their_place(project: Project, said: str) -> None:
+    (project.mutants / "M01.yaml").write_text(M01.replace(LISTED, f"scenarios: {said}"))
+    with pytest.raises(UsageError, match=r"M01\.yaml:\d+:\d+"):
+        load_mutant("M01", project)
+
+
 def test_an_architecture_that_only_one_series_speaks_of_has_scenarios_too(project: Project) -> None:
     text = M01.replace(LISTED, "scenarios: {arm64: a_vs_b, x86_64: c_vs_d}").replace(", x86_64: silent", "")
     (project.mutants / "M01.yaml").write_text(text + 'differs: {"6.12": {x86_64: caught}}\n')

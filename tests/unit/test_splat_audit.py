@@ -15,6 +15,7 @@ from orchestrator import records
 from orchestrator.matrix.load import load_plan
 from orchestrator.matrix.plan import Arch
 from orchestrator.paths import Project
+from orchestrator.report.diff import raced
 from orchestrator.report.known import audited, remarks, show_known
 from orchestrator.report.write import write_reports
 from orchestrator.runner.rundir import RunDir
@@ -76,11 +77,23 @@ def test_a_data_race_can_vanish_only_where_they_are_looked_for() -> None:
     assert audit([Heard(STOCK, (), kcsan=True)] * 40, [race], PATH, TODAY)[0].remarks == (Remark.VANISHED,)
 
 
+def test_a_cell_without_a_race_says_nothing_of_a_rate_but_what_it_showed_has_not_vanished() -> None:
+    idle = [replace(each, watched=False) for each in cells(0, 40)]
+    assert audit(idle, [ISSUE], PATH, TODAY) == ()
+    (found,) = audit([*cells(0, 5), *idle], [replace(ISSUE, rate=0.1)], PATH, TODAY)
+    assert (found.cells, found.remarks) == (5, ())
+    shown = replace(cells(1, 1)[0], watched=False)
+    (found,) = audit([*cells(0, 40), shown], [ISSUE], PATH, TODAY)
+    assert (found.text, found.remarks) == ("odd: 3 reports in 0 of 40 cells and 1 without a race", ())
+    (found,) = audit([shown] * 9, [replace(ISSUE, rate=0.01)], PATH, TODAY)
+    assert (found.cells, found.seen, found.reports, found.remarks) == (0, 0, 27, ())
+
+
 def test_what_nobody_measured_can_vanish_in_the_suite_of_one_kernel_but_not_in_make_run() -> None:
     race = replace(ISSUE, kind=SplatKind.KCSAN)
     for matrix, expected in (("suite.yaml", (Remark.VANISHED,)), ("quick.yaml", ())):
-        raced = [cell.kernel for cell in load_plan(Project().configs / matrix, Project()).cells]
-        subjects = [Subject(k.name, k.arch, k.flavour) for k in raced if k.name == "6.1" and not k.mutant]
+        kernels = [cell.kernel for cell in load_plan(Project().configs / matrix, Project()).cells]
+        subjects = [Subject(k.name, k.arch, k.flavour) for k in kernels if k.name == "6.1" and not k.mutant]
         heard = [Heard(subject, (), kcsan=subject.flavour == "kcsan") for subject in subjects]
         assert [each.remarks for each in audit(heard, [race], PATH, TODAY)] == [expected], matrix
 
@@ -133,6 +146,36 @@ def test_a_run_directory_is_audited_without_its_controls(tmp_path: Path) -> None
         "known issue race: 1 report in 1 of 1 cells",
         "known issue odd: 3 reports in 1 of 2 cells",
     )
+
+
+@pytest.mark.parametrize(
+    ("verdict", "counts"),
+    [
+        (Verdict(Outcome.PASS, ""), True),
+        (Verdict(Outcome.FAIL, "", race_seconds=3.0), True),
+        (Verdict(Outcome.LOST, "", race_seconds=3.0), True),
+        (Verdict(Outcome.LOST, "at boot"), False),
+        (Verdict(Outcome.SKIP, "", race_seconds=0.2), False),
+        (Verdict(Outcome.VACUOUS, "", race_seconds=10.0), False),
+        (Verdict(Outcome.BROKEN, "a blind console", race_seconds=10.0), False),
+        (None, False),
+    ],
+)
+def test_only_cells_in_which_a_race_was_watched_count(tmp_path: Path, verdict: Verdict | None, counts: bool) -> None:
+    run = FakeRun(tmp_path)
+    cell = run.add(verdict)
+    records.save(RunDir(tmp_path).cell_dir(cell) / "splats.json", ())
+    directory = run.done()
+    assert [each.cells for each in audited(directory, [ISSUE], PATH, TODAY)] == ([1] if counts else [])
+    assert [each.cell for each in raced(directory)] == ([cell.id] if counts else [])
+
+
+def test_a_report_of_a_cell_without_a_race_is_shown(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path)
+    run.add(Verdict(Outcome.SKIP, ""), splats=(ODD,))
+    found = audited(run.done(), [ISSUE], PATH, TODAY)
+    assert remarks(found) == ("known issue odd: 3 reports in 0 of 0 cells and 1 without a race",)
+    assert [each.splats for each in raced(RunDir(tmp_path))] == [(ODD,)]
 
 
 def quiet_run(root: Path, races: int) -> RunDir:

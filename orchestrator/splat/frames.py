@@ -47,6 +47,8 @@ _ASLEEP = re.compile(r"_*(?:switch_to|context_switch|schedule|preempt_schedule)\
 # KASAN's report shows who called into it: kasan_report(), __asan_load8(), __hwasan_check_x0() ...
 _ASAN = re.compile(r"\w*asan_")
 _CALL_TRACE = re.compile(r"\s*Call [Tt]race:")
+# sysvec_apic_timer_interrupt() and its kin: RCU looks for stalls on x86's tick.
+_TICK = "apic_timer_interrupt+0x"
 # What an oops or a panic prints behind the stack.
 _BEHIND = re.compile(
     r"Kernel panic|Code: |---\[ end|Modules linked|Kernel Offset|Rebooting|CPU: \d|RIP: |BUG: |={20}"
@@ -103,6 +105,8 @@ def blamed(grammar: Grammar, header: re.Match[str], lines: Sequence[str]) -> str
         return ""
     if grammar.blame is Blame.STALL:
         return _representative(lines)
+    if grammar.blame is Blame.INTERRUPTED:
+        return _representative(_interrupted(lines)) or _representative(lines)
     if grammar.blame is Blame.DEEP:
         stack = [line for line in lines if _frame(line)]
         return _recursing(stack) or _representative(stack)
@@ -182,7 +186,7 @@ def _owner(lines: Sequence[str]) -> Sequence[str]:
     start = next((number for number, line in enumerate(lines) if line.startswith(_ALLOCATED)), None)
     if start is None:
         return ()
-    upto = next((n for n in range(start + 1, len(lines)) if not _frame(lines[n])), len(lines))
+    upto = next((n for n in range(start + 1, len(lines)) if not _shown(lines[n])), len(lines))
     return lines[start + 1 : upto]
 
 
@@ -196,6 +200,11 @@ def _from(lines: Sequence[str], begin: re.Pattern[str]) -> Sequence[str]:
     if start is None:
         start = next((number for number, line in enumerate(lines) if _TRACE.match(line)), len(lines))
     return lines[start:]
+
+
+def stuck(lines: Sequence[str]) -> str:
+    """Return where the CPU stood, unless a helper is there: what people call a loop that stays in one function."""
+    return next((name for name in map(plain, _at_pc(lines)) if not innocent(name)), "")
 
 
 def _at_pc(lines: Sequence[str]) -> Iterator[str]:
@@ -230,6 +239,12 @@ def _recursing(lines: Sequence[str]) -> str:
     """Return the first function that stands twice in a row on a stack: it called itself."""
     names = _all_functions(lines)
     return next((name for name, caller in pairwise(names) if name == caller and not innocent(name)), "")
+
+
+def _interrupted(lines: Sequence[str]) -> Sequence[str]:
+    """Return the lines from the tick's interrupt on: what it interrupted; all of them where no stack shows it."""
+    start = next((number for number, line in enumerate(lines) if _TICK in line and functions((line,))), 0)
+    return lines[start:]
 
 
 def _representative(lines: Sequence[str]) -> str:

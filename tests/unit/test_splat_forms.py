@@ -170,6 +170,12 @@ def test_two_messages_on_one_line_are_pulled_apart() -> None:
     assert one("".join(["[   40.000000] a driver without newline" + text[0], *text[1:]])).title == KASAN_TITLE
 
 
+def test_a_lockup_is_also_called_after_where_the_cpu_stood() -> None:
+    said = {name for form, _, text in FORMS if form is Form.SOFT_LOCKUP for name in one(console(text)).alt_titles}
+    assert "BUG: soft lockup in spinner" in said
+    assert "BUG: hard lockup in culprit" in said
+
+
 QUIET = "".join(f"[   40.{n:06d}] chatter {n}\n" for n in range(20))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from orchestrator.splat.grammar import Blame, Grammar, pattern
-from orchestrator.splat.skip import anchor, innocent, machinery, passes_on, plain
+from orchestrator.splat.skip import anchor, innocent, machinery, passes_on, plain, queue
 
 MAX_FRAMES = 64
 # So many lines, or frames, a thing may stand away from where it belongs.
@@ -116,6 +116,8 @@ def blamed(grammar: Grammar, header: re.Match[str], lines: Sequence[str]) -> str
     if grammar.blame is Blame.HEADER:
         return named
     candidates = [plain(name).lstrip(".") for name in _candidates(grammar.blame, named, lines)]
+    if grammar.blame is Blame.SLEEPER:
+        return _sleeper(candidates, grammar.skip)
     guilty = next((name for name in candidates if not innocent(name, grammar.skip)), "")
     if not guilty and grammar.blame in _OUTERMOST and (shown := _outlined(_stack(lines))):
         return plain(shown[-1])
@@ -179,6 +181,11 @@ def _kasans(lines: Sequence[str]) -> Sequence[str]:
 
 def _sleeping(stack: Sequence[str]) -> Sequence[str]:
     return stack if any(_ASLEEP.fullmatch(plain(name)) for name in stack[:_NEAR]) else ()
+
+
+def _sleeper(candidates: Sequence[str], skip: str) -> str:
+    """Return what a task that hangs waits for, where many do, else who called into the wait."""
+    return next(filter(queue, candidates), "") or next((name for name in candidates if not innocent(name, skip)), "")
 
 
 def _owner(lines: Sequence[str]) -> Sequence[str]:

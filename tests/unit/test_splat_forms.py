@@ -17,7 +17,7 @@ from orchestrator.splat.grammar import grammars
 from orchestrator.splat.model import Form, Splat, SplatKind
 from orchestrator.splat.present import as_dict
 from orchestrator.splat.scan import Scanner, scan
-from orchestrator.splat.skip import innocent, plain
+from orchestrator.splat.skip import innocent, plain, queue
 
 DATA = Path(__file__).parents[1] / "data" / "splat" / "forms.txt"
 
@@ -277,10 +277,19 @@ def test_rusts_own_panics_are_its_callers() -> None:
 
 
 def test_who_waits_for_another_or_takes_a_lock_for_him_did_not_hang() -> None:
-    for name in ("console_lock", "tty_ldisc_lock_pair", "blk_mq_freeze_queue_wait", "__down_common", "msleep"):
+    for name in (
+        "console_lock",
+        "do_lock_mount",
+        "blk_mq_freeze_queue_wait",
+        "__down_common",
+        "msleep",
+        "rcu_barrier",
+    ):
         assert innocent(name, "wait"), name
-    for name in ("rtnl_lock", "rtnl_lock_killable", "lock_mount", "lock_sock_nested", "synchronize_rcu", "hub_event"):
+    for name in ("lock_mount", "lock_sock_nested", "hub_event", "exit_mm"):
         assert not innocent(name, "wait"), name
+    for name in ("rtnl_lock", "rtnl_lock_killable", "synchronize_rcu", "__synchronize_srcu", "synchronize_net"):
+        assert queue(name), name
 
 
 CALL = "BUG: kernel NULL pointer dereference, address: 0000000000000000\nRIP: 0010:culprit+0x1/0x2\nCall Trace:\n"

@@ -47,6 +47,14 @@ _ASLEEP = re.compile(r"_*(?:switch_to|context_switch|schedule|preempt_schedule)\
 # KASAN's report shows who called into it: kasan_report(), __asan_load8(), __hwasan_check_x0() ...
 _ASAN = re.compile(r"\w*asan_")
 _CALL_TRACE = re.compile(r"\s*Call [Tt]race:")
+# What announces a stack; its frames begin within so many lines (registers, an x86 `<TASK>`, others' chatter between).
+_STACKS = (
+    _CALL_TRACE,
+    re.compile(r"\s*stack backtrace:"),
+    re.compile(r"Allocated(?::| by task \d+(?::| on cpu ))"),
+    re.compile(r"Freed(?::| by task \d+(?::| on cpu ))"),
+)
+_WITHIN = 15
 # sysvec_apic_timer_interrupt() and its kin: RCU looks for stalls on x86's tick.
 _TICK = "apic_timer_interrupt+0x"
 # What an oops or a panic prints behind the stack.
@@ -73,9 +81,16 @@ def traced(lines: Iterable[str]) -> bool:
 
 
 def beheaded(lines: Sequence[str]) -> bool:
-    """Say whether the first `Call Trace:` has no trace: what follows it comes after one."""
+    """Say whether a stack is missing: none below the first `Call Trace:`, or where KASAN was to show one."""
     start = next((number for number, line in enumerate(lines) if _CALL_TRACE.match(line)), len(lines))
-    return any(_BEHIND.match(line) for line in lines[start + 1 : start + 2])
+    if any(_BEHIND.match(line) for line in lines[start + 1 : start + 2]):
+        return True
+    starts = (next((n for n, line in enumerate(lines) if begin.match(line)), None) for begin in _STACKS)
+    return any(start is not None and not _has_frames(lines[start + 1 : start + _WITHIN]) for start in starts)
+
+
+def _has_frames(lines: Iterable[str]) -> bool:
+    return any(_shown(line) or "(stack is not available)" in line for line in lines)
 
 
 def functions(lines: Iterable[str]) -> tuple[str, ...]:

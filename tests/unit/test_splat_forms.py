@@ -308,6 +308,9 @@ UBSAN = next(text for form, _, text in FORMS if form is Form.UBSAN)
         ("BUG kmalloc-8 (Tainted: G    B         ): Object already free", "nothing follows its header"),
         (UBSAN.strip().removesuffix("=" * 80).rstrip("=\n"), ""),
         (KASAN.strip().rstrip("=\n"), "cut before its end"),
+        (KASAN.replace(" other+0x1/0x2", ""), "a stack is missing"),
+        (KASAN.replace(" other+0x1/0x2", "(stack is not available)"), ""),
+        (KASAN.replace("by task 1:\n other+0x1/0x2", "by task 1 on cpu 0 at 7.000000s:\n"), "a stack is missing"),
     ],
 )
 def test_a_report_says_why_it_is_not_whole(text: str, because: str) -> None:

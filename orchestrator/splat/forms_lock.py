@@ -212,7 +212,7 @@ FORMS = (
         "detected",
         r"(?:rcu: )?INFO: rcu_?\w* (?:self-)?detected (?:expedited )?stall",
         "INFO: rcu detected stall",
-        Blame.STALL,
+        Blame.INTERRUPTED,
         eats=_STALL,
         alt="stall",
     ),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from orchestrator.splat.grammar import Blame, Grammar, pattern
-from orchestrator.splat.skip import anchor, innocent, machinery, passes_on, plain
+from orchestrator.splat.skip import anchor, innocent, machinery, passes_on, plain, queue
 
 MAX_FRAMES = 64
 # So many lines, or frames, a thing may stand away from where it belongs.
@@ -47,6 +47,16 @@ _ASLEEP = re.compile(r"_*(?:switch_to|context_switch|schedule|preempt_schedule)\
 # KASAN's report shows who called into it: kasan_report(), __asan_load8(), __hwasan_check_x0() ...
 _ASAN = re.compile(r"\w*asan_")
 _CALL_TRACE = re.compile(r"\s*Call [Tt]race:")
+# What announces a stack; its frames begin within so many lines (registers, an x86 `<TASK>`, others' chatter between).
+_STACKS = (
+    _CALL_TRACE,
+    re.compile(r"\s*stack backtrace:"),
+    re.compile(r"Allocated(?::| by task \d+(?::| on cpu ))"),
+    re.compile(r"Freed(?::| by task \d+(?::| on cpu ))"),
+)
+_WITHIN = 15
+# sysvec_apic_timer_interrupt() and its kin: RCU looks for stalls on x86's tick.
+_TICK = "apic_timer_interrupt+0x"
 # What an oops or a panic prints behind the stack.
 _BEHIND = re.compile(
     r"Kernel panic|Code: |---\[ end|Modules linked|Kernel Offset|Rebooting|CPU: \d|RIP: |BUG: |={20}"
@@ -71,9 +81,16 @@ def traced(lines: Iterable[str]) -> bool:
 
 
 def beheaded(lines: Sequence[str]) -> bool:
-    """Say whether the first `Call Trace:` has no trace: what follows it comes after one."""
+    """Say whether a stack is missing: none below the first `Call Trace:`, or where KASAN was to show one."""
     start = next((number for number, line in enumerate(lines) if _CALL_TRACE.match(line)), len(lines))
-    return any(_BEHIND.match(line) for line in lines[start + 1 : start + 2])
+    if any(_BEHIND.match(line) for line in lines[start + 1 : start + 2]):
+        return True
+    starts = (next((n for n, line in enumerate(lines) if begin.match(line)), None) for begin in _STACKS)
+    return any(start is not None and not _has_frames(lines[start + 1 : start + _WITHIN]) for start in starts)
+
+
+def _has_frames(lines: Iterable[str]) -> bool:
+    return any(_shown(line) or "(stack is not available)" in line for line in lines)
 
 
 def functions(lines: Iterable[str]) -> tuple[str, ...]:
@@ -103,6 +120,8 @@ def blamed(grammar: Grammar, header: re.Match[str], lines: Sequence[str]) -> str
         return ""
     if grammar.blame is Blame.STALL:
         return _representative(lines)
+    if grammar.blame is Blame.INTERRUPTED:
+        return _representative(_interrupted(lines)) or _representative(lines)
     if grammar.blame is Blame.DEEP:
         stack = [line for line in lines if _frame(line)]
         return _recursing(stack) or _representative(stack)
@@ -112,6 +131,8 @@ def blamed(grammar: Grammar, header: re.Match[str], lines: Sequence[str]) -> str
     if grammar.blame is Blame.HEADER:
         return named
     candidates = [plain(name).lstrip(".") for name in _candidates(grammar.blame, named, lines)]
+    if grammar.blame is Blame.SLEEPER:
+        return _sleeper(candidates, grammar.skip)
     guilty = next((name for name in candidates if not innocent(name, grammar.skip)), "")
     if not guilty and grammar.blame in _OUTERMOST and (shown := _outlined(_stack(lines))):
         return plain(shown[-1])
@@ -177,12 +198,17 @@ def _sleeping(stack: Sequence[str]) -> Sequence[str]:
     return stack if any(_ASLEEP.fullmatch(plain(name)) for name in stack[:_NEAR]) else ()
 
 
+def _sleeper(candidates: Sequence[str], skip: str) -> str:
+    """Return what a task that hangs waits for, where many do, else who called into the wait."""
+    return next(filter(queue, candidates), "") or next((name for name in candidates if not innocent(name, skip)), "")
+
+
 def _owner(lines: Sequence[str]) -> Sequence[str]:
     """Return the stack by which the page was allocated, as mm/page_owner.c remembers it; nothing when it does not."""
     start = next((number for number, line in enumerate(lines) if line.startswith(_ALLOCATED)), None)
     if start is None:
         return ()
-    upto = next((n for n in range(start + 1, len(lines)) if not _frame(lines[n])), len(lines))
+    upto = next((n for n in range(start + 1, len(lines)) if not _shown(lines[n])), len(lines))
     return lines[start + 1 : upto]
 
 
@@ -196,6 +222,11 @@ def _from(lines: Sequence[str], begin: re.Pattern[str]) -> Sequence[str]:
     if start is None:
         start = next((number for number, line in enumerate(lines) if _TRACE.match(line)), len(lines))
     return lines[start:]
+
+
+def stuck(lines: Sequence[str]) -> str:
+    """Return where the CPU stood, unless a helper is there: what people call a loop that stays in one function."""
+    return next((name for name in map(plain, _at_pc(lines)) if not innocent(name)), "")
 
 
 def _at_pc(lines: Sequence[str]) -> Iterator[str]:
@@ -230,6 +261,12 @@ def _recursing(lines: Sequence[str]) -> str:
     """Return the first function that stands twice in a row on a stack: it called itself."""
     names = _all_functions(lines)
     return next((name for name, caller in pairwise(names) if name == caller and not innocent(name)), "")
+
+
+def _interrupted(lines: Sequence[str]) -> Sequence[str]:
+    """Return the lines from the tick's interrupt on: what it interrupted; all of them where no stack shows it."""
+    start = next((number for number, line in enumerate(lines) if _TICK in line and functions((line,))), 0)
+    return lines[start:]
 
 
 def _representative(lines: Sequence[str]) -> str:

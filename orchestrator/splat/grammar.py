@@ -30,6 +30,7 @@ class Blame(StrEnum):
     LOCK = "lock"  # where the locks were taken (`at: f+0x1/0x2`), then the stack
     SAFE = "safe"  # the stack on which the lock became irq-safe
     STALL = "stall"  # the representative of a loop: a system call, handler, timer or work on the stack
+    INTERRUPTED = "interrupted"  # the same, of what the tick interrupted
     DEEP = "deep"  # who called itself, else the representative: where a stack ran out is chance
     LAST_FUNCTION = "last-function"  # what a work item ran
     NOBODY = "nobody"

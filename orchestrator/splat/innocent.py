@@ -169,8 +169,8 @@ TABLES = {
     "preempt": "check_preemption_* this_cpu_* debug_smp* smp_processor_id alloc_*node",
     "wait": _SCHEDULE
     + """
-        *_lock *_lock_* !rtnl_lock* wait_* *_wait *_wait_* *_slowlock* *rwsem* *completion* wait_rcu_gp rcu_*lock
-        bit_* do_read_cache_*""",
+        *_lock* *wait* *sched* *down* *rwsem* *completion* *kthread* *synchronize* *rcu_barrier* bit_*
+        do_read_cache_*""",
     "odebug": _ALLOC
     + """
         debug_* lookup_object* *timer* work_* init_work hrtimer_* percpu_counter_* rcuhead_* call_rcu*
@@ -182,6 +182,11 @@ TABLES = {
     "urb": "usb_{submit_urb,start_wait_urb,bulk_msg,interrupt_msg,control_msg*,internal_*}",
     "warn": _ALLOC + "usb_submit_urb sync_*_cgroup tasklet_*",
 }
+
+# Whoever waits for one of these hangs for the same reason, so that it is named, wherever it is on the stack.
+QUEUES = """
+rtnl_lock* synchronize_{rcu,srcu,sched,net}*
+"""
 
 # Stalls and lockups: the loop is somewhere below. Named is its outermost part that still tells it from others.
 # These are named themselves (with their underscores: `___sys_sendmsg` serves two system calls) ...

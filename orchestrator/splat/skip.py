@@ -30,6 +30,12 @@ def innocent(function: str, skip: str = "") -> bool:
 
 
 @lru_cache(maxsize=_ASKED)
+def queue(function: str) -> bool:
+    """Say whether all who wait in `function` wait for one thing."""
+    return _matches(function.lstrip("_"), tables.QUEUES)
+
+
+@lru_cache(maxsize=_ASKED)
 def anchor(function: str) -> bool:
     """Say whether `function` may stand for a stall."""
     return _matches(function, tables.ANCHORS)

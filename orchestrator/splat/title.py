@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from orchestrator.splat.frames import blamed, traced
+from orchestrator.splat.frames import blamed, stuck, traced
 from orchestrator.splat.grammar import Blame, Grammar
 from orchestrator.splat.model import Form
 from orchestrator.splat.rust import demangle
@@ -81,6 +81,8 @@ def _with(grammar: Grammar, header: re.Match[str], body: Sequence[str], head: st
     alts = [f"{head} in {other}" for other in _spellings(name) if other != better]
     if grammar.alt:
         alts += [f"{grammar.alt} in {other}" for other in _spellings(name)]
+    if grammar.form is Form.SOFT_LOCKUP and (stood := stuck(body)) not in ("", name):
+        alts.append(f"{head} in {stood}")
     return _cut(f"{head} in {better}"), tuple(_cut(alt) for alt in alts), (name,)
 
 

@@ -17,7 +17,7 @@ from orchestrator.splat.grammar import grammars
 from orchestrator.splat.model import Form, Splat, SplatKind
 from orchestrator.splat.present import as_dict
 from orchestrator.splat.scan import Scanner, scan
-from orchestrator.splat.skip import innocent, plain
+from orchestrator.splat.skip import innocent, plain, queue
 
 DATA = Path(__file__).parents[1] / "data" / "splat" / "forms.txt"
 
@@ -170,6 +170,12 @@ def test_two_messages_on_one_line_are_pulled_apart() -> None:
     assert one("".join(["[   40.000000] a driver without newline" + text[0], *text[1:]])).title == KASAN_TITLE
 
 
+def test_a_lockup_is_also_called_after_where_the_cpu_stood() -> None:
+    said = {name for form, _, text in FORMS if form is Form.SOFT_LOCKUP for name in one(console(text)).alt_titles}
+    assert "BUG: soft lockup in spinner" in said
+    assert "BUG: hard lockup in culprit" in said
+
+
 QUIET = "".join(f"[   40.{n:06d}] chatter {n}\n" for n in range(20))
 
 
@@ -271,10 +277,19 @@ def test_rusts_own_panics_are_its_callers() -> None:
 
 
 def test_who_waits_for_another_or_takes_a_lock_for_him_did_not_hang() -> None:
-    for name in ("console_lock", "tty_ldisc_lock_pair", "blk_mq_freeze_queue_wait", "__down_common", "msleep"):
+    for name in (
+        "console_lock",
+        "do_lock_mount",
+        "blk_mq_freeze_queue_wait",
+        "__down_common",
+        "msleep",
+        "rcu_barrier",
+    ):
         assert innocent(name, "wait"), name
-    for name in ("rtnl_lock", "rtnl_lock_killable", "lock_mount", "lock_sock_nested", "synchronize_rcu", "hub_event"):
+    for name in ("lock_mount", "lock_sock_nested", "hub_event", "exit_mm"):
         assert not innocent(name, "wait"), name
+    for name in ("rtnl_lock", "rtnl_lock_killable", "synchronize_rcu", "__synchronize_srcu", "synchronize_net"):
+        assert queue(name), name
 
 
 CALL = "BUG: kernel NULL pointer dereference, address: 0000000000000000\nRIP: 0010:culprit+0x1/0x2\nCall Trace:\n"
@@ -293,6 +308,9 @@ UBSAN = next(text for form, _, text in FORMS if form is Form.UBSAN)
         ("BUG kmalloc-8 (Tainted: G    B         ): Object already free", "nothing follows its header"),
         (UBSAN.strip().removesuffix("=" * 80).rstrip("=\n"), ""),
         (KASAN.strip().rstrip("=\n"), "cut before its end"),
+        (KASAN.replace(" other+0x1/0x2", ""), "a stack is missing"),
+        (KASAN.replace(" other+0x1/0x2", "(stack is not available)"), ""),
+        (KASAN.replace("by task 1:\n other+0x1/0x2", "by task 1 on cpu 0 at 7.000000s:\n"), "a stack is missing"),
     ],
 )
 def test_a_report_says_why_it_is_not_whole(text: str, because: str) -> None:

@@ -142,19 +142,21 @@ static void reclaim_alone(struct race *race, void *arg)
 	advise(w, MADV_PAGEOUT, "the target");
 }
 
+/* Of a huge page, where it is split, reclaim goes through all the PTEs. */
 static void stretch(struct race *race, struct world *w, unsigned int turn)
 {
 	static const char * const names[] = { "try_to_unmap_one", "try_to_unmap", NULL };
+	bool huge = w->target.kind == THP;
 	const struct stretch_code unmap = {
 		.names = names,
-		.least = w->target.kind == THP ? 1 : PAGES / 2,
+		.least = huge ? 1 : PAGES / 2,
 		.pass = reclaim_alone,
 	};
 
 	if (turn % 3 == 2)
 		stretch_grab(race, STRETCH_VARIED(turn / 3));
 	else
-		stretch_by_turns(race, &unmap, w, STRETCH_SHORT, turn % 3);
+		stretch_by_turns(race, &unmap, w, huge ? STRETCH_BRIEF : STRETCH_SHORT, turn % 3);
 }
 
 static void prepare(struct race *race, void *arg)

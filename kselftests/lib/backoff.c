@@ -25,6 +25,7 @@
 #include "check.h"
 #include "kprobe.h"
 #include "ktap.h"
+#include "waiter.h"
 
 #define FUNCTION	"gup_put_folio"
 #define CLONES_MAX	4
@@ -91,28 +92,6 @@ static bool measure_unpin(struct vehicle *v)
 	return true;
 }
 
-/* A child that shares our pages until `release` is closed. */
-static pid_t fork_sharer(int *release)
-{
-	int fds[2];
-	char byte;
-	pid_t pid;
-
-	if (pipe(fds))
-		broken("pipe: %s", strerror(errno));
-	pid = fork();
-	if (pid < 0)
-		broken("fork: %s", strerror(errno));
-	if (!pid) {
-		close(fds[1]);
-		(void)!read(fds[0], &byte, 1);
-		_exit(0);
-	}
-	close(fds[0]);
-	*release = fds[1];
-	return pid;
-}
-
 /* Whether the fast walk's own call is seen: 1 yes, 0 no, -1 no way to tell. */
 static int fast_walk_seen(void)
 {
@@ -126,7 +105,9 @@ static int fast_walk_seen(void)
 	if (vehicle_open(&probe, &vehicle_probe_ro, why, sizeof(why)))
 		return -1;
 	page = own_page();
-	child = fork_sharer(&release);
+	child = waiter_fork(&release);
+	if (child < 0)
+		broken("a child that shares the calibration page: %s", strerror(errno));
 	count = hits();
 	got = probe.ops->pin(&probe, page, 1, 1);
 	count = hits() - count;

@@ -25,8 +25,8 @@ static struct {
 #define READS_MAX	64
 #define TEXT_MAX	(192 + READS_MAX * sizeof(SLOW_ARG))
 
-/* Other people's events are in there too; ours were added last and are listed first. */
-#define PROFILE_MAX	8192
+/* Other people's events are in there too, and ours are listed last. */
+#define PROFILE_MAX	(64 << 10)
 
 static const char *find_tracefs(void)
 {
@@ -185,19 +185,30 @@ static void open_profile(void)
 		broken("open of %s: %s", path, strerror(errno));
 }
 
+/* A page or less at a time, whatever is asked for: until nothing comes any more. */
+static void read_profile(char *text, size_t size)
+{
+	size_t used = 0;
+	ssize_t got;
+
+	while ((got = pread(kprobes.profile, text + used, size - 1 - used, used)) > 0)
+		used += got;
+	if (got < 0)
+		broken("read of kprobe_profile: %s", strerror(errno));
+	if (used == size - 1)
+		broken("kprobe_profile has more than %zu bytes: too many events of others", used);
+	text[used] = '\0';
+}
+
 uint64_t kprobe_hits(int first, unsigned int count)
 {
 	static char text[PROFILE_MAX];
 	uint64_t sum = 0;
-	ssize_t len;
 	char *line, *rest;
 
 	if (kprobes.profile < 0)
 		open_profile();
-	len = pread(kprobes.profile, text, sizeof(text) - 1, 0);
-	if (len < 0)
-		broken("read of kprobe_profile: %s", strerror(errno));
-	text[len] = '\0';
+	read_profile(text, sizeof(text));
 	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
 		sum += hits_of_line(line, first, count);
 	return sum;

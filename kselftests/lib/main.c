@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The main() of every scenario: options, subtests one after the other, KTAP, exit status. */
+/* The main() of every scenario: subtests one after the other, KTAP, exit status. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fnmatch.h>
-#include <getopt.h>
 #include <inttypes.h>
-#include <math.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "accounting.h"
@@ -20,141 +17,21 @@
 #include "clock.h"
 #include "kprobe.h"
 #include "ktap.h"
+#include "options.h"
 #include "scenario.h"
+#include "setting.h"
 #include "stretch.h"
 #include "taint.h"
 #include "vmstat.h"
 
 #define EXIT_SKIP		4
-#define EXIT_USAGE		2
-#define SECONDS_MAX		86400
 #define WATCHDOG_SECONDS	60	/* beyond the time to race: the actors hang */
-
-struct options {
-	double seconds;
-	uint64_t seed;
-	const char *only;		/* subtests, by glob; NULL: all */
-	bool stretch;
-	bool naive;
-	bool first;
-};
 
 struct tally {
 	unsigned int pass;
 	unsigned int fail;
 	unsigned int skip;
 };
-
-static void usage(FILE *to)
-{
-	fprintf(to,
-		"%s: %s\n\n"
-		"  --seconds N  time to race, shared by the subtests (default 10)\n"
-		"  --seed S     decimal or 0x...; printed, and gives the same delays again\n"
-		"  --only GLOB  run these subtests only\n"
-		"  --no-stretch leave GUP-fast's window as short as it is (see lib/stretch.c)\n"
-		"  --naive      no synchroniser, no oracle: speed and back-offs to compare with\n"
-		"  --first-hit  end with the first hit, or when the kernel taints itself\n"
-		"  --list       print the names of the subtests\n"
-		"  --help       print this\n\n"
-		"KTAP on standard output. Exit status: 0 pass, 1 fail or bail out, 2 usage, 4 skip.\n"
-		"example: %s --seconds 30 --seed 0x2a\n",
-		scenario.name, scenario.summary, scenario.name);
-}
-
-static void __attribute__((noreturn)) usage_error(const char *option, const char *value)
-{
-	fprintf(stderr, "%s: bad value '%s' for %s\n\n", scenario.name, value, option);
-	usage(stderr);
-	exit(EXIT_USAGE);
-}
-
-static double parse_seconds(const char *text)
-{
-	char *end;
-	double seconds;
-
-	errno = 0;
-	seconds = strtod(text, &end);
-	if (errno || end == text || *end || !isfinite(seconds) || seconds <= 0 ||
-	    seconds > SECONDS_MAX)
-		usage_error("--seconds", text);
-	return seconds;
-}
-
-static uint64_t parse_seed(const char *text)
-{
-	char *end;
-	uint64_t seed;
-
-	errno = 0;
-	seed = strtoull(text, &end, 0);
-	if (errno || end == text || *end || *text == '-')
-		usage_error("--seed", text);
-	return seed;
-}
-
-static uint64_t fresh_seed(void)
-{
-	uint64_t seed;
-
-	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
-		broken("getrandom of %zu bytes: %s", sizeof(seed), strerror(errno));
-	return seed;
-}
-
-static struct options parse_options(int argc, char **argv)
-{
-	static const struct option known[] = {
-		{ "seconds", required_argument, NULL, 's' },
-		{ "seed", required_argument, NULL, 'S' },
-		{ "only", required_argument, NULL, 'o' },
-		{ "no-stretch", no_argument, NULL, 'n' },
-		{ "naive", no_argument, NULL, 'N' },
-		{ "first-hit", no_argument, NULL, 'f' },
-		{ "list", no_argument, NULL, 'l' },
-		{ "help", no_argument, NULL, 'h' },
-		{ }
-	};
-	struct options options = { .seconds = 10, .seed = fresh_seed(), .stretch = true };
-	int c;
-
-	while ((c = getopt_long(argc, argv, "h", known, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			options.seconds = parse_seconds(optarg);
-			break;
-		case 'S':
-			options.seed = parse_seed(optarg);
-			break;
-		case 'o':
-			options.only = optarg;
-			break;
-		case 'n':
-			options.stretch = false;
-			break;
-		case 'N':
-			options.naive = true;
-			break;
-		case 'f':
-			options.first = true;
-			break;
-		case 'l':
-			for (const struct subtest *t = scenario.subtests; t->name; t++)
-				puts(t->name);
-			exit(0);
-		case 'h':
-			usage(stdout);
-			exit(0);
-		default:
-			usage(stderr);
-			exit(EXIT_USAGE);
-		}
-	}
-	if (optind < argc)
-		usage_error("the scenario, which takes options only", argv[optind]);
-	return options;
-}
 
 static void die_by_signal(int sig)
 {
@@ -261,6 +138,16 @@ static void judge_accounting(struct race *race, int64_t held_before)
 			 held_before, held);
 }
 
+/*
+ * A subtest that found out half way that it lacks something has not put back what it had changed until
+ * then: the next one is to race on the system as it was.
+ */
+static void undo_set_up(void)
+{
+	stretch_code_end();
+	setting_restore();
+}
+
 /* Vehicles are open for just one subtest: a pipe or a ring that holds pages leaves with it. */
 static enum ending race_with_vehicle(struct race *race, uint64_t budget_ns, bool stretch)
 {
@@ -274,8 +161,10 @@ static enum ending race_with_vehicle(struct race *race, uint64_t budget_ns, bool
 		race_run(race, budget_ns, stretch);
 	if (race->subtest->vehicle)
 		race->vehicle.ops->close(&race->vehicle);
-	if (race->skipped)
+	if (race->skipped) {
+		undo_set_up();
 		return ENDING_SKIP;
+	}
 	if (accounted)
 		judge_accounting(race, held);
 	print_counters(race);
@@ -376,14 +265,14 @@ static void arm_kprobes(struct options *options)
 
 int main(int argc, char **argv)
 {
-	struct options options = parse_options(argc, argv);
+	struct options options = options_parse(argc, argv);
 	unsigned int tests = 0;
 	struct tally tally;
 
 	for (const struct subtest *t = scenario.subtests; t->name; t++)
 		tests += chosen(t, &options);
 	if (!tests)
-		usage_error("--only", options.only);
+		options_error("--only", options.only);
 	print_header(&options);
 	ktap_plan(tests);
 	catch_signals(options.seconds);

@@ -9,32 +9,13 @@
 
 #include "check.h"
 #include "newborn.h"
+#include "waiter.h"
 
 struct report {
 	int got;
 	unsigned int wrong, index;	/* pins that do not show what was written; the last one */
 	struct stamp seen;
 };
-
-/* A child that waits: for as long as it lives, it shares what its parent has not written. */
-static pid_t fork_waiter(int *release)
-{
-	int fds[2];
-	pid_t child;
-	char byte;
-
-	if (pipe(fds))
-		return -1;
-	child = fork();
-	if (!child) {
-		close(fds[1]);
-		(void)!read(fds[0], &byte, 1);
-		_exit(0);
-	}
-	close(fds[0]);
-	*release = fds[1];
-	return child;
-}
 
 static void look_at_pins(const struct agree *a, struct report *r)
 {
@@ -62,7 +43,7 @@ static void __attribute__((noreturn)) be_new(struct agree *a, struct report *r)
 	r->got = v->ops->pin(v, a->addr, a->pages, 1);
 	if (r->got != (int)a->pages)
 		_exit(0);
-	child = fork_waiter(&release);
+	child = waiter_fork(&release);
 	if (child < 0)
 		_exit(1);
 	agree_stamp(a);

@@ -89,7 +89,10 @@ bool race_in_time(struct race *race);
 /* Begin the time to race anew, after a set-up that took long. */
 void race_begin(struct race *race);
 
-/* Report a finding; ends the race after RACE_HITS_MAX, or with the first (--first-hit). For one actor, outside of its window. */
+/*
+ * Report a finding; ends the race after RACE_HITS_MAX, or with the first (--first-hit). For one actor,
+ * outside of its window.
+ */
 void race_hit(struct race *race, const char *oracle, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 

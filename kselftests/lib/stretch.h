@@ -61,7 +61,7 @@ void stretch_code(struct race *race, const struct stretch_code *code, void *arg,
 void stretch_by_turns(struct race *race, const struct stretch_code *code, void *arg,
 		      unsigned int reads, unsigned int turn);
 
-/* Neither is stretched any longer. Counter of all three: stretched, the places found. */
+/* None of this is stretched any longer. Counter of all of them: stretched, the places found. */
 void stretch_code_end(void);
 
 /* By how much: what one pass through the code takes with the place that is stretched now; 0: none is. */

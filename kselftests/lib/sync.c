@@ -286,12 +286,15 @@ static void count_valid(struct sync *s, int64_t achieved, uint64_t gap)
 
 static void count_trial(struct sync *s, int64_t achieved, uint64_t gap)
 {
+	bool met = s->a.begin < s->b.end && s->b.begin < s->a.end;
+
 	if (was_preempted(s, gap)) {
 		s->result.preempted++;
+		s->result.met += met;
 		return;
 	}
 	count_bin(s, s->result.visited, achieved);
-	if (s->a.begin < s->b.end && s->b.begin < s->a.end)
+	if (met)
 		count_valid(s, achieved, gap);
 	else
 		s->result.apart++;

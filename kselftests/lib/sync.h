@@ -63,6 +63,7 @@ struct sync_result {
 	uint64_t a_long;	/* A's window took too long */
 	uint64_t b_long;	/* B's */
 	uint64_t begin_late;	/* the later of the two began too far from the wanted offset */
+	uint64_t met;		/* preempted, and the windows overlapped all the same */
 	uint64_t focused;	/* trials placed beside a near miss */
 	uint64_t near_misses;
 	uint64_t bins[SYNC_BINS];	/* valid trials by achieved offset */

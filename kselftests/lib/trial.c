@@ -131,6 +131,7 @@ static void count_causes(struct race *race, const struct sync_result *r)
 	race_count(race, "preempted_a_long", r->a_long);
 	race_count(race, "preempted_b_long", r->b_long);
 	race_count(race, "preempted_begin_late", r->begin_late);
+	race_count(race, "preempted_met", r->met);
 }
 
 static void count(struct race *race, const struct sync_result *r)

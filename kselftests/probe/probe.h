@@ -29,7 +29,7 @@ struct probe_block {
  * @ref:     the pages that they are on; a folio's reference, but of this page of it
  * @blocks:  blocks allocated
  * @block:   these
- * @own:     the pages that PROBE_MMAP_PFN and PROBE_MMAP_INSERT map, made when first asked for
+ * @own:     the pages that GUPRACE_MMAP_PFN and GUPRACE_MMAP_INSERT map, made when first asked for
  * @mappeds: pinned pages that were mapped, kept until the file is closed
  * @mapped:  these
  */

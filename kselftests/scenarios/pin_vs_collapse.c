@@ -26,8 +26,9 @@
  *   refused                       no pin of memory that was mapped throughout
  *
  * Counters, beside those of race_trials(): pins; collapses (that worked); pinned (MADV_COLLAPSE
- * gave up, EAGAIN: a page was held); in the khugepaged subtest trials (pin, judge, unpin) and
- * collapses (pages of the target that were never touched are there).
+ * gave up, EAGAIN: a page was held); in the khugepaged subtest trials (pins until a collapse came to
+ * its end: until then khugepaged was about; others are not counted) and collapses (pages of the target
+ * that were never touched are there).
  *
  * Fixed by: commit 70cbc3cc78a9 ("mm: gup: fix the fast GUP race against THP collapse", v6.1), and
  * the wait: commit 2ba99c5e0881 ("mm/khugepaged: fix GUP-fast interaction by sending IPI", v6.1).
@@ -221,15 +222,17 @@ static void *pin_and_judge(void *arg)
 	struct rng rng = rng_seeded(d->race->seed, 0);
 
 	for (unsigned int round = 0; race_in_time(d->race); round++) {
-		if (collapsed(&d->w) || round == PATIENCE) {
-			d->w.collapses += collapsed(&d->w);
+		bool came = collapsed(&d->w);
+
+		if (came || round == PATIENCE) {
+			d->w.collapses += came;
+			d->w.trials += came ? round : 0;
 			make_wanted(&d->w);
 			round = 0;
 		}
 		idle(&rng);
 		pin(d->race, &d->w);
 		judge_pins(d->race, &d->w);
-		d->w.trials++;
 	}
 	return NULL;
 }
@@ -266,10 +269,19 @@ static const struct floor floors[] = {
 	{ }
 };
 
+/* It comes when it likes. */
+static const struct floor floors_khugepaged[] = {
+	{ "trials", COLLAPSES },
+	{ "collapses", COLLAPSES },
+	{ "pins", 100 },
+	{ "vm.thp_collapse_alloc", COLLAPSES },
+	{ }
+};
+
 static const struct subtest subtests[] = {
 	{ "probe.madvise", &vehicle_probe, race_madvise, floors, 0 },
 	{ "vmsplice.madvise", &vehicle_vmsplice, race_madvise, floors, 0 },
-	{ "probe.khugepaged", &vehicle_probe, race_khugepaged, floors, 0 },
+	{ "probe.khugepaged", &vehicle_probe, race_khugepaged, floors_khugepaged, 0 },
 	{ }
 };
 

@@ -184,8 +184,8 @@ static void judge_pin(struct race *race, struct world *w, unsigned int pin, cons
 	}
 	if (stamp_is(s, MAPPING_TARGET, index, w->generation))
 		return;
-	race_hit(race, stamp_oracle(s, MAPPING_TARGET, index), "pin %u: expected mapping %d index %u generation %" PRIu64
-		 ", observed words %" PRIu64 " %" PRIu64 " %" PRIu64 " %#" PRIx64, pin,
+	race_hit(race, stamp_oracle(s, MAPPING_TARGET, index),
+		 "pin %u: expected mapping %d index %u generation %" PRIu64 ", observed words %" PRIu64 " %" PRIu64 " %" PRIu64 " %#" PRIx64, pin,
 		 MAPPING_TARGET, index, w->generation, s->mapping, s->index, s->generation, s->check);
 }
 
@@ -232,6 +232,35 @@ static void judge(struct race *race, void *arg)
 	v->ops->unpin(v);
 }
 
+/* For the pins in the vehicle, for the pages in hugetlb's pool. */
+static void need_room(struct race *race, struct world *w)
+{
+	unsigned int walks = race->vehicle.capacity / w->pages;
+
+	if (!walks)
+		race_skip(race, "%s holds %u pins, not %u", race->vehicle.name,
+			  race->vehicle.capacity, w->pages);
+	w->walks = walks < WALKS ? walks : WALKS;
+	if (w->flags & OP_HUGETLB)
+		huge_pool(race, HUGETLB_PAGES);
+}
+
+/* A huge page of nothing between the two: they are never one mapping. */
+static void map_both(struct world *w)
+{
+	w->target = huge_reserve(4 * w->huge, w->huge, "the arena");
+	w->refill = w->target + 2 * w->huge;
+	map(w, w->target, "guprace target");
+	map(w, w->refill, "guprace refill");
+}
+
+static void unmap_both(const struct world *w)
+{
+	huge_unmap(w->target, w->huge, "the target");
+	huge_unmap(w->refill, w->huge, "the refill");
+	huge_release(w->target, 4 * w->huge, "the arena");
+}
+
 static void race_hugepmd(struct race *race)
 {
 	struct world w = {
@@ -248,22 +277,11 @@ static void race_hugepmd(struct race *race)
 	};
 	bool counted = race->vehicle.ops->is & VEHICLE_FOLL_PIN || !memory_is_ours(race);
 	struct memory before = { };
-	uint8_t *arena;
 
-	w.walks = race->vehicle.capacity / w.pages < WALKS ? race->vehicle.capacity / w.pages : WALKS;
-	if (!w.walks)
-		race_skip(race, "%s holds %u pins, not %u", race->vehicle.name,
-			  race->vehicle.capacity, w.pages);
-	if (w.flags & OP_HUGETLB)
-		huge_pool(race, HUGETLB_PAGES);
+	need_room(race, &w);
 	if (!counted)
 		memory_read(&before, MEMORY_BULK);
-	/* A huge page of nothing between the two: they are never one mapping. */
-	arena = huge_reserve(4 * w.huge, w.huge, "the arena");
-	w.target = arena;
-	w.refill = arena + 2 * w.huge;
-	map(&w, w.target, "guprace target");
-	map(&w, w.refill, "guprace refill");
+	map_both(&w);
 	prepare(race, &w);
 	if (!w.judged)
 		race_skip(race, "a first touch gives no huge page (transparent_hugepage/enabled?)");
@@ -271,9 +289,7 @@ static void race_hugepmd(struct race *race)
 	race_trials(race, &trial, &w);
 	stretch_code_end();
 
-	huge_unmap(w.target, w.huge, "the target");
-	huge_unmap(w.refill, w.huge, "the refill");
-	huge_release(arena, 4 * w.huge, "the arena");
+	unmap_both(&w);
 	if (!counted)
 		memory_judge(race, &before);
 	huge_restore();

@@ -23,8 +23,8 @@
  *      ... unconditionally, it makes it 1, finds the PTE changed, gives it back: 0, and frees the
  *      page, which reclaim frees, too
  *
- * A huge page is discarded as a whole where its PMD is clean (since v6.11, by a look at the references
- * of its own), else its mapping is split and the above goes on PTE by PTE: pageout_thp.
+ * A huge page's mapping is split first and the above goes on PTE by PTE; 7.2 discards one as a whole
+ * where its PMD is clean, by a look at the references of its own: pageout_thp.
  *
  * No swap is needed: shrink_folio_list() asks for it only where folio_test_swapbacked(), which
  * MADV_FREE clears, and MADV_PAGEOUT takes anonymous pages whether anything can be swapped or not.
@@ -142,19 +142,21 @@ static void reclaim_alone(struct race *race, void *arg)
 	advise(w, MADV_PAGEOUT, "the target");
 }
 
+/* Of a huge page, where it is split, reclaim goes through all the PTEs. */
 static void stretch(struct race *race, struct world *w, unsigned int turn)
 {
 	static const char * const names[] = { "try_to_unmap_one", "try_to_unmap", NULL };
+	bool huge = w->target.kind == THP;
 	const struct stretch_code unmap = {
 		.names = names,
-		.least = w->target.kind == THP ? 1 : PAGES / 2,
+		.least = huge ? 1 : PAGES / 2,
 		.pass = reclaim_alone,
 	};
 
 	if (turn % 3 == 2)
 		stretch_grab(race, STRETCH_VARIED(turn / 3));
 	else
-		stretch_by_turns(race, &unmap, w, STRETCH_SHORT, turn % 3);
+		stretch_by_turns(race, &unmap, w, huge ? STRETCH_BRIEF : STRETCH_SHORT, turn % 3);
 }
 
 static void prepare(struct race *race, void *arg)

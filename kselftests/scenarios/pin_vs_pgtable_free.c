@@ -195,8 +195,8 @@ static void judge_pin(struct race *race, struct world *w, unsigned int pin, cons
 
 	if (stamp_is(s, MAPPING_TARGET, index, w->generation))
 		return;
-	race_hit(race, stamp_oracle(s, MAPPING_TARGET, index), "pin %u: expected mapping %d index %u generation %" PRIu64
-		 ", observed words %" PRIu64 " %" PRIu64 " %" PRIu64 " %#" PRIx64, pin,
+	race_hit(race, stamp_oracle(s, MAPPING_TARGET, index),
+		 "pin %u: expected mapping %d index %u generation %" PRIu64 ", observed words %" PRIu64 " %" PRIu64 " %" PRIu64 " %#" PRIx64, pin,
 		 MAPPING_TARGET, index, w->generation, s->mapping, s->index, s->generation, s->check);
 }
 

@@ -11,15 +11,19 @@
  *   A: pin two pages of mapping 1, in two huge pages: reads PUD and the first PMD of the table,
  *      takes its reference
  *   B: munmap of mapping 1: clears its PUD, the table is mapping 2's now
- *   B: maps a page of another file over the second huge page of mapping 2
- *   A: reads the second PMD of the table: the other file's page, and takes a reference of it
+ *   B: punches a hole into the file, and touches mapping 2 there: the second PMD is of a new page
+ *   A: reads the second PMD of the table: the new page, and takes a reference of it
  *   A: returns; a foreign stamp is read through the pin
  *
  * Mode: steered. Subtest `process` has mapping 2 in a child, that B calls up by a pipe; in `thread`
  * it is in the same process: without a change of context B is through much sooner.
  *
- * Oracle: pages and stamps of the file do not change: a pin reads those of its place, or it is a
- * foreign_stamp or bad_stamp.
+ * Now and then B maps a page of another file over the second huge page instead. That splits mapping
+ * 2, which unshares tables as well, by a way of its own; not each time, since where that way has a
+ * fault (docs/findings.md) the kernel's word about it takes longer than many trials.
+ *
+ * Oracle: while mapping 1 is there, pages and stamps of the file do not change: a pin reads those
+ * of its place, or it is a foreign_stamp or bad_stamp.
  *
  * Counters, beside those of race_trials(): pins; refusals (mapping 1 found unmapped); shared
  * (rounds that began with a shared table: mapping 1 shows a page that only mapping 2 has touched).
@@ -29,6 +33,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <string.h>
@@ -55,7 +60,8 @@
 #define MAP2_ADDR	(2ul << 40)
 #define PAGES		2u		/* pinned by one walk: of two huge pages each the next one */
 #define WALKS		8u		/* in one system call */
-#define POOL_PAGES	3u		/* two of the file, one of the other */
+#define POOL_PAGES	8u		/* two of the file, one of the other, and what pins still hold */
+#define NEXT_SPLIT	64u		/* rounds from one split of mapping 2 to the next */
 #define NEXT_PLACE	512u		/* rounds at one place of the walk, then at another */
 #define SHARED		40u		/* least rounds, for a race to count */
 
@@ -65,7 +71,8 @@ enum {
 
 enum order {
 	ORDER_MAP,
-	ORDER_TAKE_OVER,
+	ORDER_REPLACE,
+	ORDER_MAP_OVER,
 	ORDER_UNMAP,
 };
 
@@ -111,9 +118,14 @@ static void obey(struct world *w, enum order order)
 	case ORDER_MAP:
 		w->map2 = map(MAP2_ADDR, TABLE_SIZE, w->file, MAP_FIXED_NOREPLACE);
 		touch(w->map2);
-		touch(w->map2 + w->huge);
+		stamp_page(w->map2 + w->huge, stamp_of(MAPPING_FILE, 1, 0));
 		break;
-	case ORDER_TAKE_OVER:
+	case ORDER_REPLACE:
+		if (fallocate(w->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, w->huge, w->huge))
+			broken("a hole in a hugetlb file: %s", strerror(errno));
+		stamp_page(w->map2 + w->huge, stamp_of(MAPPING_OTHER, 0, 0));
+		break;
+	case ORDER_MAP_OVER:
 		touch(map(MAP2_ADDR + w->huge, w->huge, w->other, MAP_FIXED));
 		break;
 	case ORDER_UNMAP:
@@ -177,7 +189,7 @@ static void unmap_and_take_over(struct race *race, void *arg)
 
 	(void)race;
 	check_munmap(w->map1, TABLE_SIZE, "mapping 1");
-	give(w, ORDER_TAKE_OVER);
+	give(w, w->rounds % NEXT_SPLIT ? ORDER_REPLACE : ORDER_MAP_OVER);
 }
 
 static void judge(struct race *race, void *arg)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from orchestrator import records
 from orchestrator.cli import bisect_step
 from orchestrator.cli import run as run_verb
 from orchestrator.cli.common import complete_tails, log_to
+from orchestrator.errors import BuildError
+from orchestrator.kernel.build import KernelBuilder
+from orchestrator.matrix.plan import KernelSpec
 from orchestrator.paths import Project
 from orchestrator.report import known
 from orchestrator.report.power import CAMPAIGN
@@ -212,6 +216,22 @@ def test_a_run_whose_reports_cannot_be_written_is_shown_all_the_same(guprace: Gu
     assert code == 3
     assert "r/junit.xml: Is a directory" in said
     assert f"PASS         6.1/{CELL}" in said
+
+
+def test_build_tells_each_stage_once_and_the_compilers_words_cannot_act_on_the_terminal(
+    guprace: Guprace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(_builder: KernelBuilder, _spec: KernelSpec, report: Callable[[str], None]) -> None:
+        for text in ("preparing linux", "", "CC mm/gup.o", "", "CC mm/mmap.o", "probe module"):
+            report(text)
+        raise BuildError("error: \x1b[2J")
+
+    monkeypatch.setattr(KernelBuilder, "build", build)
+    lane = "6.1/arm64/plain"
+    assert guprace("build", "--only", f"{lane}/*") == (
+        4,
+        f"{lane}: preparing linux\n{lane}: probe module\n{lane}: error: \ufffd[2J\n",
+    )
 
 
 @pytest.mark.parametrize(

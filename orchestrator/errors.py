@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from enum import IntEnum
-from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -53,11 +52,14 @@ class HostError(GupraceError):
 
 
 class BuildError(GupraceError):
-    """The kernel's fault: it does not patch, configure or build. `log` is the build's log, if it got that far."""
+    """The kernel's fault: it does not patch, configure or build.
+
+    `log` is what the build's log held, if it got that far: the file is the lane's, and its next build begins another.
+    """
 
     exit_code = ExitCode.BUILD
 
-    def __init__(self, what: str, *, where: str = "", hint: str = "", log: Path | None = None) -> None:
+    def __init__(self, what: str, *, where: str = "", hint: str = "", log: bytes = b"") -> None:
         super().__init__(what, where=where, hint=hint)
         self.log = log
 

@@ -10,6 +10,7 @@ import click
 from orchestrator.cli.common import matrix_argument, only_option, plan_of, workplace
 from orchestrator.errors import BuildError, ExitCode
 from orchestrator.kernel.build import KernelBuilder
+from orchestrator.report.text import harmless
 from orchestrator.runner.lanes import Lane, lanes_of
 
 
@@ -46,16 +47,17 @@ def _build(lane: Lane, builder: KernelBuilder) -> bool:
 
     def report(text: str) -> None:
         nonlocal last
-        # make names a file a second; only the stages are worth a line of their own.
+        # make names a file a second, or none yet; only the stages are worth a line of their own.
         stage = text.split(" ")[0]
-        if stage != last and not stage.isupper():
+        if stage and stage != last and not stage.isupper():
             click.echo(f"{name}: {text}", err=True)
-        last = stage
+        last = stage or last
 
     try:
         kernel = builder.build(lane.kernel, report)
     except BuildError as error:
-        click.echo(f"{name}: {error}", err=True)
+        # The compiler's words hold lines of the source, and those whatever a patch put there.
+        click.echo(harmless(f"{name}: {error}"), err=True)
         return False
     how = "cached" if kernel.cached else "built"
     click.echo(f"{name}: {how} in {kernel.seconds:.2f} s: {kernel.version or 'prebuilt'} {kernel.image}")

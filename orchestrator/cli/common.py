@@ -16,7 +16,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from orchestrator.errors import GupraceError, UsageError
+from orchestrator.errors import GupraceError, HostError, UsageError
 from orchestrator.kernel.build import KernelBuilder
 from orchestrator.kernel.source import Workplace
 from orchestrator.matrix.load import load_plan
@@ -146,6 +146,15 @@ def workplace(cache: Path | None = None) -> Iterator[tuple[Workplace, KernelBuil
     place = Workplace(cache or cache_root(os.environ), dict(os.environ), stop)
     with stop_on_signals(stop):
         yield place, KernelBuilder(place, Project(), build_jobs())
+
+
+@contextlib.contextmanager
+def noting(troubles: list[HostError]) -> Iterator[None]:
+    """Note what the host fails at inside, and go on: what was found before still decides the exit code first."""
+    try:
+        yield
+    except HostError as error:
+        troubles.append(error)
 
 
 class _Stderr(logging.Handler):

@@ -32,6 +32,10 @@ VERBS = {
 }
 
 
+# What git bisect would take for a bad commit, as verdict/codes.py: BisectCode says it.
+_STOPS = {int(ExitCode.USAGE): 129, int(ExitCode.HOST): 131}
+
+
 class VerbGroup(click.Group):
     """A click group that imports a verb's module when it is asked for."""
 
@@ -98,6 +102,9 @@ def main() -> None:
         code = int(ExitCode.OK) if _nobody_reads() else int(error.code or 0)
     else:
         code = int(returned) if isinstance(returned, int) else int(ExitCode.OK)
+    if sys.argv[1:2] == ["bisect-step"]:
+        # It has answered for itself, unless it could not even be imported (a checkout that is updated at night).
+        code = _STOPS.get(code, code)
     sys.exit(code)
 
 

@@ -16,13 +16,15 @@ from orchestrator import records
 from orchestrator.cli.common import (
     Seed,
     log_to,
+    noting,
     refuse_beside_resume,
     run_options,
     say,
     show_path,
     workplace,
 )
-from orchestrator.errors import UsageError, nearest
+from orchestrator.cli.main import tell_error
+from orchestrator.errors import ExitCode, HostError, UsageError, nearest
 from orchestrator.kernel.build import KernelBuilder
 from orchestrator.kernel.patches import touched
 from orchestrator.matrix.load import load_plan
@@ -124,19 +126,22 @@ def _race(
     log_to(run.root / "guprace.log")
     plan, place, console = run.plan(), builder.place, Output()
     due = not resumed or take_up(run, schedules(campaign), builder, sys.argv, say)
+    troubles: list[HostError] = []
     try:
         if due:
-            with watcher(console) as listener:
+            with noting(troubles), watcher(console) as listener:
                 shop = Workshop(place, Project(), lists, listener, repeater(plan.matrix, campaign))
                 at_once = run.metadata().guests if guests is None else guests
                 Runner(builder, shop).run(run, _sized(plan, campaign), at_once, schedules(campaign))
     finally:
-        try:
+        with noting(troubles):
             write_reports(run)
-        finally:
-            seen = power_view(run)
-            power_table(seen, console)
-    return int(power_code(seen.rows, place.stop.is_set))
+        seen = power_view(run)
+        power_table(seen, console)
+    for trouble in troubles:
+        tell_error(trouble)
+    code = power_code(seen.rows, place.stop.is_set)
+    return int(code or (ExitCode.HOST if troubles else ExitCode.OK))
 
 
 def _interrupted(resume: Path) -> tuple[RunDir, Campaign]:

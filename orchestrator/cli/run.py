@@ -14,6 +14,7 @@ import click
 from orchestrator.cli.common import (
     log_to,
     matrix_argument,
+    noting,
     only_option,
     plan_of,
     race_options,
@@ -24,7 +25,8 @@ from orchestrator.cli.common import (
     with_race,
     workplace,
 )
-from orchestrator.errors import ExitCode, UsageError
+from orchestrator.cli.main import tell_error
+from orchestrator.errors import ExitCode, HostError, UsageError
 from orchestrator.kernel.build import KernelBuilder
 from orchestrator.matrix.mutants import load_mutants
 from orchestrator.matrix.plan import Cell, Plan, cell_id, stock_id
@@ -124,20 +126,23 @@ def _race(run: RunDir, lists: Lists, builder: KernelBuilder, guests: int | None,
     log_to(run.root / "guprace.log")
     plan, place, console = run.plan(), builder.place, Output()
     due = not resumed or take_up(run, schedules_of(plan), builder, sys.argv, say)
+    troubles: list[HostError] = []
     try:
-        if due:
-            with watcher(console) as listener:
-                shop = Workshop(place, Project(), lists, listener, repeater(plan))
-                Runner(builder, shop).run(run, plan, run.metadata().guests if guests is None else guests)
-        back_verdicts(run, Project())
+        with noting(troubles):
+            if due:
+                with watcher(console) as listener:
+                    shop = Workshop(place, Project(), lists, listener, repeater(plan))
+                    Runner(builder, shop).run(run, plan, run.metadata().guests if guests is None else guests)
+            back_verdicts(run, Project())
     finally:
-        try:
+        with noting(troubles):
             write_reports(run)
-        finally:
-            show(view(run), console)
+        show(view(run), console)
     show_known(run, Project(), console)
-    verdicts = [result.verdict for result in run.results()]
-    return int(exit_code(verdicts, place.stop.is_set))
+    for trouble in troubles:
+        tell_error(trouble)
+    code = exit_code([result.verdict for result in run.results()], place.stop.is_set)
+    return int(code or (ExitCode.HOST if troubles else ExitCode.OK))
 
 
 def repeater(plan: Plan) -> Callable[[Cell, int], str]:

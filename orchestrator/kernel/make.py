@@ -96,9 +96,8 @@ def progress(log_file: Path) -> str:
 
 def build_failure(log_file: Path, start: int, targets: Sequence[str]) -> BuildError | HostError:
     """Say why make failed, from what it wrote to `log_file` after byte `start`."""
-    with log_file.open("rb") as stream:
-        stream.seek(start)
-        text = stream.read().decode(errors="replace")
+    whole = log_file.read_bytes()
+    text = whole[start:].decode(errors="replace")
     if os.strerror(errno.ENOSPC) in text:
         return HostError("no space left for the build", where=str(log_file.parent), hint="free some disk space")
     lines = text.splitlines()
@@ -108,4 +107,4 @@ def build_failure(log_file: Path, start: int, targets: Sequence[str]) -> BuildEr
         first = next((n for n, line in enumerate(lines) if ": *** [" in line), len(lines))
         errors = [line.strip() for line in lines[max(0, first - 3) : first + 1]]
     shown = "\n    ".join(errors[:8])
-    return BuildError(f"make {' '.join(targets)} failed:\n    {shown}", where=str(log_file), log=log_file)
+    return BuildError(f"make {' '.join(targets)} failed:\n    {shown}", where=str(log_file), log=whole)

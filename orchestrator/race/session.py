@@ -83,8 +83,9 @@ def race(guest: Shell, order: Order, ktap: Path, tell: Callable[[str], None]) ->
 def transcribe(guest: Shell, command: str, seconds: float, into: Path, tell: Callable[[str], None]) -> CommandResult:
     """Run a command; its output is added to the file `into` line by line. Raises as `race`."""
     try:
-        with into.open("a", encoding="utf-8", errors="replace") as stream:
-            writer = _Writer(stream.write, tell)
+        # Each line at once: of a guprace that is killed, too, a hit stays.
+        with into.open("a", encoding="utf-8", errors="replace", buffering=1) as stream:
+            writer = _Writer(stream.write, into, tell)
             return guest.run(command, seconds=seconds, on_line=writer.line)
     except OSError as error:
         raise records.disk_error(error, into) from error
@@ -93,13 +94,18 @@ def transcribe(guest: Shell, command: str, seconds: float, into: Path, tell: Cal
 class _Writer:
     """Keeps at most MAX_KTAP_BYTES of what a hostile guest prints."""
 
-    def __init__(self, write: Callable[[str], int], tell: Callable[[str], None]) -> None:
+    def __init__(self, write: Callable[[str], int], into: Path, tell: Callable[[str], None]) -> None:
         self._write = write
+        self._into = into
         self._tell = tell
         self._left = MAX_KTAP_BYTES
 
     def line(self, text: str) -> None:
-        if self._left > 0:
-            self._left -= self._write(text.rstrip("\r\n")[: self._left] + "\n")
+        try:
+            if self._left > 0:
+                self._left -= self._write(text.rstrip("\r\n")[: self._left] + "\n")
+        except OSError as error:
+            # Told here: who runs the command would take it for an end of the connection, and the guest for lost.
+            raise records.disk_error(error, self._into) from error
         if text.startswith(("ok ", "not ok ", "# subtest ")):
             self._tell(text.strip()[:100])

@@ -156,12 +156,12 @@ class CellRun:
         except GuestLostError as error:
             if error.reason is LostReason.QEMU_DIED:
                 self.unless_stopped(LAST_WORD_SECONDS)
-            facts = replace(facts, loss=loss_of(error), lost_after=self._raced_for(), race=self._said_so_far())
+            facts = replace(facts, loss=loss_of(error), lost_after=self._raced_for())
         except NotApplicableError as error:
             facts = replace(facts, skip=str(error))
         except GupraceError as error:
             self.unless_stopped()
-            facts = replace(facts, trouble=trouble_of(error), race=self._said_so_far())
+            facts = replace(facts, trouble=trouble_of(error))
         except OSError as error:
             self.unless_stopped()
             facts = replace(
@@ -195,6 +195,9 @@ class CellRun:
             splats, dropped = self._placed(found.splats), found.dropped
             records.save(self.directory / "splats.json", splats)
         files = tuple(name for name in EVIDENCE_FILES if (self.directory / name).is_file())
+        if facts.evidence is None:
+            # Whatever ended it, what the selftest said before stands: a hit is a hit.
+            facts = replace(facts, race=self._said_so_far())
         met = counted(facts.said, self.shop.lists.counted)
         return replace(facts, splats=splats, dropped=dropped, kcsan=self.kcsan, counted=met, files=files)
 

@@ -198,8 +198,8 @@ class _Work:
         records.save(self.run.kernel_file(cell), KernelRecord(made_of))
 
     def _keep_log(self, cell: Cell, error: GupraceError) -> None:
-        if isinstance(error, BuildError) and error.log and error.log.is_file():
-            records.write_atomically(self.run.cell_dir(cell) / "build.log", error.log.read_bytes())
+        if isinstance(error, BuildError) and error.log:
+            records.write_atomically(self.run.cell_dir(cell) / "build.log", error.log)
 
     def _baseline(self, stock: str) -> frozenset[str]:
         """Return the titles of reports that the unbroken kernel gave in this run."""

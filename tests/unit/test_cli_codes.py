@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +17,16 @@ from orchestrator import records
 from orchestrator.cli import bisect_step
 from orchestrator.cli import run as run_verb
 from orchestrator.cli.common import complete_tails, log_to
+from orchestrator.errors import BuildError, HostError
+from orchestrator.kernel.build import KernelBuilder
+from orchestrator.matrix.plan import KernelSpec
 from orchestrator.paths import Project
 from orchestrator.report import known
 from orchestrator.report.power import CAMPAIGN
 from orchestrator.runner import lists
 from orchestrator.runner.power import Campaign
-from tests.fakes.rundir import every_ending
+from orchestrator.verdict.model import Fault, Outcome, Verdict
+from tests.fakes.rundir import FakeRun, every_ending
 from tests.unit.cli_inside import Guprace
 
 CELL = "arm64/plain/pin_vs_munmap"
@@ -80,6 +85,35 @@ def test_a_defect_of_ours_is_shown_whole_and_accuses_no_kernel(
     assert "internal error: ZeroDivisionError('a defect')" in said
     monkeypatch.setattr(bisect_step, "plan_for_tree", broken)
     assert guprace("bisect-step", "--cell", CELL)[0] == 131
+
+
+def test_a_bisect_step_that_cannot_even_be_imported_accuses_no_commit(
+    guprace: Guprace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(_name: str) -> None:
+        raise ImportError("half of an update")
+
+    monkeypatch.setattr("orchestrator.cli.main.importlib.import_module", gone)
+    assert guprace("bisect-step", "--cell", CELL)[0] == 131
+    assert guprace("list")[0] == 3
+
+
+@pytest.mark.parametrize(("outcome", "expected"), [(Outcome.FAIL, 1), (Outcome.PASS, 3)])
+def test_what_was_found_goes_before_what_the_host_failed_at_afterwards(
+    guprace: Guprace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, outcome: Outcome, expected: int
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise HostError("No space left on device", where="cell.json")
+
+    run = FakeRun(tmp_path / "r")
+    run.add(Verdict(outcome, "found", fault=Fault.KERNEL))
+    run.done()
+    monkeypatch.setattr(run_verb, "take_up", lambda *_arguments: True)
+    monkeypatch.setattr(run_verb.Runner, "run", full)
+    code, said = guprace("run", "--resume", "r")
+    assert code == expected
+    assert said.endswith("guprace: cell.json: No space left on device\n"), "behind the table"
+    assert (tmp_path / "r" / "junit.xml").is_file()
 
 
 def test_what_the_disk_refuses_is_the_hosts_fault_and_no_traceback(
@@ -212,6 +246,22 @@ def test_a_run_whose_reports_cannot_be_written_is_shown_all_the_same(guprace: Gu
     assert code == 3
     assert "r/junit.xml: Is a directory" in said
     assert f"PASS         6.1/{CELL}" in said
+
+
+def test_build_tells_each_stage_once_and_the_compilers_words_cannot_act_on_the_terminal(
+    guprace: Guprace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(_builder: KernelBuilder, _spec: KernelSpec, report: Callable[[str], None]) -> None:
+        for text in ("preparing linux", "", "CC mm/gup.o", "", "CC mm/mmap.o", "probe module"):
+            report(text)
+        raise BuildError("error: \x1b[2J")
+
+    monkeypatch.setattr(KernelBuilder, "build", build)
+    lane = "6.1/arm64/plain"
+    assert guprace("build", "--only", f"{lane}/*") == (
+        4,
+        f"{lane}: preparing linux\n{lane}: probe module\n{lane}: error: \ufffd[2J\n",
+    )
 
 
 @pytest.mark.parametrize(

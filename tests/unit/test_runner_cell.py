@@ -34,6 +34,13 @@ ok 1 users.hugetlb
 # totals pass:1 fail:0 skip:0
 """
 
+HIT = """\
+KTAP version 1
+1..2
+# hit probe.munmap foreign_stamp expected 1, observed 2
+not ok 1 probe.munmap
+"""
+
 
 class Bench:
     """A cell to run, and what it told meanwhile."""
@@ -104,6 +111,23 @@ def test_a_full_disk_is_the_hosts_fault_and_no_defect_of_ours(bench: Bench) -> N
     verdict = bench.run(full)
     assert (verdict.outcome, verdict.fault) == (Outcome.BROKEN, Fault.HOST)
     assert verdict.reason.startswith("/var/x: No space left on device")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "/var/x"),
+        HostError("no space"),
+        ZeroDivisionError("a defect"),
+    ],
+)
+def test_a_hit_is_one_whatever_fails_behind_it(tmp_path: Path, error: Exception) -> None:
+    def fails(_report: Callable[[str], None]) -> Kernel:
+        raise error
+
+    verdict = Bench(tmp_path, HIT).run(fails)
+    assert (verdict.outcome, verdict.hits) == (Outcome.FAIL, 1)
+    assert verdict.reason.startswith("foreign_stamp in probe.munmap: expected 1, observed 2 (1 hit); then ")
 
 
 def test_a_console_that_our_reader_does_not_survive_is_that_cells_verdict(

@@ -129,7 +129,8 @@ struct trial {
  * of coverage.
  *
  * With --naive: what a test without this library does, for comparison. A takes and drops pins, B
- * prepares and changes page tables, each in a loop of its own; every round of B counts as a trial.
+ * prepares and changes page tables, each in a loop of its own. A trial has one of each, met or not:
+ * trials is the lesser of a_calls and rounds.
  */
 void race_trials(struct race *race, const struct trial *trial, void *world);
 

@@ -17,6 +17,8 @@ struct steered {
 	const struct trial *trial;
 	void *world;
 	uint64_t backoffs;	/* before this trial */
+	uint64_t naive_calls;	/* A's and B's, when all is over */
+	uint64_t naive_rounds;
 	struct sync sync;
 };
 
@@ -87,7 +89,7 @@ static void *naive_a(void *arg)
 	struct steered *st = arg;
 	struct vehicle *v = &st->race->vehicle;
 
-	while (race_running(st->race)) {
+	for (; race_running(st->race); st->naive_calls++) {
 		st->trial->a(st->race, st->world);
 		if (v->ops)
 			v->ops->unpin(v);
@@ -98,17 +100,14 @@ static void *naive_a(void *arg)
 static void *naive_b(void *arg)
 {
 	struct steered *st = arg;
-	uint64_t rounds = 0;
 
-	for (; race_in_time(st->race); rounds++) {
+	for (; race_in_time(st->race); st->naive_rounds++) {
 		if (st->trial->prepare)
 			st->trial->prepare(st->race, st->world);
 		st->trial->b(st->race, st->world);
 		if (st->trial->settle)
 			st->trial->settle(st->race, st->world);
 	}
-	race_count(st->race, "rounds", rounds);
-	race_count(st->race, "trials", rounds);
 	return NULL;
 }
 
@@ -152,12 +151,21 @@ static void count(struct race *race, const struct sync_result *r)
 	race_count(race, "gap_ticks", r->gap.median);
 }
 
+/* A trial takes one of each: the quicker loop's are no more of them, met or not. */
+static void count_naive(struct race *race, uint64_t calls, uint64_t rounds)
+{
+	race_count(race, "a_calls", calls);
+	race_count(race, "rounds", rounds);
+	race_count(race, "trials", calls < rounds ? calls : rounds);
+}
+
 void race_trials(struct race *race, const struct trial *trial, void *world)
 {
 	struct steered st = { .race = race, .trial = trial, .world = world };
 
 	if (race->naive) {
 		race_actors(race, naive_a, naive_b, &st);
+		count_naive(race, st.naive_calls, st.naive_rounds);
 		return;
 	}
 	race_floor(race, "coverage", SYNC_COVERED);

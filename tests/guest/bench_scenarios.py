@@ -5,9 +5,10 @@
 
 Each scenario races three times in the same guest: as it is; with `--no-stretch` (no kprobe makes the walk slow, so
 that what is left of the difference is the synchroniser's and the oracles'); and with `--naive` (no synchroniser, no
-oracle: what a test without the library would do). For each subtest: trials per second of the three, ratios of the
-first two to the naive loop, back-offs per trial of the three (how often GUP-fast's own defence fired, so how often
-a trial was inside the window). The kernel comes from the cache, or is built.
+oracle: what a test without the library would do). For each subtest: trials (one call of A's and one change of B's;
+of the naive loops the lesser number) per second of the three, ratios of the first two to the naive loop, back-offs
+per trial of the three (how often GUP-fast's own defence fired, so how often a trial was inside the window). The
+kernel comes from the cache, or is built.
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ MEMORY_MIB = 1024
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What one subtest did: trials and back-offs (None: not counted) in so many milliseconds."""
+    """What one subtest did: trials, pin calls and back-offs (None: not counted) in so many milliseconds."""
 
     trials: int
+    calls: int
     backoffs: int | None
     milliseconds: int
 
@@ -56,16 +58,17 @@ class Rate:
 
     @property
     def inside(self) -> float | None:
-        """Back-offs per trial."""
-        return None if self.backoffs is None else self.backoffs / max(self.trials, 1)
+        """Back-offs per pin call: a trial has one."""
+        return None if self.backoffs is None else self.backoffs / max(self.calls, 1)
 
 
 def rates(result: RaceResult) -> Iterator[tuple[str, Rate]]:
     """Yield each subtest that raced, with its rate."""
     for subtest in result.subtests:
-        counted = {name: result.counters.get(f"{subtest.name}.{name}") for name in ("trials", "backoffs", "race_ms")}
-        if counted["trials"] and counted["race_ms"]:
-            yield subtest.name, Rate(counted["trials"], counted["backoffs"], counted["race_ms"])
+        names = ("trials", "a_calls", "backoffs", "race_ms")
+        trials, calls, backoffs, milliseconds = (result.counters.get(f"{subtest.name}.{name}") for name in names)
+        if trials and milliseconds:
+            yield subtest.name, Rate(trials, calls or trials, backoffs, milliseconds)
 
 
 def raced(guest: Guest, scenario: str, seconds: float, *options: str) -> dict[str, Rate]:

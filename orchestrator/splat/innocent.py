@@ -50,8 +50,8 @@ look_up_lock_class hlock_class validate_chain* check_prev{,s}_add
 check_{irq_usage,noncircular,deadlock,redundant,wait_context,lock_chain} mark_{lock,usage,held}* usage_match*
 graph_lock add_lock_to_list lookup_chain_cache* add_chain_cache reacquire_held_locks assign_lock_key find_held_lock
 match_held_lock debug_lock* debug_{mutex,spin,rt_mutex,rwsem}* debug_check_no_locks_* rcu_read_*lock* rcu_lock_*
-rcu_is_watching might_* cond_resched* seqprop_* seqcount_* {raw_,do_,}{read,write}_seq* owner_on_cpu
-rt_{spin,read,write,mutex,rwlock}_* rtlock_* rtmutex_* rwbase_* mutex_* osq_* rwsem_* down
+rcu_is_watching might_* cant_{sleep,migrate} cond_resched* seqprop_* seqcount_* {raw_,do_,}{read,write}_seq*
+owner_on_cpu rt_{spin,read,write,mutex,rwlock}_* rtlock_* rtmutex_* rwbase_* mutex_* osq_* rwsem_* down
 down_{read,write,killable,interruptible,timeout,trylock}* downgrade_write up up_{read,write}* percpu_{down,up}_*
 ldsem_* ww_mutex_* class_{raw_spin,spin,mutex,rwsem,read,write}*
 # waiting and waking
@@ -69,7 +69,8 @@ str{,n}{len,cpy,cmp,cat,chr,str,casecmp,dup,spn,cspn,nstr}* str{lcpy,lcat,scpy,r
 stpcpy skip_spaces sized_strscpy sysfs_streq kstrdup* kstrndup* {k,v,kv,}memdup* match_*string hex_to_bin hex2bin
 bin2hex
 {raw_,arch_,arm_,asm_,inline_,}copy_{to,from,in}_user{,_nofault,_nmi,_inatomic*,_toio,_fromio,_mcsafe,_iter*,_flushcache}
-copy_user_{generic,enhanced,fast,nocache,handle,64,bytes}* copy_user copy_{to,from}_{iter*,kernel_nofault} copy_mc_*
+copy_user_{generic,enhanced,fast,nocache,handle,64,bytes}* {raw_,}copy_user copy_tofrom_user*
+probe_{kernel,user}_{read,write}* copy_{to,from}_{iter*,kernel_nofault} copy_mc_*
 copyin* copyout* csum_and_copy_* {get,put}_user{,_asm*,_nocheck*,_nofault*,_size*,_1,_2,_4,_8,_bad} clear_user*
 copy_page_{to,from}_iter* simple_copy_to_iter instrument_* copy_overflow check_heap_object check_object_size
 list_{add,del}{,_tail*,_rcu,_init*,_entry*,_valid*,_clearprev} list_{move,replace,splice,cut,sort,rotate,swap}*
@@ -94,8 +95,9 @@ retpoline* fdget fdget_{raw,pos}_fast cpu_relax rep_nop native_* local_*irq* arc
 bitmap_{and,or,xor,andnot,equal,empty,full,weight,set,clear,find*,parse*,print*,copy*,zero,fill,shift*,intersects*}
 bitmap_{to,from}_arr* bitmap_{replace,subset,cut,remap,onto,fold,alloc,zalloc,free}
 # allocators
-{k,v,kv}{m,z,c,}alloc* alloc_{frozen_,}pages* alloc_page_{vma,interleave,noprof}* kmalloc_* krealloc* {k,v,kv}free
-{k,v,kv}free_{const,sensitive,rcu,link,bulk,mightsleep,call_rcu*} kzfree kmem_cache_{alloc,free,zalloc}* do_kmalloc*
+{k,v,kv}{m,z,c,}alloc* alloc_{frozen_,}pages* alloc_page_{vma,interleave,noprof}* kmalloc_* {k,kv,v}realloc* ksize
+{k,v,kv}free {k,v,kv}free_{const,sensitive,rcu,link,bulk,mightsleep,call_rcu*} kzfree
+kmem_cache_{alloc,free,zalloc}* do_kmalloc*
 slab_{alloc,free,post,pre,want,pad,err,fix,bug,lock,unlock,update,destroy}* free_large_kmalloc kfree_call_rcu*
 # the driver core, files, inodes, pages
 device_{add,for_each_child,del,register,unregister,release_driver*,remove_*file*,remove_group*,create_file}

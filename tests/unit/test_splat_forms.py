@@ -248,6 +248,7 @@ __kasan_report __asan_load8 kasan_check_range dump_backtrace show_regs _dev_aler
 asm_exc_page_fault do_el1_undef el1h_64_sync_handler do_PrefetchAbort __und_svc bad_page_fault do_dat_exception
 handle_tlb_protect exc_general_protection do_hash_fault __do_kernel_fault
 __list_add_valid kobject_put device_release refcount_warn_saturate
+__cant_sleep __raw_copy_user __copy_tofrom_user_base probe_kernel_read ksize kvrealloc_noprof
 f2fs_down_write reiserfs_write_lock bpf_prog_array_copy_to_user __snd_printk sort_r kthread_park
 """
 GUILTY = """

@@ -20,7 +20,8 @@ NOBODY = "corrupted"
 
 _OFFSET = re.compile(r"\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?")
 _NUMBERS = (
-    (re.compile(r"\b0x[0-9a-f]+\b|\b(?=[a-f]*\d)[0-9a-f]{8,16}\b"), "ADDR"),
+    (re.compile(r"(?<=\.[chS]:)\d+(?::\d+)?|(?<=\.rs:)\d+(?::\d+)?"), "LINE"),
+    (re.compile(r"\b0x[0-9a-f]+\b|\b(?=[a-f]*\d)[0-9a-f]{8,16}\b|\b(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{5,7}\b"), "ADDR"),
     (re.compile(r"(?<![A-Za-z0-9_])\d+|\d{3,}(?![A-Za-z])"), "NUM"),
 )
 _ACCESS_WORD = re.compile(r"(Read|Write) (?:of|at) ")

@@ -18,6 +18,7 @@ from orchestrator.splat.model import Form, Splat, SplatKind
 from orchestrator.splat.present import as_dict
 from orchestrator.splat.scan import Scanner, scan
 from orchestrator.splat.skip import innocent, plain, queue
+from orchestrator.splat.title import normal
 
 DATA = Path(__file__).parents[1] / "data" / "splat" / "forms.txt"
 
@@ -259,6 +260,20 @@ list_lru_add do_exit seq_read tty_release ocfs2_get_refcount_tree xfs_refcount_f
 list_del_event copy_from_read_buf do_raw_setsockopt print_bpf_insn entry_lru_isolate find_first_extent_bit
 drm_atomic_add_affected_planes slab_build_skb extent_write_locked_range handle_sysrq xchg_nr_deferred
 """
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Memory failure on page 1a2b3", "Memory failure on page ADDR"),
+        ("inode 12345 of ext4 is dead", "inode NUM of ext4 is dead"),
+        ("x at mm/gup.c:77!", "x at mm/gup.c:LINE!"),
+        ("x at rust/kernel/sync.rs:7:9", "x at rust/kernel/sync.rs:LINE"),
+        ("f+0x12/0x34 of ffff888100000000", "f of ADDR"),
+    ],
+)
+def test_a_title_leaves_out_what_differs_from_run_to_run(said: str, told: str) -> None:
+    assert normal(said) == told
 
 
 def test_helpers_are_never_blamed() -> None:

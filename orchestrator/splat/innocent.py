@@ -34,8 +34,9 @@ no_context bad_area* bad_page_fault bad_kernel_* spurious_{kernel_,}fault* vmall
 do_page_fault page_fault* async_page_fault general_protection do_general_protection do_kern_addr_fault
 do_user_addr_fault do_kernel_fault do_mem_abort do_translation_fault do_bad_area do_sp_pc_abort do_sea do_serror*
 do_alignment* do_tag_check_fault do_tag_recovery do_el{0,1}_* do_{Data,Prefetch}Abort
-{dabt,pabt,und,irq,fiq}_{svc,usr} do_undef{instr,}* handle_exception divide_error do_divide_error do_int3
-do_machine_check stack_segment do_stack_segment double_fault do_double_fault el{0,1}*
+{dabt,pabt,und,irq,fiq}_{svc,usr} do_undef{instr,}* handle_exception
+new_vmalloc_restore_context* divide_error do_divide_error do_int3 do_machine_check stack_segment do_stack_segment
+double_fault do_double_fault el{0,1}*
 entry_{SYSCALL,SYSENTER,INT80,trampoline}* do_syscall_* ret_from_* invoke_syscall ret_fast_syscall
 syscall_{exit,return,enter,trace,call,entry}* program_check_* data_access_* instruction_access_* handle_page_fault
 do_{break,trap_break} do_program_check do_hash_fault pgm_check_* do_pgm_check

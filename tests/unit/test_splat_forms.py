@@ -214,6 +214,9 @@ def test_what_programs_call_fatal_is_no_report() -> None:
         "lkdtm: FAIL: survived BUG!",
         "systemd[1]: WARNING: x failed to start because of y",
         "mce: [Hardware Error]: Machine check events logged",
+        "WARNING: workqueue cpumask: online intersect > possible intersect",
+        "INFO: task racer:77 is blocked on a mutex likely owned by task other:78.",
+        "EXT4-fs (loop0): INFO: recovery required on readonly filesystem",
     ],
 )
 def test_what_only_looks_like_a_report_is_none(line: str) -> None:
@@ -249,7 +252,7 @@ __kasan_report __asan_load8 kasan_check_range dump_backtrace show_regs _dev_aler
 asm_exc_page_fault do_el1_undef el1h_64_sync_handler do_PrefetchAbort __und_svc bad_page_fault do_dat_exception
 handle_tlb_protect exc_general_protection do_hash_fault __do_kernel_fault
 __list_add_valid kobject_put device_release refcount_warn_saturate
-__cant_sleep __raw_copy_user __copy_tofrom_user_base probe_kernel_read ksize kvrealloc_noprof
+_new_vmalloc_restore_context_a0 __cant_sleep __raw_copy_user __copy_tofrom_user_base probe_kernel_read ksize kvrealloc_noprof
 f2fs_down_write reiserfs_write_lock bpf_prog_array_copy_to_user __snd_printk sort_r kthread_park
 """
 GUILTY = """
@@ -279,6 +282,12 @@ def test_a_title_leaves_out_what_differs_from_run_to_run(said: str, told: str) -
 def test_helpers_are_never_blamed() -> None:
     assert [name for name in HELPERS.split() if not innocent(plain(name))] == []
     assert [name for name in GUILTY.split() if innocent(name)] == []
+
+
+def test_what_compilers_add_to_a_name_is_left_out() -> None:
+    names = ["f.isra.0", "f.constprop.1.isra.2", "f.part.0.cold", "f.llvm.123", "f.cfi_jt", "__pfx_f", "__cfi_f"]
+    assert {plain(name) for name in names} == {"f"}
+    assert plain("__pfx") == "__pfx"
 
 
 def test_rusts_own_panics_are_its_callers() -> None:

@@ -9,7 +9,14 @@ kernel/locking, kernel/workqueue.c ...): where subsystems use a prefix too, the 
 
 from __future__ import annotations
 
-COMMON = """
+# The kernel's own tests of KASAN (mm/kasan/kasan_test_c.c), which are called like allocators.
+_TESTS = """
+!{kmalloc,krealloc,kmem_cache,ksize,vmalloc}_*{oob,uaf}* !kmem_cache_{double,invalid}_free !kmalloc_double_kzfree
+"""
+
+COMMON = (
+    _TESTS
+    + """
 # reporting
 dump_stack* dump_backtrace dump_{page,header,tasks,mm,vma,mapping,unreclaimable_slab}
 show_{stack,regs,trace,registers}* print_*bug* print_{address,error}_description print_report print_track*
@@ -110,10 +117,12 @@ dev_driver_string rollback_registered* unregister_netdevice_{many,queue}* usb_{k
 {drop,inc,clear,set}_nlink fast_dput dput retain_dentry mark_buffer_* brelse bforget {un,}lock_{page,buffer}
 folio_{un,}lock folio_{clear,set,test}_* put_page
 """
+)
 
 # A name that holds one of these (regular expressions) is a wrapper of it.
-WRAPPERS = """
-(?:spin|mutex|read|write)_(?:un)?lock(?!ed|dep|_wait) copy_to_user copy_from_user memdup_user kmalloc kzalloc
+WRAPPERS = r"""
+(?:spin|mutex|read|write)_(?:un)?lock(?!ed|dep|_wait) copy_to_user copy_from_user memdup_user
+kmalloc(?!\w*_(?:oob|uaf|double_)) kzalloc
 kcalloc kmem_cache_alloc kmem_cache_free kstrdup kmemdup lockdep (?:^|_)(?:down|up)_(?:read|write) kasan kmsan
 kcsan kfence dump_stack refcount_(?:add|dec|inc|sub|set|read|warn) ref_tracker debug_object cancel_work
 cancel_delayed_work flush_work flush_delayed_work stack_trace sysfs_remove del_timer list_add_valid
@@ -128,7 +137,9 @@ percpu_rwsem* queue_event start_flush_work touch_work_* lock_on_* wait_on_* wait
 lock_{page,buffer,folio,metapage}* lock_sock folio_{wait,lock}* kthread_{create,bind}* usb_start_wait_urb rwlock_*
 dev_hold do_nanosleep hrtimer_nanosleep
 """
-_ALLOC = """
+_ALLOC = (
+    _TESTS
+    + """
 kmem_cache_* new_slab* allocate_slab alloc_slab_page cache_{grow,alloc,free,flush}* fallback_alloc do_slab_free
 do_kmem_cache_* alloc_{page,pages}* get_page_from_freelist get_free_pages free_{page,pages}* rmqueue*
 prep_new_page post_alloc_hook check_new_page* qlist_* qlink_{free,to_cache}* quarantine_* kmemleak_* create_object
@@ -136,6 +147,7 @@ free_large_kmalloc large_free_hook poison_{page,element,slab}* alloc_percpu* pcp
 object_err print_trailer slab_err check_slab free_debug_* *_check_bytes* mempool_* folio_alloc* vmalloc* vzalloc*
 kvmalloc_* kmalloc_* warn_alloc*
 """
+)
 
 TABLES = {
     "": "",

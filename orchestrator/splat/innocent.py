@@ -34,7 +34,7 @@ trace_*_thunk perf_trace_* traceiter_*
 ftrace_{call,caller,stub,epilogue,regs_call,regs_caller,graph_call,graph_caller,return_to_handler,ops_list_func,ops_assist_func,ops_trampoline}
 spin_{dump,bug} rwlock_bug debug_smp_* check_preemption_* lockdep_* csd_lock_* debug_object_* *_is_static_object
 check_poison* check_{slab,page}_allocation should_fail* should_failslab fail_dump hex_dump_to_buffer print_hex_dump*
-ref_tracker_* tracer_{hardirqs,preempt}_*
+ref_tracker_* tracer_{hardirqs,preempt}_* cfi_{check,slowpath}* {handle,report}_cfi_failure* mte_check_tfsr*
 # entry
 exc_* asm_* do_error_trap do_trap* do_invalid_op invalid_op error_{entry,return,exit} paranoid_* idtentry_*
 no_context bad_area* bad_page_fault bad_kernel_* spurious_{kernel_,}fault* vmalloc_fault kernelmode_fixup_or_oops

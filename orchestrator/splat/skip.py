@@ -13,7 +13,7 @@ _ASKED = 4096
 
 _CLONE = re.compile(r"\.(?:isra|constprop|cold|part|llvm|lto_priv|localalias|cfi_jt|cfi|__uniq)(?:\.\d+)*")
 # What objtool and kCFI put in front of a function is named after it (CONFIG_PREFIX_SYMBOLS, CONFIG_CFI_CLANG).
-_IN_FRONT = re.compile(r"\A__(?:pfx|cfi)_(?=[A-Za-z_])")
+_IN_FRONT = re.compile(r"\A__(?:pfx|cfi(?!_check|_slowpath))_(?=[A-Za-z_])")
 _BRACED = re.compile(r"\{([^{}]*)\}")
 
 

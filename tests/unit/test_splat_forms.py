@@ -253,7 +253,8 @@ asm_exc_page_fault do_el1_undef el1h_64_sync_handler do_PrefetchAbort __und_svc 
 handle_tlb_protect exc_general_protection do_hash_fault __do_kernel_fault
 __list_add_valid kobject_put device_release refcount_warn_saturate
 _new_vmalloc_restore_context_a0 __cant_sleep __raw_copy_user __copy_tofrom_user_base probe_kernel_read ksize
-kvrealloc_noprof kmalloc_large_node kmalloc_trace
+kvrealloc_noprof kmalloc_large_node kmalloc_trace __cfi_check_fail __cfi_slowpath_diag report_cfi_failure
+mte_check_tfsr_el1
 f2fs_down_write reiserfs_write_lock bpf_prog_array_copy_to_user __snd_printk sort_r kthread_park
 """
 GUILTY = """
@@ -289,7 +290,7 @@ def test_helpers_are_never_blamed() -> None:
 def test_what_compilers_add_to_a_name_is_left_out() -> None:
     names = ["f.isra.0", "f.constprop.1.isra.2", "f.part.0.cold", "f.llvm.123", "f.cfi_jt", "__pfx_f", "__cfi_f"]
     assert {plain(name) for name in names} == {"f"}
-    assert plain("__pfx") == "__pfx"
+    assert [plain(name) for name in ("__pfx", "__cfi_check_fail")] == ["__pfx", "__cfi_check_fail"]
 
 
 def test_rusts_own_panics_are_its_callers() -> None:

@@ -246,7 +246,7 @@ FORMS = (
     Grammar(
         Form.REMARK,
         "WARNING:",
-        r"WARNING: (?P<what>[a-z](?!.*deprecated)[\w']+ .{8,120}?)\s*$",
+        r"WARNING: (?P<what>(?!workqueue cpumask: )[a-z](?!.*deprecated)[\w']+ .{8,120}?)\s*$",
         "WARNING: {what}",
         Blame.NOBODY,
         stamped=True,

@@ -9,7 +9,14 @@ kernel/locking, kernel/workqueue.c ...): where subsystems use a prefix too, the 
 
 from __future__ import annotations
 
-COMMON = """
+# The kernel's own tests of KASAN (mm/kasan/kasan_test_c.c), which are called like allocators.
+_TESTS = """
+!{kmalloc,krealloc,kmem_cache,ksize,vmalloc}_*{oob,uaf}* !kmem_cache_{double,invalid}_free !kmalloc_double_kzfree
+"""
+
+COMMON = (
+    _TESTS
+    + """
 # reporting
 dump_stack* dump_backtrace dump_{page,header,tasks,mm,vma,mapping,unreclaimable_slab}
 show_{stack,regs,trace,registers}* print_*bug* print_{address,error}_description print_report print_track*
@@ -27,15 +34,16 @@ trace_*_thunk perf_trace_* traceiter_*
 ftrace_{call,caller,stub,epilogue,regs_call,regs_caller,graph_call,graph_caller,return_to_handler,ops_list_func,ops_assist_func,ops_trampoline}
 spin_{dump,bug} rwlock_bug debug_smp_* check_preemption_* lockdep_* csd_lock_* debug_object_* *_is_static_object
 check_poison* check_{slab,page}_allocation should_fail* should_failslab fail_dump hex_dump_to_buffer print_hex_dump*
-ref_tracker_* tracer_{hardirqs,preempt}_*
+ref_tracker_* tracer_{hardirqs,preempt}_* cfi_{check,slowpath}* {handle,report}_cfi_failure* mte_check_tfsr*
 # entry
 exc_* asm_* do_error_trap do_trap* do_invalid_op invalid_op error_{entry,return,exit} paranoid_* idtentry_*
 no_context bad_area* bad_page_fault bad_kernel_* spurious_{kernel_,}fault* vmalloc_fault kernelmode_fixup_or_oops
 do_page_fault page_fault* async_page_fault general_protection do_general_protection do_kern_addr_fault
 do_user_addr_fault do_kernel_fault do_mem_abort do_translation_fault do_bad_area do_sp_pc_abort do_sea do_serror*
 do_alignment* do_tag_check_fault do_tag_recovery do_el{0,1}_* do_{Data,Prefetch}Abort
-{dabt,pabt,und,irq,fiq}_{svc,usr} do_undef{instr,}* handle_exception divide_error do_divide_error do_int3
-do_machine_check stack_segment do_stack_segment double_fault do_double_fault el{0,1}*
+{dabt,pabt,und,irq,fiq}_{svc,usr} do_undef{instr,}* handle_exception
+new_vmalloc_restore_context* divide_error do_divide_error do_int3 do_machine_check stack_segment do_stack_segment
+double_fault do_double_fault el{0,1}*
 entry_{SYSCALL,SYSENTER,INT80,trampoline}* do_syscall_* ret_from_* invoke_syscall ret_fast_syscall
 syscall_{exit,return,enter,trace,call,entry}* program_check_* data_access_* instruction_access_* handle_page_fault
 do_{break,trap_break} do_program_check do_hash_fault pgm_check_* do_pgm_check
@@ -50,8 +58,8 @@ look_up_lock_class hlock_class validate_chain* check_prev{,s}_add
 check_{irq_usage,noncircular,deadlock,redundant,wait_context,lock_chain} mark_{lock,usage,held}* usage_match*
 graph_lock add_lock_to_list lookup_chain_cache* add_chain_cache reacquire_held_locks assign_lock_key find_held_lock
 match_held_lock debug_lock* debug_{mutex,spin,rt_mutex,rwsem}* debug_check_no_locks_* rcu_read_*lock* rcu_lock_*
-rcu_is_watching might_* cond_resched* seqprop_* seqcount_* {raw_,do_,}{read,write}_seq* owner_on_cpu
-rt_{spin,read,write,mutex,rwlock}_* rtlock_* rtmutex_* rwbase_* mutex_* osq_* rwsem_* down
+rcu_is_watching might_* cant_{sleep,migrate} cond_resched* seqprop_* seqcount_* {raw_,do_,}{read,write}_seq*
+owner_on_cpu rt_{spin,read,write,mutex,rwlock}_* rtlock_* rtmutex_* rwbase_* mutex_* osq_* rwsem_* down
 down_{read,write,killable,interruptible,timeout,trylock}* downgrade_write up up_{read,write}* percpu_{down,up}_*
 ldsem_* ww_mutex_* class_{raw_spin,spin,mutex,rwsem,read,write}*
 # waiting and waking
@@ -69,7 +77,8 @@ str{,n}{len,cpy,cmp,cat,chr,str,casecmp,dup,spn,cspn,nstr}* str{lcpy,lcat,scpy,r
 stpcpy skip_spaces sized_strscpy sysfs_streq kstrdup* kstrndup* {k,v,kv,}memdup* match_*string hex_to_bin hex2bin
 bin2hex
 {raw_,arch_,arm_,asm_,inline_,}copy_{to,from,in}_user{,_nofault,_nmi,_inatomic*,_toio,_fromio,_mcsafe,_iter*,_flushcache}
-copy_user_{generic,enhanced,fast,nocache,handle,64,bytes}* copy_user copy_{to,from}_{iter*,kernel_nofault} copy_mc_*
+copy_user_{generic,enhanced,fast,nocache,handle,64,bytes}* {raw_,}copy_user copy_tofrom_user*
+probe_{kernel,user}_{read,write}* copy_{to,from}_{iter*,kernel_nofault} copy_mc_*
 copyin* copyout* csum_and_copy_* {get,put}_user{,_asm*,_nocheck*,_nofault*,_size*,_1,_2,_4,_8,_bad} clear_user*
 copy_page_{to,from}_iter* simple_copy_to_iter instrument_* copy_overflow check_heap_object check_object_size
 list_{add,del}{,_tail*,_rcu,_init*,_entry*,_valid*,_clearprev} list_{move,replace,splice,cut,sort,rotate,swap}*
@@ -94,8 +103,9 @@ retpoline* fdget fdget_{raw,pos}_fast cpu_relax rep_nop native_* local_*irq* arc
 bitmap_{and,or,xor,andnot,equal,empty,full,weight,set,clear,find*,parse*,print*,copy*,zero,fill,shift*,intersects*}
 bitmap_{to,from}_arr* bitmap_{replace,subset,cut,remap,onto,fold,alloc,zalloc,free}
 # allocators
-{k,v,kv}{m,z,c,}alloc* alloc_{frozen_,}pages* alloc_page_{vma,interleave,noprof}* kmalloc_* krealloc* {k,v,kv}free
-{k,v,kv}free_{const,sensitive,rcu,link,bulk,mightsleep,call_rcu*} kzfree kmem_cache_{alloc,free,zalloc}* do_kmalloc*
+{k,v,kv}{m,z,c,}alloc* alloc_{frozen_,}pages* alloc_page_{vma,interleave,noprof}* kmalloc_* {k,kv,v}realloc* ksize
+{k,v,kv}free {k,v,kv}free_{const,sensitive,rcu,link,bulk,mightsleep,call_rcu*} kzfree
+kmem_cache_{alloc,free,zalloc}* do_kmalloc*
 slab_{alloc,free,post,pre,want,pad,err,fix,bug,lock,unlock,update,destroy}* free_large_kmalloc kfree_call_rcu*
 # the driver core, files, inodes, pages
 device_{add,for_each_child,del,register,unregister,release_driver*,remove_*file*,remove_group*,create_file}
@@ -107,10 +117,12 @@ dev_driver_string rollback_registered* unregister_netdevice_{many,queue}* usb_{k
 {drop,inc,clear,set}_nlink fast_dput dput retain_dentry mark_buffer_* brelse bforget {un,}lock_{page,buffer}
 folio_{un,}lock folio_{clear,set,test}_* put_page
 """
+)
 
 # A name that holds one of these (regular expressions) is a wrapper of it.
-WRAPPERS = """
-(?:spin|mutex|read|write)_(?:un)?lock(?!ed|dep|_wait) copy_to_user copy_from_user memdup_user kmalloc kzalloc
+WRAPPERS = r"""
+(?:spin|mutex|read|write)_(?:un)?lock(?!ed|dep|_wait) copy_to_user copy_from_user memdup_user
+kmalloc(?!\w*_(?:oob|uaf|double_)) kzalloc
 kcalloc kmem_cache_alloc kmem_cache_free kstrdup kmemdup lockdep (?:^|_)(?:down|up)_(?:read|write) kasan kmsan
 kcsan kfence dump_stack refcount_(?:add|dec|inc|sub|set|read|warn) ref_tracker debug_object cancel_work
 cancel_delayed_work flush_work flush_delayed_work stack_trace sysfs_remove del_timer list_add_valid
@@ -125,7 +137,9 @@ percpu_rwsem* queue_event start_flush_work touch_work_* lock_on_* wait_on_* wait
 lock_{page,buffer,folio,metapage}* lock_sock folio_{wait,lock}* kthread_{create,bind}* usb_start_wait_urb rwlock_*
 dev_hold do_nanosleep hrtimer_nanosleep
 """
-_ALLOC = """
+_ALLOC = (
+    _TESTS
+    + """
 kmem_cache_* new_slab* allocate_slab alloc_slab_page cache_{grow,alloc,free,flush}* fallback_alloc do_slab_free
 do_kmem_cache_* alloc_{page,pages}* get_page_from_freelist get_free_pages free_{page,pages}* rmqueue*
 prep_new_page post_alloc_hook check_new_page* qlist_* qlink_{free,to_cache}* quarantine_* kmemleak_* create_object
@@ -133,6 +147,7 @@ free_large_kmalloc large_free_hook poison_{page,element,slab}* alloc_percpu* pcp
 object_err print_trailer slab_err check_slab free_debug_* *_check_bytes* mempool_* folio_alloc* vmalloc* vzalloc*
 kvmalloc_* kmalloc_* warn_alloc*
 """
+)
 
 TABLES = {
     "": "",

@@ -11,13 +11,15 @@ from orchestrator.splat import innocent as tables
 # The same few hundred names stand on every stack.
 _ASKED = 4096
 
-_CLONE = re.compile(r"\.(?:isra|constprop|cold|part|llvm|lto_priv|localalias|__uniq)(?:\.\d+)*")
+_CLONE = re.compile(r"\.(?:isra|constprop|cold|part|llvm|lto_priv|localalias|cfi_jt|cfi|__uniq)(?:\.\d+)*")
+# What objtool and kCFI put in front of a function is named after it (CONFIG_PREFIX_SYMBOLS, CONFIG_CFI_CLANG).
+_IN_FRONT = re.compile(r"\A__(?:pfx|cfi(?!_check|_slowpath))_(?=[A-Za-z_])")
 _BRACED = re.compile(r"\{([^{}]*)\}")
 
 
 def plain(function: str) -> str:
-    """Return the name without gcc's suffixes for clones and parts."""
-    return _CLONE.sub("", function)
+    """Return the name without what compilers add for clones, parts and the space in front of a function."""
+    return _CLONE.sub("", _IN_FRONT.sub("", function, count=1))
 
 
 @lru_cache(maxsize=_ASKED)

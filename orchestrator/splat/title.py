@@ -20,7 +20,8 @@ NOBODY = "corrupted"
 
 _OFFSET = re.compile(r"\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?")
 _NUMBERS = (
-    (re.compile(r"\b0x[0-9a-f]+\b|\b(?=[a-f]*\d)[0-9a-f]{8,16}\b"), "ADDR"),
+    (re.compile(r"(?<=\.[chS]:)\d+(?::\d+)?|(?<=\.rs:)\d+(?::\d+)?"), "LINE"),
+    (re.compile(r"\b0x[0-9a-f]+\b|\b(?=[a-f]*\d)[0-9a-f]{8,16}\b|\b(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{5,7}\b"), "ADDR"),
     (re.compile(r"(?<![A-Za-z0-9_])\d+|\d{3,}(?![A-Za-z])"), "NUM"),
 )
 _ACCESS_WORD = re.compile(r"(Read|Write) (?:of|at) ")
@@ -33,6 +34,8 @@ _DUMPED = re.compile(r"page dumped because: (.*)")
 # A system call's entry has a name per architecture, and generations of wrappers.
 _ENTRY = re.compile(r"__(?:x64|ia32|x32|arm64|riscv|s390x?|ia32_compat|arm64_compat)_((?:compat_)?sys_\w+)")
 _WRAPPED = re.compile(r"(?:(?:__(?:se|do)_(?:compat_)?)?sys_|(?:compat_|C_)?S[yY](?:S|SC)_)(?P<call>\w+)")
+# A BPF program that was compiled bears the hash of its code (kernel/bpf/core.c, bpf_get_prog_name()).
+_JITED = re.compile(r"(bpf_prog_)[0-9a-f]{16}(\w*)\Z")
 # Names that differ by kernel or timing for what is one place.
 _RENAMED = (
     (re.compile(r"smp_call_function_\w+"), "smp_call_function"),
@@ -102,6 +105,8 @@ def canonical(name: str) -> str:
     for names, common in _RENAMED:
         if names.fullmatch(name):
             return common
+    if found := _JITED.match(name):
+        return f"{found[1]}ADDR{found[2]}"
     if found := _ENTRY.fullmatch(name):
         return found[1]
     if found := _WRAPPED.fullmatch(name):

@@ -148,27 +148,9 @@ void forked_held_brought_back(struct forked *f)
 	rounds(f, "swapped out, forked, brought back, then pinned", page_out_fork_bring_back_pin);
 }
 
-/* To another node, whoever shares the pages. */
-static bool move_to(const struct forked *f, int node)
-{
-	struct nodes nodes;
-
-	nodes_pages(&nodes, &f->agree);
-	nodes_turn(&nodes, node);
-	return nodes_move(&nodes, MPOL_MF_MOVE_ALL) >= 0;
-}
-
 static bool same_frame(uint64_t before, uint64_t after)
 {
 	return !((before ^ after) & PAGEMAP_PFN);
-}
-
-static void need_two_nodes(struct forked *f)
-{
-	agree_stamp(&f->agree);
-	if (!pagemap_tells() || !move_to(f, 0) || !move_to(f, 1))
-		race_skip(f->race, "needs two NUMA nodes, and root: move_pages: %s",
-			  strerror(errno));
 }
 
 static int node_of(const struct forked *f)
@@ -187,14 +169,14 @@ static void fork_move_pin(struct forked *f, unsigned int round)
 	(void)round;
 	forked_fork(f->race, f);
 	before = first_entry(f);
-	move_to(f, !node_of(f));
+	forked_move_to(f, !node_of(f));
 	race_add(f->race, "moved", !same_frame(before, first_entry(f)));
 	forked_pin(f->race, f);
 }
 
 void forked_held_moved(struct forked *f)
 {
-	need_two_nodes(f);
+	forked_need_two_nodes(f);
 	rounds(f, "forked, moved to another node, then pinned", fork_move_pin);
 }
 
@@ -218,7 +200,7 @@ static void pin_stay_fork(struct forked *f, unsigned int round)
 	forked_pin(f->race, f);
 	protect(f, round % 2 ? PROT_READ | PROT_WRITE : PROT_READ);
 	before = first_entry(f);
-	tried = move_to(f, 0) && move_to(f, 1);
+	tried = forked_move_to(f, 0) && forked_move_to(f, 1);
 	race_add(f->race, "kept", tried && same_frame(before, first_entry(f)));
 	protect(f, PROT_READ | PROT_WRITE);
 	forked_fork(f->race, f);
@@ -226,7 +208,7 @@ static void pin_stay_fork(struct forked *f, unsigned int round)
 
 void forked_held_kept(struct forked *f)
 {
-	need_two_nodes(f);
+	forked_need_two_nodes(f);
 	rounds(f, "pinned, not moved for that, then forked", pin_stay_fork);
 }
 

@@ -70,20 +70,11 @@
  * Controls: M16, M19, G03, G08, G22, G23, G27, G28, G29, G34, G35, G36, G42, G45, G49, G51,
  * G53. Kconfig: pin_vs_fork.config.
  */
-#define _GNU_SOURCE
-#include <errno.h>
-#include <inttypes.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include "backing.h"
 #include "check.h"
-#include "clock.h"
 #include "forked.h"
 #include "forked_held.h"
-#include "ktap.h"
+#include "forked_slow.h"
 #include "scenario.h"
 #include "stretch.h"
 
@@ -91,11 +82,7 @@
 #ifndef SMALL_PAGES
 #define SMALL_PAGES	16u		/* passed one by one: a longer walk is met by more forks */
 #endif
-#define NEXT_PLACE	16u		/* rounds at one place of fork, then at another */
 #define NEXT_LOOP	8u		/* the same, where PTEs map a huge page */
-#define PTES		20u		/* least that a fork copies: more than there are mappings */
-#define LOW_ADDR	(1ul << 21)	/* below all that a program has */
-#define SLOW_FORK_MS	25u
 
 /* The pages are shared when the windows begin: A unshares them, B copies them by its writes. */
 static void prepare_shared(struct race *race, void *arg)
@@ -130,90 +117,6 @@ static void settle_shared(struct race *race, void *arg)
 	family_dismiss(&f->family);
 }
 
-static void fork_once(struct race *race, void *arg)
-{
-	pid_t child = fork();
-
-	(void)race;
-	(void)arg;
-	if (!child)
-		_exit(0);
-	if (child < 0 || waitpid(child, NULL, 0) != child)
-		broken("fork, to see where it goes: %s", strerror(errno));
-}
-
-/* B is to pass a walker whose every grab is stretched: its own stretch is a brief one then. */
-static void stretch_copy(struct race *race)
-{
-	bool passes = race->vehicle.ops != &vehicle_probe_back;
-	/* The innermost first: any of them may be part of the next. */
-	static const char * const names[] = {
-		"copy_present_pte", "copy_present_ptes", "copy_pte_range", "copy_page_range", NULL
-	};
-	static const struct stretch_code copy = {
-		.names = names, .least = PTES, .pass = fork_once,
-	};
-
-	stretch_code(race, &copy, NULL, passes ? STRETCH_BRIEF : STRETCH_SHORT);
-}
-
-static void prepare_slow_fork(struct race *race, void *arg)
-{
-	struct forked *f = arg;
-
-	/* Each place makes a window of its own length: it is measured without. */
-	if (!race_sampling(race) && f->rounds++ % NEXT_PLACE == 0)
-		stretch_copy(race);
-	forked_prepare(race, arg);
-}
-
-/* With a checker in the kernel a stretched fork may take longer than there is time to race. */
-static void skip_too_slow(struct race *race)
-{
-	uint64_t ms;
-
-	stretch_copy(race);
-	ms = now_ns();
-	fork_once(race, NULL);
-	ms = (now_ns() - ms) / NSEC_PER_MSEC;
-	stretch_code_end();
-	if (ms > SLOW_FORK_MS)
-		race_skip(race, "a fork that is stretched takes %" PRIu64 " ms here, more than %u", ms,
-			  SLOW_FORK_MS);
-}
-
-/* fork copies from the lowest address on: the target comes first, before all that is stretched. */
-static void move_down(struct forked *f)
-{
-	void *low = mmap((void *)LOW_ADDR, f->target.size, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-
-	if (low != (void *)LOW_ADDR) {
-		ktap_diag("the target stays where it is: mmap(%#lx): %s", LOW_ADDR, strerror(errno));
-		return;
-	}
-	check_munmap(f->target.addr, f->target.size, "the target");
-	f->target.addr = low;
-	f->agree.addr = low;
-	madvise(low, f->target.size, MADV_NOHUGEPAGE);	/* fails where there are no huge pages */
-	name_mapping(low, f->target.size, f->target.name);
-}
-
-static void race_slow_fork(struct forked *f)
-{
-	static const struct trial trial = {
-		.prepare = prepare_slow_fork, .a = forked_pin, .b = forked_fork,
-		.settle = forked_settle,
-	};
-
-	skip_too_slow(f->race);
-	move_down(f);
-	if (f->race->vehicle.ops == &vehicle_probe_back)
-		stretch_end();
-	race_trials(f->race, &trial, f);
-	stretch_code_end();
-}
-
 /* Of a huge page that PTEs map, and that nobody shares yet. */
 static void fork_table_once(struct race *race, void *arg)
 {
@@ -221,7 +124,7 @@ static void fork_table_once(struct race *race, void *arg)
 
 	backing_renew(&f->target);
 	forked_split_mapping(f);
-	fork_once(race, NULL);
+	forked_once(race, NULL);
 }
 
 /* What B comes by once for each PTE of the huge page: most of it is between the look and the end. */
@@ -380,8 +283,8 @@ static const struct subtest subtests[] = {
 	SUBTEST("vmsplice.child", vehicle_vmsplice, forked_held_by_child, spied, SMALL),
 	SUBTEST("vmsplice.child_thp", vehicle_vmsplice, forked_held_by_child, spied_thp, THP),
 	SUBTEST("probe.fork", vehicle_probe, race_fork, raced, SMALL),
-	SUBTEST("probe_back.fork", vehicle_probe_back, race_slow_fork, raced, SMALL),
-	SUBTEST("probe.slow_fork", vehicle_probe, race_slow_fork, raced, SMALL),
+	SUBTEST("probe_back.fork", vehicle_probe_back, forked_slow, raced, SMALL),
+	SUBTEST("probe.slow_fork", vehicle_probe, forked_slow, raced, SMALL),
 	SUBTEST("probe_ro.cow", vehicle_probe_ro, race_cow, raced, SMALL),
 	SUBTEST("probe_ro.fork_thp", vehicle_probe_ro, race_fork, raced_thp, THP),
 	{ }

@@ -118,7 +118,8 @@ void forked_move_down(struct forked *f)
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
 	if (low != (void *)LOW_ADDR) {
-		ktap_diag("the target stays where it is: mmap(%#lx): %s", LOW_ADDR, strerror(errno));
+		ktap_diag("the target stays where it is: mmap(%#lx): %s", LOW_ADDR,
+			  strerror(errno));
 		return;
 	}
 	check_munmap(f->target.addr, f->target.size, "the target");

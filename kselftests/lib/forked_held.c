@@ -187,6 +187,25 @@ static void protect(struct forked *f, int prot)
 }
 
 /*
+ * Who gives back what was taken away may make writable what is exclusive, and nothing else. That is
+ * decided for the PMD of a huge page, and for PTEs, which map it every second time.
+ */
+static void fork_protect_pin(struct forked *f, unsigned int round)
+{
+	forked_fork(f->race, f);
+	if (f->target.kind == THP && round % 2)
+		forked_split_mapping(f);
+	protect(f, round / 2 % 2 ? PROT_NONE : PROT_READ);
+	protect(f, PROT_READ | PROT_WRITE);
+	forked_pin(f->race, f);
+}
+
+void forked_held_protected(struct forked *f)
+{
+	rounds(f, "forked, protected and no longer, then pinned", fork_protect_pin);
+}
+
+/*
  * Not moved, though that was tried, to the one node and to the other. Who gives up tries again: had
  * he forgotten, at the first attempt, that the page is exclusive, the second would get as far as the
  * migration entry, and leave a page that was writable an exclusive one again. So every second

@@ -32,6 +32,9 @@ void forked_held_brought_back(struct forked *f);
 /* Forked, moved to another node, pinned. Counts moved: rounds in which it did. */
 void forked_held_moved(struct forked *f);
 
+/* Forked, write-protected (or all access taken away) by mprotect, and no longer, pinned. */
+void forked_held_protected(struct forked *f);
+
 /*
  * Pinned, not moved for that (every second time while it cannot be written), forked. Counts kept:
  * rounds in which the first page stayed.

@@ -45,8 +45,8 @@ static void skip_too_slow(struct race *race)
 	ms = (now_ns() - ms) / NSEC_PER_MSEC;
 	stretch_code_end();
 	if (ms > SLOW_FORK_MS)
-		race_skip(race, "a fork that is stretched takes %" PRIu64 " ms here, more than %u", ms,
-			  SLOW_FORK_MS);
+		race_skip(race, "a fork that is stretched takes %" PRIu64 " ms here, more than %u",
+			  ms, SLOW_FORK_MS);
 }
 
 void forked_slow(struct forked *f)

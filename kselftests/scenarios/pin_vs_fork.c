@@ -46,13 +46,14 @@
  *
  * What was exclusive must be known to be shared whatever has become of the page since, so what
  * needs no race is also done with pages that were swapped out before the fork (and come back by the
- * pin's fault, or by swapoff: probe_ro.brought_back), moved after it, small or huge, or are a part of
- * a huge page whose mapping was split after it (probe_ro.split_thp). What was pinned must
- * be known to be exclusive whatever was tried with it: probe.kept forks when a move has met the
- * pins and given up, of pages that can be written meanwhile and of some that cannot: only those
- * show what the first of several attempts forgot. Beside each held pin others are taken and given
- * back, which must not count. And fork looks for pins only in a process that is marked as one with
- * pins (MMF_HAS_PINNED): the slow path marks it too, and has marked this one when back-offs were
+ * pin's fault, or by swapoff: probe_ro.brought_back), moved after it, small or huge, are a part of
+ * a huge page whose mapping was split after it (probe_ro.split_thp), or were write-protected after
+ * it by mprotect(2) that has been taken back (probe.protected). What was pinned must be known to be
+ * exclusive whatever was tried with it: probe.kept forks when a move has met the pins and given up,
+ * of pages that can be written meanwhile and of some that cannot: only those show what the first of
+ * several attempts forgot. Beside each held pin others are taken and given back, which must not
+ * count. And fork looks for pins only in a process that is marked as one with pins
+ * (MMF_HAS_PINNED): the slow path marks it too, and has marked this one when back-offs were
  * calibrated (lib/backoff.c), so probe.first has a new process, whose first pin is one of GUP-fast,
  * and slow.first another.
  *
@@ -68,7 +69,7 @@
  * page_try_dup_anon_rmap()", v5.19), a7f226604170 ("mm/gup: trigger FAULT_FLAG_UNSHARE when
  * R/O-pinning a possibly shared anonymous page", v5.19); CVE-2020-29374 (vmsplice by a child).
  * Controls: M16, M19, G03, G08, G22, G23, G27, G28, G29, G34, G35, G36, G42, G45, G49, G51,
- * G53. Kconfig: pin_vs_fork.config.
+ * G53, G54. Kconfig: pin_vs_fork.config.
  */
 #include "backing.h"
 #include "check.h"
@@ -276,6 +277,9 @@ static const struct subtest subtests[] = {
 	SUBTEST("probe_ro.brought_back", vehicle_probe_ro, forked_held_brought_back, brought_back, SMALL),
 	SUBTEST("probe_ro.moved", vehicle_probe_ro, forked_held_moved, moved_floors, SMALL),
 	SUBTEST("probe_ro.moved_thp", vehicle_probe_ro, forked_held_moved, moved_thp, THP),
+	SUBTEST("probe.protected", vehicle_probe, forked_held_protected, spied, SMALL),
+	SUBTEST("probe.protected_thp", vehicle_probe, forked_held_protected, spied_thp, THP),
+	SUBTEST("probe.protected_hugetlb", vehicle_probe, forked_held_protected, spied, HUGETLB),
 	SUBTEST("probe.kept", vehicle_probe, forked_held_kept, kept_floors, SMALL),
 	SUBTEST("probe.first", vehicle_probe, forked_held_first, spied, SMALL),
 	SUBTEST("slow.first", vehicle_slow, forked_held_first, spied, SMALL),

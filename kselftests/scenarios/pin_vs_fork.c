@@ -21,9 +21,19 @@
  *   B: writes by address: copy-on-write
  *      ... had A not unshared the page, pin and address were two pages now
  *
- * Mode: steered. A pins many pages by one walk and B's fork goes through the same page table, so a
- * trial is not one chance but as many as there are pages that the two pass at the same time. B's
- * window, between its look for pins and the write-protection, is shorter than A's:
+ * And fork that comes upon pages on their way to another node (lib/forked_moving.c):
+ *
+ *   A: move_pages: replaces the PTE of page i by a migration entry: writable, exclusive
+ *   B: fork: copies the entry, and makes it a readable one in parent and child
+ *      ... else page i is, when it has arrived, writable or exclusive for one of them or both
+ *   A: puts PTEs of the new page in the place of the entries, the parent's and the child's
+ *   parent: pins, and writes by address: the child sees it
+ *
+ * Mode: moves against fork (probe_ro.moving) are free-running: A moves pages as long as B's fork
+ * takes, so that some are on their way at any time. All others are steered. A pins many pages by
+ * one walk and B's fork goes through the same page table, so a trial is not one chance but as many
+ * as there are pages that the two pass at the same time. B's window, between its look for pins and
+ * the write-protection, is shorter than A's:
  *   probe.fork       A's is not stretched (lib/stretch.c): what it gives back is what it had pinned
  *                    when write_protect_seq changed
  *   probe_back.fork  B's is, at a random instruction of the copy of a PTE, now and then at another,
@@ -46,22 +56,25 @@
  *
  * What was exclusive must be known to be shared whatever has become of the page since, so what
  * needs no race is also done with pages that were swapped out before the fork (and come back by the
- * pin's fault, or by swapoff: probe_ro.brought_back), moved after it, small or huge, are a part of
- * a huge page whose mapping was split after it (probe_ro.split_thp), or were write-protected after
- * it by mprotect(2) that has been taken back (probe.protected). What was pinned must be known to be
- * exclusive whatever was tried with it: probe.kept forks when a move has met the pins and given up,
- * of pages that can be written meanwhile and of some that cannot: only those show what the first of
- * several attempts forgot. Beside each held pin others are taken and given back, which must not
- * count. And fork looks for pins only in a process that is marked as one with pins
+ * pin's fault, or by swapoff: probe_ro.brought_back), moved after it, small or huge, are a part
+ * of a huge page whose mapping was split after it (probe_ro.split_thp), or were write-protected
+ * after it by mprotect(2) that has been taken back (probe.protected). What was pinned must be known
+ * to be exclusive whatever was tried with it: probe.kept forks when a move has met the pins and
+ * given up, of pages that can be written meanwhile and of some that cannot: only those show what
+ * the first of several attempts forgot. Beside each held pin others are taken and given back,
+ * which must not count. And fork looks for pins only in a process that is marked as one with pins
  * (MMF_HAS_PINNED): the slow path marks it too, and has marked this one when back-offs were
- * calibrated (lib/backoff.c), so probe.first has a new process, whose first pin is one of GUP-fast,
- * and slow.first another.
+ * calibrated (lib/backoff.c), so probe.first has a new process, whose first pin is one of
+ * GUP-fast, and slow.first another.
  *
  * Counters:
  *   checks, trials    families judged where no race is needed; valid trials (lib/trial.c)
  *   judged, pins      families judged; pages pinned
  *   huge              in those with huge pages: forks that began with one
  *   swapped, brought_back, moved  rounds in which the first page was what the subtest is about
+ *   moves, rounds     in probe_ro.moving: calls of A; forks of B
+ *   met               there: pages taken from the parent, and given to parent and child; `trials`
+ *                     are the rounds with some
  *   kept              in probe.kept: the same, the page where it had been, pinned
  *
  * Fixed by: 57efa1fe5957 ("mm/gup: prevent gup_fast from racing with COW during fork", v5.11),
@@ -69,12 +82,13 @@
  * page_try_dup_anon_rmap()", v5.19), a7f226604170 ("mm/gup: trigger FAULT_FLAG_UNSHARE when
  * R/O-pinning a possibly shared anonymous page", v5.19); CVE-2020-29374 (vmsplice by a child).
  * Controls: M16, M19, G03, G08, G22, G23, G27, G28, G29, G34, G35, G36, G42, G45, G49, G51,
- * G53, G54. Kconfig: pin_vs_fork.config.
+ * G53, G54, G55. Kconfig: pin_vs_fork.config.
  */
 #include "backing.h"
 #include "check.h"
 #include "forked.h"
 #include "forked_held.h"
+#include "forked_moving.h"
 #include "forked_slow.h"
 #include "scenario.h"
 #include "stretch.h"
@@ -250,6 +264,22 @@ static const struct floor kept_floors[] = {
 	{ }
 };
 
+static const struct floor moving_floors[] = {
+	{ "trials", 5 },
+	{ "pins", 80 },
+	{ "met", 5 },
+	{ }
+};
+
+static const struct floor moving_thp[] = {
+	{ "trials", 5 },
+	{ "pins", 40 },
+	{ "huge", 5 },
+	{ "met", 5 },
+	{ "vm.thp_migration_success", 5 },
+	{ }
+};
+
 static const struct floor raced[] = {
 	{ "trials", 20 },
 	{ "pins", 100 },
@@ -286,6 +316,8 @@ static const struct subtest subtests[] = {
 	SUBTEST("probe_ro.split_thp", vehicle_probe_ro, forked_held_split, spied_thp, THP),
 	SUBTEST("vmsplice.child", vehicle_vmsplice, forked_held_by_child, spied, SMALL),
 	SUBTEST("vmsplice.child_thp", vehicle_vmsplice, forked_held_by_child, spied_thp, THP),
+	SUBTEST("probe_ro.moving", vehicle_probe_ro, forked_moving, moving_floors, SMALL),
+	SUBTEST("probe_ro.moving_thp", vehicle_probe_ro, forked_moving, moving_thp, THP),
 	SUBTEST("probe.fork", vehicle_probe, race_fork, raced, SMALL),
 	SUBTEST("probe_back.fork", vehicle_probe_back, forked_slow, raced, SMALL),
 	SUBTEST("probe.slow_fork", vehicle_probe, forked_slow, raced, SMALL),

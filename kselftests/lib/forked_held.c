@@ -5,10 +5,13 @@
 
 #include "check.h"
 #include "forked_held.h"
+#include "memcg.h"
 #include "newborn.h"
 #include "nodes.h"
 #include "pagemap.h"
 #include "swap.h"
+
+#define RECLAIMS	8u	/* attempts */
 
 /* What is done with the pages from when they are stamped to when they are judged. */
 typedef void fate(struct forked *f, unsigned int round);
@@ -146,6 +149,47 @@ void forked_held_brought_back(struct forked *f)
 	if (!swap_is_ours())
 		race_skip(f->race, "swap is on that is not ours to take off");
 	rounds(f, "swapped out, forked, brought back, then pinned", page_out_fork_bring_back_pin);
+}
+
+static bool any_present(const struct forked *f)
+{
+	uint64_t entry[VEHICLE_PINS_MAX];
+	bool any = false;
+
+	pagemap_read(f->agree.addr, entry, f->agree.pages);
+	for (unsigned int i = 0; i < f->agree.pages; i++)
+		any = any || entry[i] & PAGEMAP_PRESENT;
+	return any;
+}
+
+/* The pages have been used of late: reclaim comes by several times before it takes them. */
+static void fork_reclaim_pin(struct forked *f, unsigned int round)
+{
+	uint64_t of_child;
+
+	(void)round;
+	forked_fork(f->race, f);
+	for (unsigned int i = 0; i < RECLAIMS && any_present(f); i++)
+		memcg_reclaim(f->target.size);
+	of_child = pagemap_of(f->family.child, f->agree.addr);
+	race_add(f->race, "swapped", first_entry(f) & of_child & PAGEMAP_SWAPPED ? 1 : 0);
+	forked_pin(f->race, f);
+}
+
+/* A page is charged to the group that its process is in when it is touched first. */
+void forked_held_reclaimed(struct forked *f)
+{
+	char why[192];
+
+	need_swap(f);
+	if (!memcg_begin(why, sizeof(why))) {
+		swap_end();
+		race_skip(f->race, "%s", why);
+	}
+	check_madvise(f->target.addr, f->target.size, MADV_DONTNEED, "the target");
+	rounds(f, "forked, swapped out by reclaim, then pinned", fork_reclaim_pin);
+	swap_end();
+	memcg_end();
 }
 
 static bool same_frame(uint64_t before, uint64_t after)

@@ -24,6 +24,12 @@ void forked_held_split(struct forked *f);
 void forked_held_swapped(struct forked *f);
 
 /*
+ * Forked, swapped out by reclaim of a memory cgroup, while both share them; the pin faults. Counts
+ * swapped: rounds in which the first page was, of both.
+ */
+void forked_held_reclaimed(struct forked *f);
+
+/*
  * Swapped out, forked, and brought back by the end of the swap; pinned then. Counts swapped, and
  * brought_back: rounds in which that was so.
  */

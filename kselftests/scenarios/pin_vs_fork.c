@@ -56,7 +56,8 @@
  *
  * What was exclusive must be known to be shared whatever has become of the page since, so what
  * needs no race is also done with pages that were swapped out before the fork (and come back by the
- * pin's fault, or by swapoff: probe_ro.brought_back), moved after it, small or huge, are a part
+ * pin's fault, or by swapoff: probe_ro.brought_back) or after it (of parent and child, which only
+ * reclaim of a memory cgroup does: probe_ro.reclaimed), moved after it, small or huge, are a part
  * of a huge page whose mapping was split after it (probe_ro.split_thp), or were write-protected
  * after it by mprotect(2) that has been taken back (probe.protected). What was pinned must be known
  * to be exclusive whatever was tried with it: probe.kept forks when a move has met the pins and
@@ -82,7 +83,7 @@
  * page_try_dup_anon_rmap()", v5.19), a7f226604170 ("mm/gup: trigger FAULT_FLAG_UNSHARE when
  * R/O-pinning a possibly shared anonymous page", v5.19); CVE-2020-29374 (vmsplice by a child).
  * Controls: M16, M19, G03, G08, G22, G23, G27, G28, G29, G34, G35, G36, G42, G45, G49, G51,
- * G53, G54, G55. Kconfig: pin_vs_fork.config.
+ * G53, G54, G55, G56. Kconfig: pin_vs_fork.config.
  */
 #include "backing.h"
 #include "check.h"
@@ -305,6 +306,8 @@ static const struct subtest subtests[] = {
 	SUBTEST("probe_ro.held_hugetlb", vehicle_probe_ro, forked_held, held, HUGETLB),
 	SUBTEST("probe_ro.swapped", vehicle_probe_ro, forked_held_swapped, swapped_floors, SMALL),
 	SUBTEST("probe_ro.brought_back", vehicle_probe_ro, forked_held_brought_back, brought_back, SMALL),
+	SUBTEST("probe_ro.reclaimed", vehicle_probe_ro, forked_held_reclaimed, swapped_floors,
+		SMALL),
 	SUBTEST("probe_ro.moved", vehicle_probe_ro, forked_held_moved, moved_floors, SMALL),
 	SUBTEST("probe_ro.moved_thp", vehicle_probe_ro, forked_held_moved, moved_thp, THP),
 	SUBTEST("probe.protected", vehicle_probe, forked_held_protected, spied, SMALL),

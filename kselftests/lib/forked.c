@@ -1,10 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#define _GNU_SOURCE
+#include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "forked.h"
+#include "ktap.h"
+#include "nodes.h"
+#include "pagemap.h"
 
 #define MAPPING_TARGET	1
+#define LOW_ADDR	(1ul << 21)	/* below all that a program has */
 
 void forked_begin(struct forked *f, struct race *race, enum backing_kind kind, unsigned int pages,
 		  const char *when)
@@ -88,4 +97,51 @@ void forked_settle(struct race *race, void *forked)
 		race->vehicle.ops->unpin(&race->vehicle);
 	}
 	family_dismiss(&f->family);
+}
+
+void forked_once(struct race *race, void *arg)
+{
+	pid_t child = fork();
+
+	(void)race;
+	(void)arg;
+	if (!child)
+		_exit(0);
+	if (child < 0 || waitpid(child, NULL, 0) != child)
+		broken("fork, to see where it goes: %s", strerror(errno));
+}
+
+/* fork copies from the lowest address on: the target comes first, before all that is stretched. */
+void forked_move_down(struct forked *f)
+{
+	void *low = mmap((void *)LOW_ADDR, f->target.size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (low != (void *)LOW_ADDR) {
+		ktap_diag("the target stays where it is: mmap(%#lx): %s", LOW_ADDR,
+			  strerror(errno));
+		return;
+	}
+	check_munmap(f->target.addr, f->target.size, "the target");
+	f->target.addr = low;
+	f->agree.addr = low;
+	madvise(low, f->target.size, MADV_NOHUGEPAGE);	/* fails where there are no huge pages */
+	name_mapping(low, f->target.size, f->target.name);
+}
+
+bool forked_move_to(const struct forked *f, int node)
+{
+	struct nodes nodes;
+
+	nodes_pages(&nodes, &f->agree);
+	nodes_turn(&nodes, node);
+	return nodes_move(&nodes, MPOL_MF_MOVE_ALL) >= 0;
+}
+
+void forked_need_two_nodes(struct forked *f)
+{
+	agree_stamp(&f->agree);
+	if (!pagemap_tells() || !forked_move_to(f, 0) || !forked_move_to(f, 1))
+		race_skip(f->race, "needs two NUMA nodes, and root: move_pages: %s",
+			  strerror(errno));
 }

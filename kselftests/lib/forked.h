@@ -57,4 +57,16 @@ void forked_need_pins(struct forked *f);
 /* A table of PTEs maps the huge page from here on. */
 void forked_split_mapping(struct forked *f);
 
+/* A fork of a child that ends at once: to see where it goes. */
+void forked_once(struct race *race, void *arg);
+
+/* The target is the first that a fork comes to, from here on; of small pages only. */
+void forked_move_down(struct forked *f);
+
+/* To another node, whoever shares the pages. */
+bool forked_move_to(const struct forked *f, int node);
+
+/* Or a skip. Stamps the pages. */
+void forked_need_two_nodes(struct forked *f);
+
 #endif

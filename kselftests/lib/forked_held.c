@@ -5,10 +5,13 @@
 
 #include "check.h"
 #include "forked_held.h"
+#include "memcg.h"
 #include "newborn.h"
 #include "nodes.h"
 #include "pagemap.h"
 #include "swap.h"
+
+#define RECLAIMS	8u	/* attempts */
 
 /* What is done with the pages from when they are stamped to when they are judged. */
 typedef void fate(struct forked *f, unsigned int round);
@@ -148,27 +151,50 @@ void forked_held_brought_back(struct forked *f)
 	rounds(f, "swapped out, forked, brought back, then pinned", page_out_fork_bring_back_pin);
 }
 
-/* To another node, whoever shares the pages. */
-static bool move_to(const struct forked *f, int node)
+static bool any_present(const struct forked *f)
 {
-	struct nodes nodes;
+	uint64_t entry[VEHICLE_PINS_MAX];
+	bool any = false;
 
-	nodes_pages(&nodes, &f->agree);
-	nodes_turn(&nodes, node);
-	return nodes_move(&nodes, MPOL_MF_MOVE_ALL) >= 0;
+	pagemap_read(f->agree.addr, entry, f->agree.pages);
+	for (unsigned int i = 0; i < f->agree.pages; i++)
+		any = any || entry[i] & PAGEMAP_PRESENT;
+	return any;
+}
+
+/* The pages have been used of late: reclaim comes by several times before it takes them. */
+static void fork_reclaim_pin(struct forked *f, unsigned int round)
+{
+	uint64_t of_child;
+
+	(void)round;
+	forked_fork(f->race, f);
+	for (unsigned int i = 0; i < RECLAIMS && any_present(f); i++)
+		memcg_reclaim(f->target.size);
+	of_child = pagemap_of(f->family.child, f->agree.addr);
+	race_add(f->race, "swapped", first_entry(f) & of_child & PAGEMAP_SWAPPED ? 1 : 0);
+	forked_pin(f->race, f);
+}
+
+/* A page is charged to the group that its process is in when it is touched first. */
+void forked_held_reclaimed(struct forked *f)
+{
+	char why[192];
+
+	need_swap(f);
+	if (!memcg_begin(why, sizeof(why))) {
+		swap_end();
+		race_skip(f->race, "%s", why);
+	}
+	check_madvise(f->target.addr, f->target.size, MADV_DONTNEED, "the target");
+	rounds(f, "forked, swapped out by reclaim, then pinned", fork_reclaim_pin);
+	swap_end();
+	memcg_end();
 }
 
 static bool same_frame(uint64_t before, uint64_t after)
 {
 	return !((before ^ after) & PAGEMAP_PFN);
-}
-
-static void need_two_nodes(struct forked *f)
-{
-	agree_stamp(&f->agree);
-	if (!pagemap_tells() || !move_to(f, 0) || !move_to(f, 1))
-		race_skip(f->race, "needs two NUMA nodes, and root: move_pages: %s",
-			  strerror(errno));
 }
 
 static int node_of(const struct forked *f)
@@ -187,14 +213,14 @@ static void fork_move_pin(struct forked *f, unsigned int round)
 	(void)round;
 	forked_fork(f->race, f);
 	before = first_entry(f);
-	move_to(f, !node_of(f));
+	forked_move_to(f, !node_of(f));
 	race_add(f->race, "moved", !same_frame(before, first_entry(f)));
 	forked_pin(f->race, f);
 }
 
 void forked_held_moved(struct forked *f)
 {
-	need_two_nodes(f);
+	forked_need_two_nodes(f);
 	rounds(f, "forked, moved to another node, then pinned", fork_move_pin);
 }
 
@@ -202,6 +228,25 @@ static void protect(struct forked *f, int prot)
 {
 	if (mprotect(f->target.addr, f->target.size, prot))
 		broken("mprotect(%#x) of the target: %s", prot, strerror(errno));
+}
+
+/*
+ * Who gives back what was taken away may make writable what is exclusive, and nothing else. That is
+ * decided for the PMD of a huge page, and for PTEs, which map it every second time.
+ */
+static void fork_protect_pin(struct forked *f, unsigned int round)
+{
+	forked_fork(f->race, f);
+	if (f->target.kind == THP && round % 2)
+		forked_split_mapping(f);
+	protect(f, round / 2 % 2 ? PROT_NONE : PROT_READ);
+	protect(f, PROT_READ | PROT_WRITE);
+	forked_pin(f->race, f);
+}
+
+void forked_held_protected(struct forked *f)
+{
+	rounds(f, "forked, protected and no longer, then pinned", fork_protect_pin);
 }
 
 /*
@@ -218,7 +263,7 @@ static void pin_stay_fork(struct forked *f, unsigned int round)
 	forked_pin(f->race, f);
 	protect(f, round % 2 ? PROT_READ | PROT_WRITE : PROT_READ);
 	before = first_entry(f);
-	tried = move_to(f, 0) && move_to(f, 1);
+	tried = forked_move_to(f, 0) && forked_move_to(f, 1);
 	race_add(f->race, "kept", tried && same_frame(before, first_entry(f)));
 	protect(f, PROT_READ | PROT_WRITE);
 	forked_fork(f->race, f);
@@ -226,7 +271,7 @@ static void pin_stay_fork(struct forked *f, unsigned int round)
 
 void forked_held_kept(struct forked *f)
 {
-	need_two_nodes(f);
+	forked_need_two_nodes(f);
 	rounds(f, "pinned, not moved for that, then forked", pin_stay_fork);
 }
 

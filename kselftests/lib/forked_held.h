@@ -24,6 +24,12 @@ void forked_held_split(struct forked *f);
 void forked_held_swapped(struct forked *f);
 
 /*
+ * Forked, swapped out by reclaim of a memory cgroup, while both share them; the pin faults. Counts
+ * swapped: rounds in which the first page was, of both.
+ */
+void forked_held_reclaimed(struct forked *f);
+
+/*
  * Swapped out, forked, and brought back by the end of the swap; pinned then. Counts swapped, and
  * brought_back: rounds in which that was so.
  */
@@ -31,6 +37,9 @@ void forked_held_brought_back(struct forked *f);
 
 /* Forked, moved to another node, pinned. Counts moved: rounds in which it did. */
 void forked_held_moved(struct forked *f);
+
+/* Forked, write-protected (or all access taken away) by mprotect, and no longer, pinned. */
+void forked_held_protected(struct forked *f);
 
 /*
  * Pinned, not moved for that (every second time while it cannot be written), forked. Counts kept:

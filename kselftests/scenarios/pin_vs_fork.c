@@ -21,9 +21,19 @@
  *   B: writes by address: copy-on-write
  *      ... had A not unshared the page, pin and address were two pages now
  *
- * Mode: steered. A pins many pages by one walk and B's fork goes through the same page table, so a
- * trial is not one chance but as many as there are pages that the two pass at the same time. B's
- * window, between its look for pins and the write-protection, is shorter than A's:
+ * And fork that comes upon pages on their way to another node (lib/forked_moving.c):
+ *
+ *   A: move_pages: replaces the PTE of page i by a migration entry: writable, exclusive
+ *   B: fork: copies the entry, and makes it a readable one in parent and child
+ *      ... else page i is, when it has arrived, writable or exclusive for one of them or both
+ *   A: puts PTEs of the new page in the place of the entries, the parent's and the child's
+ *   parent: pins, and writes by address: the child sees it
+ *
+ * Mode: moves against fork (probe_ro.moving) are free-running: A moves pages as long as B's fork
+ * takes, so that some are on their way at any time. All others are steered. A pins many pages by
+ * one walk and B's fork goes through the same page table, so a trial is not one chance but as many
+ * as there are pages that the two pass at the same time. B's window, between its look for pins and
+ * the write-protection, is shorter than A's:
  *   probe.fork       A's is not stretched (lib/stretch.c): what it gives back is what it had pinned
  *                    when write_protect_seq changed
  *   probe_back.fork  B's is, at a random instruction of the copy of a PTE, now and then at another,
@@ -46,21 +56,26 @@
  *
  * What was exclusive must be known to be shared whatever has become of the page since, so what
  * needs no race is also done with pages that were swapped out before the fork (and come back by the
- * pin's fault, or by swapoff: probe_ro.brought_back), moved after it, small or huge, or are a part of
- * a huge page whose mapping was split after it (probe_ro.split_thp). What was pinned must
- * be known to be exclusive whatever was tried with it: probe.kept forks when a move has met the
- * pins and given up, of pages that can be written meanwhile and of some that cannot: only those
- * show what the first of several attempts forgot. Beside each held pin others are taken and given
- * back, which must not count. And fork looks for pins only in a process that is marked as one with
- * pins (MMF_HAS_PINNED): the slow path marks it too, and has marked this one when back-offs were
- * calibrated (lib/backoff.c), so probe.first has a new process, whose first pin is one of GUP-fast,
- * and slow.first another.
+ * pin's fault, or by swapoff: probe_ro.brought_back) or after it (of parent and child, which only
+ * reclaim of a memory cgroup does: probe_ro.reclaimed), moved after it, small or huge, are a part
+ * of a huge page whose mapping was split after it (probe_ro.split_thp), or were write-protected
+ * after it by mprotect(2) that has been taken back (probe.protected). What was pinned must be known
+ * to be exclusive whatever was tried with it: probe.kept forks when a move has met the pins and
+ * given up, of pages that can be written meanwhile and of some that cannot: only those show what
+ * the first of several attempts forgot. Beside each held pin others are taken and given back,
+ * which must not count. And fork looks for pins only in a process that is marked as one with pins
+ * (MMF_HAS_PINNED): the slow path marks it too, and has marked this one when back-offs were
+ * calibrated (lib/backoff.c), so probe.first has a new process, whose first pin is one of
+ * GUP-fast, and slow.first another.
  *
  * Counters:
  *   checks, trials    families judged where no race is needed; valid trials (lib/trial.c)
  *   judged, pins      families judged; pages pinned
  *   huge              in those with huge pages: forks that began with one
  *   swapped, brought_back, moved  rounds in which the first page was what the subtest is about
+ *   moves, rounds     in probe_ro.moving: calls of A; forks of B
+ *   met               there: pages taken from the parent, and given to parent and child; `trials`
+ *                     are the rounds with some
  *   kept              in probe.kept: the same, the page where it had been, pinned
  *
  * Fixed by: 57efa1fe5957 ("mm/gup: prevent gup_fast from racing with COW during fork", v5.11),
@@ -68,22 +83,14 @@
  * page_try_dup_anon_rmap()", v5.19), a7f226604170 ("mm/gup: trigger FAULT_FLAG_UNSHARE when
  * R/O-pinning a possibly shared anonymous page", v5.19); CVE-2020-29374 (vmsplice by a child).
  * Controls: M16, M19, G03, G08, G22, G23, G27, G28, G29, G34, G35, G36, G42, G45, G49, G51,
- * G53. Kconfig: pin_vs_fork.config.
+ * G53, G54, G55, G56. Kconfig: pin_vs_fork.config.
  */
-#define _GNU_SOURCE
-#include <errno.h>
-#include <inttypes.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include "backing.h"
 #include "check.h"
-#include "clock.h"
 #include "forked.h"
 #include "forked_held.h"
-#include "ktap.h"
+#include "forked_moving.h"
+#include "forked_slow.h"
 #include "scenario.h"
 #include "stretch.h"
 
@@ -91,11 +98,7 @@
 #ifndef SMALL_PAGES
 #define SMALL_PAGES	16u		/* passed one by one: a longer walk is met by more forks */
 #endif
-#define NEXT_PLACE	16u		/* rounds at one place of fork, then at another */
 #define NEXT_LOOP	8u		/* the same, where PTEs map a huge page */
-#define PTES		20u		/* least that a fork copies: more than there are mappings */
-#define LOW_ADDR	(1ul << 21)	/* below all that a program has */
-#define SLOW_FORK_MS	25u
 
 /* The pages are shared when the windows begin: A unshares them, B copies them by its writes. */
 static void prepare_shared(struct race *race, void *arg)
@@ -130,90 +133,6 @@ static void settle_shared(struct race *race, void *arg)
 	family_dismiss(&f->family);
 }
 
-static void fork_once(struct race *race, void *arg)
-{
-	pid_t child = fork();
-
-	(void)race;
-	(void)arg;
-	if (!child)
-		_exit(0);
-	if (child < 0 || waitpid(child, NULL, 0) != child)
-		broken("fork, to see where it goes: %s", strerror(errno));
-}
-
-/* B is to pass a walker whose every grab is stretched: its own stretch is a brief one then. */
-static void stretch_copy(struct race *race)
-{
-	bool passes = race->vehicle.ops != &vehicle_probe_back;
-	/* The innermost first: any of them may be part of the next. */
-	static const char * const names[] = {
-		"copy_present_pte", "copy_present_ptes", "copy_pte_range", "copy_page_range", NULL
-	};
-	static const struct stretch_code copy = {
-		.names = names, .least = PTES, .pass = fork_once,
-	};
-
-	stretch_code(race, &copy, NULL, passes ? STRETCH_BRIEF : STRETCH_SHORT);
-}
-
-static void prepare_slow_fork(struct race *race, void *arg)
-{
-	struct forked *f = arg;
-
-	/* Each place makes a window of its own length: it is measured without. */
-	if (!race_sampling(race) && f->rounds++ % NEXT_PLACE == 0)
-		stretch_copy(race);
-	forked_prepare(race, arg);
-}
-
-/* With a checker in the kernel a stretched fork may take longer than there is time to race. */
-static void skip_too_slow(struct race *race)
-{
-	uint64_t ms;
-
-	stretch_copy(race);
-	ms = now_ns();
-	fork_once(race, NULL);
-	ms = (now_ns() - ms) / NSEC_PER_MSEC;
-	stretch_code_end();
-	if (ms > SLOW_FORK_MS)
-		race_skip(race, "a fork that is stretched takes %" PRIu64 " ms here, more than %u", ms,
-			  SLOW_FORK_MS);
-}
-
-/* fork copies from the lowest address on: the target comes first, before all that is stretched. */
-static void move_down(struct forked *f)
-{
-	void *low = mmap((void *)LOW_ADDR, f->target.size, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-
-	if (low != (void *)LOW_ADDR) {
-		ktap_diag("the target stays where it is: mmap(%#lx): %s", LOW_ADDR, strerror(errno));
-		return;
-	}
-	check_munmap(f->target.addr, f->target.size, "the target");
-	f->target.addr = low;
-	f->agree.addr = low;
-	madvise(low, f->target.size, MADV_NOHUGEPAGE);	/* fails where there are no huge pages */
-	name_mapping(low, f->target.size, f->target.name);
-}
-
-static void race_slow_fork(struct forked *f)
-{
-	static const struct trial trial = {
-		.prepare = prepare_slow_fork, .a = forked_pin, .b = forked_fork,
-		.settle = forked_settle,
-	};
-
-	skip_too_slow(f->race);
-	move_down(f);
-	if (f->race->vehicle.ops == &vehicle_probe_back)
-		stretch_end();
-	race_trials(f->race, &trial, f);
-	stretch_code_end();
-}
-
 /* Of a huge page that PTEs map, and that nobody shares yet. */
 static void fork_table_once(struct race *race, void *arg)
 {
@@ -221,7 +140,7 @@ static void fork_table_once(struct race *race, void *arg)
 
 	backing_renew(&f->target);
 	forked_split_mapping(f);
-	fork_once(race, NULL);
+	forked_once(race, NULL);
 }
 
 /* What B comes by once for each PTE of the huge page: most of it is between the look and the end. */
@@ -346,6 +265,22 @@ static const struct floor kept_floors[] = {
 	{ }
 };
 
+static const struct floor moving_floors[] = {
+	{ "trials", 5 },
+	{ "pins", 80 },
+	{ "met", 5 },
+	{ }
+};
+
+static const struct floor moving_thp[] = {
+	{ "trials", 5 },
+	{ "pins", 40 },
+	{ "huge", 5 },
+	{ "met", 5 },
+	{ "vm.thp_migration_success", 5 },
+	{ }
+};
+
 static const struct floor raced[] = {
 	{ "trials", 20 },
 	{ "pins", 100 },
@@ -371,17 +306,24 @@ static const struct subtest subtests[] = {
 	SUBTEST("probe_ro.held_hugetlb", vehicle_probe_ro, forked_held, held, HUGETLB),
 	SUBTEST("probe_ro.swapped", vehicle_probe_ro, forked_held_swapped, swapped_floors, SMALL),
 	SUBTEST("probe_ro.brought_back", vehicle_probe_ro, forked_held_brought_back, brought_back, SMALL),
+	SUBTEST("probe_ro.reclaimed", vehicle_probe_ro, forked_held_reclaimed, swapped_floors,
+		SMALL),
 	SUBTEST("probe_ro.moved", vehicle_probe_ro, forked_held_moved, moved_floors, SMALL),
 	SUBTEST("probe_ro.moved_thp", vehicle_probe_ro, forked_held_moved, moved_thp, THP),
+	SUBTEST("probe.protected", vehicle_probe, forked_held_protected, spied, SMALL),
+	SUBTEST("probe.protected_thp", vehicle_probe, forked_held_protected, spied_thp, THP),
+	SUBTEST("probe.protected_hugetlb", vehicle_probe, forked_held_protected, spied, HUGETLB),
 	SUBTEST("probe.kept", vehicle_probe, forked_held_kept, kept_floors, SMALL),
 	SUBTEST("probe.first", vehicle_probe, forked_held_first, spied, SMALL),
 	SUBTEST("slow.first", vehicle_slow, forked_held_first, spied, SMALL),
 	SUBTEST("probe_ro.split_thp", vehicle_probe_ro, forked_held_split, spied_thp, THP),
 	SUBTEST("vmsplice.child", vehicle_vmsplice, forked_held_by_child, spied, SMALL),
 	SUBTEST("vmsplice.child_thp", vehicle_vmsplice, forked_held_by_child, spied_thp, THP),
+	SUBTEST("probe_ro.moving", vehicle_probe_ro, forked_moving, moving_floors, SMALL),
+	SUBTEST("probe_ro.moving_thp", vehicle_probe_ro, forked_moving, moving_thp, THP),
 	SUBTEST("probe.fork", vehicle_probe, race_fork, raced, SMALL),
-	SUBTEST("probe_back.fork", vehicle_probe_back, race_slow_fork, raced, SMALL),
-	SUBTEST("probe.slow_fork", vehicle_probe, race_slow_fork, raced, SMALL),
+	SUBTEST("probe_back.fork", vehicle_probe_back, forked_slow, raced, SMALL),
+	SUBTEST("probe.slow_fork", vehicle_probe, forked_slow, raced, SMALL),
 	SUBTEST("probe_ro.cow", vehicle_probe_ro, race_cow, raced, SMALL),
 	SUBTEST("probe_ro.fork_thp", vehicle_probe_ro, race_fork, raced_thp, THP),
 	{ }

@@ -162,12 +162,22 @@ static bool any_present(const struct forked *f)
 	return any;
 }
 
-/* The pages have been used of late: reclaim comes by several times before it takes them. */
+/*
+ * Pages that have just been touched wait in a batch of their CPU for their place on reclaim's lists;
+ * so do those that are to be taken soon. Either call puts the batches' pages where they belong.
+ */
+static void make_old(const struct forked *f)
+{
+	check_madvise(f->target.addr, f->target.size, MADV_COLD, "the target");
+	check_madvise(f->target.addr, f->target.size, MADV_COLD, "the target");
+}
+
 static void fork_reclaim_pin(struct forked *f, unsigned int round)
 {
 	uint64_t of_child;
 
 	(void)round;
+	make_old(f);	/* while nobody shares them: others' pages are left alone */
 	forked_fork(f->race, f);
 	for (unsigned int i = 0; i < RECLAIMS && any_present(f); i++)
 		memcg_reclaim(f->target.size);

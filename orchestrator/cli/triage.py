@@ -60,11 +60,10 @@ def _show_console(
     import os
     from datetime import UTC, datetime
 
-    from rich.console import Console
-
     from orchestrator.paths import Project, cache_root
     from orchestrator.report.beside import beside, console_of
     from orchestrator.report.console import read_console, reading_data, with_symbols
+    from orchestrator.report.terminal import Output
     from orchestrator.report.triage import report_rows, show_reports
     from orchestrator.runner.lists import GUP_PATH, KNOWN_ISSUES
     from orchestrator.splat.policy import load_known, load_path
@@ -85,13 +84,12 @@ def _show_console(
     else:
         rows = report_rows(reading.found.splats, path, reading.located)
         said = [reading.races.text] if reading.races else []
-        show_reports(rows, Console(), [*notes(reading.found), *said])
+        show_reports(rows, Output(), [*notes(reading.found), *said])
 
 
 def _show_difference(before: Path, after: Path, as_json: bool) -> None:
-    from rich.console import Console
-
     from orchestrator.report.diff import diff_json, raced
+    from orchestrator.report.terminal import Output
     from orchestrator.report.triage import show_diff
     from orchestrator.runner.rundir import open_run
     from orchestrator.splat.compare import Unit, compare
@@ -100,4 +98,4 @@ def _show_difference(before: Path, after: Path, as_json: bool) -> None:
     if as_json:
         click.echo(diff_json(comparison), nl=False)
     else:
-        show_diff(comparison, Console())
+        show_diff(comparison, Output())

@@ -20,6 +20,7 @@ from tests.unit.cli_house import STOCK, House, furnished
 from tests.unit.cli_inside import Guprace
 
 pytestmark = pytest.mark.skipif(shutil.which("aarch64-linux-gnu-gcc") is None, reason="no arm64 cross compiler")
+LOG = Path(__file__).parents[1] / "data" / "splat" / "x86_64-6.1-kcsan-pin_vs_munmap.log"
 VERBS = ("run", "power", "build", "shell", "list", "doctor", "report", "triage", "bisect-step", "completion")
 STEP = ("bisect-step", "--tree", ".", "--cell", "arm64/plain/pin_vs_munmap", "--seconds", "1", "--accel", "tcg")
 
@@ -178,11 +179,11 @@ def test_doctor_names_what_is_missing_with_the_apt_line(house: House) -> None:
     assert "flex" in line
 
 
-@pytest.mark.parametrize("verb", ["list {matrix}", "report {run}", "run {matrix} --only {cell}"])
+@pytest.mark.parametrize("verb", ["list {matrix}", "report {run}", "run {matrix} --only {cell}", "triage {log}"])
 def test_a_reader_that_closes_the_pipe_is_no_error(house: House, verb: str) -> None:
     passed = FakeRun(house.root / "passed")
     passed.add(Verdict(Outcome.PASS, "0 hits"))
-    arguments = verb.format(matrix=house.matrix, run=passed.done().root, cell=STOCK)
+    arguments = verb.format(matrix=house.matrix, run=passed.done().root, cell=STOCK, log=LOG)
     line = f"set -o pipefail; {sys.executable} -m orchestrator {arguments} | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", line], env=house.environ(), cwd=house.root, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")

@@ -11,7 +11,7 @@
 
 #include "forked.h"
 
-#define FORKED_MET	40u
+#define FORKED_MET	100u
 
 void forked_moving(struct forked *f);
 

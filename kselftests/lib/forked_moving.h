@@ -4,7 +4,8 @@
  * say who may write, and whose the page is, when it has arrived. The pins come after it.
  *
  * Counts moves, rounds; met: pages that were taken from one process and given to two; and trials,
- * the rounds in which there were any. Ends with FORKED_MET of these, at half time with FORKED_LEAST.
+ * the rounds in which there were any. Ends with FORKED_MET of these, at half time with
+ * FORKED_LEAST.
  */
 #ifndef GUPRACE_FORKED_MOVING_H
 #define GUPRACE_FORKED_MOVING_H

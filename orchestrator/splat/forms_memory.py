@@ -30,6 +30,7 @@ FORMS = (
         Blame.HEADER,
         bars=True,
         needs=KCSAN_NEEDS,
+        bare=True,  # the header names both; whether their stacks are there is what `kcsan.complete` says
     ),
     Grammar(
         Form.KASAN,

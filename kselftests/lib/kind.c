@@ -29,6 +29,14 @@ const struct kind kinds_small[] = {
 	{ }
 };
 
+/* What the key takes away is no different for FOLL_FORCE; those of huge pages are with these. */
+const struct kind kinds_keys[] = {
+	{ "key that denies access", place_key_none, 0, 0, CLOSED },
+	{ "key that denies writing", place_key_read, READ | FORCE_READ, READ, PLAIN },
+	{ "key whose rights came back", place_key_open, ANY, ANY, PLAIN | OURS },
+	{ }
+};
+
 const struct kind kinds_thp[] = {
 	{ "huge page", place_thp, ANY, ANY, PLAIN | OURS },
 	{ "huge page, PROT_NONE", place_thp_none, FORCE_READ | FORCE_WRITE, 0, CLOSED },
@@ -38,6 +46,9 @@ const struct kind kinds_thp[] = {
 	{ "huge page, shared with a child, PROT_READ", place_thp_child_read, ANY & ~WRITE, READ, 0 },
 	{ "huge page, shared with a child, split", place_thp_child_split, ANY, READ, OURS },
 	{ "huge page of zeroes", place_thp_zero, ANY, READ, ZERO | COPIED },
+	{ "huge page, key that denies access", place_thp_key_none, 0, 0, CLOSED },
+	{ "huge page, key that denies writing", place_thp_key_read, READ | FORCE_READ, READ, PLAIN },
+	{ "huge page, key whose rights came back", place_thp_key_open, ANY, ANY, PLAIN | OURS },
 	{ }
 };
 
@@ -53,6 +64,11 @@ const struct kind kinds_hugetlb[] = {
 	{ "hugetlb of 64 KiB", place_hugetlb_cont, ANY, ANY, PLAIN | OURS | NO_MOVE },
 	{ "hugetlb of 64 KiB, shared with a child", place_hugetlb_cont_child, ANY, READ,
 	  OURS | NO_FORCE | NO_MOVE },
+	{ "hugetlb, key that denies access", place_hugetlb_key_none, 0, 0, CLOSED | NO_MOVE },
+	{ "hugetlb, key that denies writing", place_hugetlb_key_read, READ | FORCE_READ, READ,
+	  PLAIN | NO_MOVE },
+	{ "hugetlb, key whose rights came back", place_hugetlb_key_open, ANY, ANY,
+	  PLAIN | OURS | NO_MOVE },
 	{ }
 };
 

@@ -32,7 +32,7 @@ struct kind {
 };
 
 /* Each ends with a kind without name. */
-extern const struct kind kinds_small[], kinds_thp[], kinds_hugetlb[];
+extern const struct kind kinds_small[], kinds_keys[], kinds_thp[], kinds_hugetlb[];
 
 enum kind_due { PIN_DUE, REFUSAL_DUE, EITHER };
 extern const char * const kind_due_text[];

@@ -72,7 +72,8 @@ void place_init(struct place *p, struct race *race)
 	size_t page = getpagesize();
 	uint8_t *left;
 
-	*p = (struct place){ .race = race, .page = page, .size = page, .fd = -1, .probe = -1 };
+	*p = (struct place){ .race = race, .page = page, .size = page, .fd = -1, .probe = -1,
+			     .key = -1 };
 	left = reserve_three(page, places++ % 2);
 	p->base = left + page;
 	p->addr = p->base;
@@ -91,6 +92,9 @@ void place_release(struct place *p)
 		huge_release(p->base - p->page, 3 * p->page, "the place");
 	if (p->other)
 		check_munmap(p->other, p->page, "the other view");
+	/* Not before the munmap: the next who gets the key would have this memory under it. */
+	if (p->key >= 0)
+		pkey_free(p->key);
 	if (p->fd >= 0)
 		close(p->fd);
 	if (p->probe >= 0)

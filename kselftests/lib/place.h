@@ -24,6 +24,7 @@ struct place {
 	bool nowhere;		/* the address is none that a process can have */
 	int fd;			/* behind it, or -1 */
 	int probe;		/* a file of the probe module, or -1 */
+	int key;		/* protection key of the mapping, or -1 */
 	uint8_t *other;		/* another view of the memory, or NULL */
 	pid_t child;		/* that shares the page, or 0 */
 	int release;		/* our end of the child's pipe */
@@ -43,6 +44,9 @@ place_fn place_thp, place_thp_none, place_thp_read, place_thp_child, place_thp_p
 place_fn place_thp_child_read, place_thp_child_split, place_thp_zero;
 place_fn place_hugetlb, place_hugetlb_none, place_hugetlb_read, place_hugetlb_child;
 place_fn place_hugetlb_cont, place_hugetlb_cont_child;
+place_fn place_key_none, place_key_read, place_key_open;
+place_fn place_thp_key_none, place_thp_key_read, place_thp_key_open;
+place_fn place_hugetlb_key_none, place_hugetlb_key_read, place_hugetlb_key_open;
 
 void place_init(struct place *p, struct race *race);
 void place_release(struct place *p);
@@ -66,6 +70,9 @@ bool place_share(struct place *p);
 
 /* Let us read what PROT_NONE forbids. */
 void place_open(struct place *p);
+
+/* Whether there are protection keys here; leaves the subtest with a skip where there are none. */
+void place_keys(struct race *race);
 
 /* Whether a page frame is in a movable zone. */
 bool place_movable(uint64_t pfn);

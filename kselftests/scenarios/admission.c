@@ -14,7 +14,9 @@
  *
  * The slow path has the mapping to look at and the fast one only the PTE, so the two can differ,
  * and only one table says what both must do. The walk alone may always decline; what the process
- * itself may not do without a fault it must decline: it has no way to take that fault.
+ * itself may not do without a fault it must decline: it has no way to take that fault. Both look at
+ * protection keys, of the thread that asks (33a709b25a76, "mm/gup, x86/mm/pkeys: Check VMAs and PTEs
+ * for protection keys", v4.6); FOLL_FORCE is no way around them.
  *
  * Mode: deterministic, over and over until the time is up; the vehicles of a subtest take turns.
  *
@@ -57,7 +59,7 @@
 #include "kind.h"
 #include "pagemap.h"
 
-#define VEHICLES_MAX	10
+#define VEHICLES_MAX	11
 #define TRIES		10	/* of the walk alone, where it has to succeed */
 #define POOL		8	/* hugetlb pages: one place has two of them */
 
@@ -303,6 +305,8 @@ static void admit(struct race *race)
 		race_skip(race, "transparent huge pages cannot be had");
 	if (table->kinds == kinds_hugetlb)
 		huge_pool(race, POOL);
+	if (table->kinds == kinds_keys)
+		place_keys(race);
 	for (unsigned int i = 0; table->by[i]; i++)
 		open += !vehicle_open(&v[open], table->by[i], why, sizeof(why));
 	if (!open)
@@ -331,6 +335,8 @@ static const struct table small_probe = { kinds_small, { PROBES } };
 static const struct table small_walk = { kinds_small, { WALKS } };
 static const struct table small_slow = { kinds_small, { SLOWS } };
 static const struct table small_users = { kinds_small, { USERS } };
+static const struct table keys_all = { kinds_keys, { PROBES, WALKS } };
+static const struct table keys_others = { kinds_keys, { SLOWS, USERS } };
 static const struct table thp_all = { kinds_thp, { PROBES, WALKS } };
 static const struct table thp_others = {
 	kinds_thp, { SLOWS, &vehicle_vmsplice, &vehicle_direct_in }
@@ -353,6 +359,8 @@ static const struct subtest subtests[] = {
 	SUBTEST("walk.small", small_walk),
 	SUBTEST("slow.small", small_slow),
 	SUBTEST("users.small", small_users),
+	SUBTEST("probe.keys", keys_all),
+	SUBTEST("users.keys", keys_others),
 	SUBTEST("probe.thp", thp_all),
 	SUBTEST("users.thp", thp_others),
 	SUBTEST("probe.hugetlb", hugetlb_all),

@@ -22,8 +22,11 @@
  */
 #define MEMORY_NOISE_KB	(12 << 10)
 
+#define MEMORY_ACCOUNTS	12
+
 struct memory {
-	int64_t accounted_kb;
+	int64_t kb[MEMORY_ACCOUNTS];
+	int64_t accounted_kb;	/* all of them together */
 	int64_t orphans;	/* -1: not looked for, or this user or kernel does not tell */
 };
 

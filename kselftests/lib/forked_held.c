@@ -85,6 +85,20 @@ void forked_held_split(struct forked *f)
 	rounds(f, "forked, its huge mapping split, then pinned", fork_split_pin);
 }
 
+static void fork_part_pin(struct forked *f, unsigned int round)
+{
+	(void)round;
+	check_madvise(f->target.addr, f->agree.page, MADV_DONTFORK, "the first page");
+	forked_fork(f->race, f);
+	forked_pin(f->race, f);
+}
+
+void forked_held_parted(struct forked *f)
+{
+	f->agree.addr += f->agree.page;
+	rounds(f, "forked without the first page of its folio, then pinned", fork_part_pin);
+}
+
 static uint64_t first_entry(const struct forked *f)
 {
 	uint64_t entry;

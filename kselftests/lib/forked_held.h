@@ -20,6 +20,12 @@ void forked_held(struct forked *f);
 /* Forked as one huge page, which a table of PTEs maps when it is pinned. */
 void forked_held_split(struct forked *f);
 
+/*
+ * Of one huge page all but the first page are forked: that stays exclusive, the others do not. Who
+ * pins must ask for the page that it pins, not for the first of its folio.
+ */
+void forked_held_parted(struct forked *f);
+
 /* Swapped out and then forked; the pin faults. Counts swapped: rounds in which it was. */
 void forked_held_swapped(struct forked *f);
 

@@ -12,6 +12,8 @@
  *   4. compare; with a pin in hand, write through it and by address, and ask who else may see that
  *   5. the same in one walk over three pages, the middle one of this kind; of one page table or two
  *
+ * And what a pin must keep others from: sealing a memfd against writes (lib/sealed.h).
+ *
  * The slow path has the mapping to look at and the fast one only the PTE, so the two can differ,
  * and only one table says what both must do. The walk alone may always decline; what the process
  * itself may not do without a fault it must decline: it has no way to take that fault. Both look at
@@ -30,6 +32,7 @@
  *   kept_back       it does not show in a file that was mapped shared
  *   changed         a refused pin has changed the page
  *   wrong_count     a walk over three pages gave not just those that were due
+ *   sealed          F_SEAL_WRITE of a memfd went well while a page of it was pinned
  *   movable         FOLL_LONGTERM gave a page of a movable zone
  *
  * No hits: a R/O FOLL_GET that keeps the page from before a copy-on-write; a R/O pin of the zero
@@ -41,7 +44,7 @@
  * is asked, and the fast one must say the same.
  *
  * Counters: checks (pins tried and judged), pins, refusals, absent (kinds that this kernel or this
- * user does not have), moved (long-term pins whose page had to leave a movable zone), copied (R/O
+ * user does not have), seals (memfds that were, without pins), moved (long-term pins whose page had to leave a movable zone), copied (R/O
  * long-term pins that were held against a write by address which copies).
  *
  * Fixed by: a7f226604170 (R/O pins of shared anonymous pages, v5.19), CVE-2024-35872 (memfd_secret
@@ -58,6 +61,7 @@
 #include "huge.h"
 #include "kind.h"
 #include "pagemap.h"
+#include "sealed.h"
 
 #define VEHICLES_MAX	11
 #define TRIES		10	/* of the walk alone, where it has to succeed */
@@ -322,6 +326,17 @@ static void admit(struct race *race)
 	huge_restore();
 }
 
+static void seal(struct race *race)
+{
+	static const struct vehicle_ops * const by[] = {
+		&vehicle_probe, &vehicle_probe_longterm, &vehicle_probe_get_rw, &vehicle_slow,
+		&vehicle_vmsplice, &vehicle_uring, NULL
+	};
+
+	race_begin(race);
+	sealed_race(race, by);
+}
+
 #define PROBES	&vehicle_probe, &vehicle_probe_ro, &vehicle_probe_longterm,		\
 		&vehicle_probe_ro_longterm, &vehicle_probe_force, &vehicle_probe_ro_force, \
 		&vehicle_probe_get, &vehicle_probe_get_rw
@@ -352,6 +367,12 @@ static const struct floor floors[] = {
 	{ }
 };
 
+static const struct floor sealed_floors[] = {
+	{ "refusals", 2 },
+	{ "seals", 2 },
+	{ }
+};
+
 #define SUBTEST(name, table)	{ name, NULL, admit, floors, (unsigned long)&table }
 
 static const struct subtest subtests[] = {
@@ -359,6 +380,7 @@ static const struct subtest subtests[] = {
 	SUBTEST("walk.small", small_walk),
 	SUBTEST("slow.small", small_slow),
 	SUBTEST("users.small", small_users),
+	{ "any.seal", NULL, seal, sealed_floors, 0 },
 	SUBTEST("probe.keys", keys_all),
 	SUBTEST("users.keys", keys_others),
 	SUBTEST("probe.thp", thp_all),

@@ -58,15 +58,15 @@
  * needs no race is also done with pages that were swapped out before the fork (and come back by the
  * pin's fault, or by swapoff: probe_ro.brought_back) or after it (of parent and child, which only
  * reclaim of a memory cgroup does: probe_ro.reclaimed), moved after it, small or huge, are a part
- * of a huge page whose mapping was split after it (probe_ro.split_thp), or were write-protected
- * after it by mprotect(2) that has been taken back (probe.protected). What was pinned must be known
- * to be exclusive whatever was tried with it: probe.kept forks when a move has met the pins and
- * given up, of pages that can be written meanwhile and of some that cannot: only those show what
- * the first of several attempts forgot. Beside each held pin others are taken and given back,
- * which must not count. And fork looks for pins only in a process that is marked as one with pins
- * (MMF_HAS_PINNED): the slow path marks it too, and has marked this one when back-offs were
- * calibrated (lib/backoff.c), so probe.first has a new process, whose first pin is one of
- * GUP-fast, and slow.first another.
+ * of a huge page whose mapping was split after it (probe_ro.split_thp) or of which it left out the
+ * first page (probe_ro.parted_thp), or were write-protected after it by mprotect(2) that has been
+ * taken back (probe.protected). What was pinned must be known to be exclusive whatever was tried
+ * with it: probe.kept forks when a move has met the pins and given up, of pages that can be written
+ * meanwhile and of some that cannot: only those show what the first of several attempts forgot.
+ * Beside each held pin others are taken and given back, which must not count. And fork looks for
+ * pins only in a process that is marked as one with pins (MMF_HAS_PINNED): the slow path marks it
+ * too, and has marked this one when back-offs were calibrated (lib/backoff.c), so probe.first has a
+ * new process, whose first pin is one of GUP-fast, and slow.first another.
  *
  * Counters:
  *   checks, trials    families judged where no race is needed; valid trials (lib/trial.c)
@@ -317,6 +317,7 @@ static const struct subtest subtests[] = {
 	SUBTEST("probe.first", vehicle_probe, forked_held_first, spied, SMALL),
 	SUBTEST("slow.first", vehicle_slow, forked_held_first, spied, SMALL),
 	SUBTEST("probe_ro.split_thp", vehicle_probe_ro, forked_held_split, spied_thp, THP),
+	SUBTEST("probe_ro.parted_thp", vehicle_probe_ro, forked_held_parted, spied_thp, THP),
 	SUBTEST("vmsplice.child", vehicle_vmsplice, forked_held_by_child, spied, SMALL),
 	SUBTEST("vmsplice.child_thp", vehicle_vmsplice, forked_held_by_child, spied_thp, THP),
 	SUBTEST("probe_ro.moving", vehicle_probe_ro, forked_moving, moving_floors, SMALL),

@@ -43,7 +43,7 @@
  * vm.thp_split_page, vm.thp_split_page_failed, vm.thp_split_pmd: what the kernel did of it.
  *
  * No fix to name: the second look-up and why are in try_get_folio() of mm/gup.c. Controls: M08,
- * G02, G11, G12, G47. Kconfig: pin_vs_split.config.
+ * G02, G11, G12, G47, G63. Kconfig: pin_vs_split.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -34,7 +34,7 @@
  *   moved, refused  pages moved, huge ones in held_move_thp; left because of a pin (or of a lock)
  *
  * Fixed by: adef440691ba ("userfaultfd: UFFDIO_MOVE uABI", v6.8) has the two looks; no CVE.
- * Controls: G20, G26, G31. Kconfig: pin_vs_uffd.config.
+ * Controls: G20, G26, G31, G64. Kconfig: pin_vs_uffd.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -159,47 +159,56 @@ class CellRun:
             facts = replace(facts, loss=loss_of(error), lost_after=self._raced_for())
         except NotApplicableError as error:
             facts = replace(facts, skip=str(error))
-        except GupraceError as error:
+        except (GupraceError, OSError) as error:
             self.unless_stopped()
-            facts = replace(facts, trouble=trouble_of(error))
-        except OSError as error:
-            self.unless_stopped()
-            facts = replace(
-                facts, trouble=trouble_of(records.disk_error(error, Path(error.filename or self.directory)))
-            )
+            facts = facts.then(self._trouble(error))
         except Exception as error:
-            # One cell's defect must not lose the others' verdicts; it is logged whole and the cell is BROKEN.
+            # One cell's defect must not lose the others' verdicts; it is logged whole.
             log.exception("%s: internal error", self.cell.id)
-            facts = replace(facts, trouble=Trouble(Fault.HOST, _defect(error)))
+            facts = facts.then(_defect(error))
         verdict = self._judged(facts)
         records.save(self.directory / "verdict.json", verdict)
         self.shop.tell(event(self.cell.id, "judge", State.VERDICT, verdict.outcome))
         return verdict
 
-    def _judged(self, facts: Facts) -> Verdict:
-        try:
-            return judge(self._with_evidence(facts))
-        except GupraceError:
-            raise
-        except Exception as error:
-            # As above: a console that our reader does not survive is that cell's, and no other's.
-            log.exception("%s: internal error", self.cell.id)
-            return Verdict(Outcome.BROKEN, _defect(error), fault=Fault.HOST)
+    def _trouble(self, error: GupraceError | OSError) -> Trouble:
+        if isinstance(error, OSError):
+            error = records.disk_error(error, Path(error.filename or self.directory))
+        return trouble_of(error)
 
-    def _with_evidence(self, facts: Facts) -> Facts:
-        console = self.directory / "console.log"
-        splats: tuple[Splat, ...] = ()
-        dropped = 0
-        if console.is_file():
-            found = scan(console, self.marks)
-            splats, dropped = self._placed(found.splats), found.dropped
-            records.save(self.directory / "splats.json", splats)
+    def _judged(self, facts: Facts) -> Verdict:
+        for read in (self._with_console, self._with_words):
+            try:
+                facts = read(facts)
+            except GupraceError:
+                raise
+            except OSError as error:
+                facts = facts.then(self._trouble(error))
+            except Exception as error:
+                # What one of our readers does not survive is this cell's trouble: what the other found still decides.
+                log.exception("%s: internal error", self.cell.id)
+                facts = facts.then(_defect(error))
         files = tuple(name for name in EVIDENCE_FILES if (self.directory / name).is_file())
+        try:
+            return judge(replace(facts, kcsan=self.kcsan, files=files))
+        except Exception as error:
+            log.exception("%s: internal error", self.cell.id)
+            return Verdict(Outcome.BROKEN, _defect(error).text, fault=Fault.HOST, evidence=files)
+
+    def _with_console(self, facts: Facts) -> Facts:
+        console = self.directory / "console.log"
+        if not console.is_file():
+            return facts
+        found = scan(console, self.marks)
+        splats = self._placed(found.splats)
+        records.save(self.directory / "splats.json", splats)
+        return replace(facts, splats=splats, dropped=found.dropped)
+
+    def _with_words(self, facts: Facts) -> Facts:
         if facts.evidence is None:
             # Whatever ended it, what the selftest said before stands: a hit is a hit.
             facts = replace(facts, race=self._said_so_far())
-        met = counted(facts.said, self.shop.lists.counted)
-        return replace(facts, splats=splats, dropped=dropped, kcsan=self.kcsan, counted=met, files=files)
+        return replace(facts, counted=counted(facts.said, self.shop.lists.counted))
 
     def _placed(self, splats: tuple[Splat, ...]) -> tuple[Splat, ...]:
         """Say of each report whether it is new, known, or background."""
@@ -357,6 +366,6 @@ def made_of(cell: Cell, binary: Path, project: Project) -> dict[str, str]:
     return {"program": file_digest(binary), "kernel command line": " ".join(cmdline(cell, project))}
 
 
-def _defect(error: Exception) -> str:
+def _defect(error: Exception) -> Trouble:
     """Return what a verdict says of a defect of ours."""
-    return f"internal error: {error!r} (the whole of it is in the run's guprace.log)"
+    return Trouble(Fault.HOST, f"internal error: {error!r} (the whole of it is in the run's guprace.log)")

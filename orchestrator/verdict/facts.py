@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.errors import BuildError, GupraceError, UsageError
 from orchestrator.guest.model import GuestLostError, LostReason
@@ -57,6 +57,12 @@ class Facts:
     skip: str = ""
     counted: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+
+    def then(self, trouble: Trouble) -> Facts:
+        """Return these facts with a trouble: behind one that is known already, which keeps its fault."""
+        first = self.trouble
+        joined = Trouble(first.fault, f"{first.text}; then {trouble.text}") if first else trouble
+        return replace(self, trouble=joined)
 
     @property
     def control(self) -> bool:

@@ -3,11 +3,12 @@
 
 A verdict starts as LOST. The rules are tried in this order, and the first that applies decides:
 
-1. An oracle's hit, or a kernel report that is new: FAIL, for a control CAUGHT, even if the guest was lost or the
-   host failed afterwards (the reason says so). The report of the loss itself (a bare panic, a lockup, a stall) is
-   no such report, nor on a control is one from before the race or one that the unbroken kernel gives as well. Known
-   issues and background races never decide anything. A control whose kernel is not the one built catches nothing.
-   Of the kernel's own selftests a failed test is a finding too; on a control one that passed on the stock kernel.
+1. An oracle's hit, or a kernel report that is new: FAIL, for a control CAUGHT, even if the guest was lost, the host
+   failed afterwards or one of our readers did not survive the rest (the reason says so). The report of the loss
+   itself (a bare panic, a lockup, a stall) is no such report, nor on a control is one from before the race or one
+   that the unbroken kernel gives as well. Known issues and background races never decide anything. A control whose
+   kernel is not the one built catches nothing. Of the kernel's own selftests a failed test is a finding too; on a
+   control one that passed on the stock kernel.
 2. The build, the host or the user stopped it: BROKEN, with the fault.
 3. The guest was lost: LOST with its reason.
 4. There is no result: LOST.
@@ -134,12 +135,14 @@ def _splats_in_words(splats: tuple[Splat, ...]) -> str:
 
 
 def _aftermath(facts: Facts) -> str:
+    race, told = facts.said, []
     if facts.loss:
-        return f"; then the guest was lost ({facts.loss.reason}: {facts.loss.detail})"
+        told.append(f"then the guest was lost ({facts.loss.reason}: {facts.loss.detail})")
     if facts.trouble:
-        return f"; then {facts.trouble.text}"
-    race = facts.said
-    return f"; and the selftest's output is no complete result: {race.problem}" if race and race.problem else ""
+        told.append(f"then {facts.trouble.text}")
+    if not told and race and race.problem:
+        told.append(f"and the selftest's output is no complete result: {race.problem}")
+    return "".join(f"; {text}" for text in told)
 
 
 def _troubled(facts: Facts) -> Verdict | None:

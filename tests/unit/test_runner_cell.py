@@ -67,6 +67,10 @@ def no_kernel(_report: Callable[[str], None]) -> Kernel:
     raise HostError("no kernel today")
 
 
+def in_the_reader(*_arguments: object) -> None:
+    raise ZeroDivisionError("in the reader")
+
+
 def test_a_wait_for_another_guprace_is_a_note_of_the_cell_that_waits(bench: Bench) -> None:
     def wait(_report: Callable[[str], None]) -> Kernel:
         bench.work.shop.place.waits("waits for lane x")
@@ -133,15 +137,67 @@ def test_a_hit_is_one_whatever_fails_behind_it(tmp_path: Path, error: Exception)
 def test_a_console_that_our_reader_does_not_survive_is_that_cells_verdict(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(*_arguments: object) -> None:
-        raise ZeroDivisionError("in the reader")
-
-    monkeypatch.setattr(cells, "scan", broken)
+    monkeypatch.setattr(cells, "scan", in_the_reader)
     verdict = bench.run(no_kernel)
     assert (verdict.outcome, verdict.fault) == (Outcome.BROKEN, Fault.HOST)
     assert "internal error: ZeroDivisionError('in the reader')" in verdict.reason
     assert "Traceback" in caplog.text, "whoever mends it needs the whole of it"
     assert (bench.work.directory / "verdict.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("error", "then"),
+    [
+        (GuestLostError(LostReason.PANIC, "Kernel panic"), "then the guest was lost (panic: Kernel panic); then "),
+        (HostError("no space"), "then no space; then "),
+    ],
+)
+def test_a_hit_is_one_even_if_our_reader_does_not_survive_the_console(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, then: str
+) -> None:
+    def fails(_report: Callable[[str], None]) -> Kernel:
+        raise error
+
+    monkeypatch.setattr(cells, "scan", in_the_reader)
+    verdict = Bench(tmp_path, HIT).run(fails)
+    assert (verdict.outcome, verdict.hits, verdict.fault) == (Outcome.FAIL, 1, Fault.KERNEL)
+    assert f"observed 2 (1 hit); {then}internal error: ZeroDivisionError('in the reader')" in verdict.reason
+    assert "race.ktap" in verdict.evidence
+    assert "console.log" in verdict.evidence
+
+
+def test_a_report_counts_even_if_our_reader_does_not_survive_the_selftests_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path, HIT)
+    (bench.work.directory / "console.log").write_bytes(b"[    1.5] kernel BUG at mm/gup.c:1!\n" * 2)
+    monkeypatch.setattr(cells, "read_ktap", in_the_reader)
+    verdict = bench.run(no_kernel)
+    assert verdict.outcome is Outcome.FAIL
+    assert verdict.reason.startswith("kernel BUG in ")
+    assert "no kernel today; then internal error: ZeroDivisionError" in verdict.reason
+
+
+def test_a_console_that_cannot_be_read_is_the_hosts_fault_and_no_defect_of_ours(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*_arguments: object) -> None:
+        raise OSError(errno.EIO, "Input/output error", "console.log")
+
+    monkeypatch.setattr(cells, "scan", unreadable)
+    verdict = bench.run(no_kernel)
+    assert (verdict.outcome, verdict.fault) == (Outcome.BROKEN, Fault.HOST)
+    assert "no kernel today; then console.log: Input/output error" in verdict.reason
+
+
+def test_a_judge_that_fails_is_that_cells_verdict_and_names_the_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "judge", in_the_reader)
+    verdict = Bench(tmp_path, HIT).run(no_kernel)
+    assert (verdict.outcome, verdict.fault) == (Outcome.BROKEN, Fault.HOST)
+    assert verdict.reason.startswith("internal error: ZeroDivisionError")
+    assert "race.ktap" in verdict.evidence
 
 
 def test_a_known_fault_that_the_selftest_met_is_a_fact_of_its_cell(

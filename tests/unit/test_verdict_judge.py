@@ -162,6 +162,13 @@ def test_a_hit_outlives_trouble_afterwards() -> None:
     assert "then disk full" in verdict.reason
 
 
+def test_what_ended_the_guest_and_what_failed_behind_it_are_both_said() -> None:
+    verdict = judge(Facts(Expectation.CLEAN, race=HIT, loss=LOSS, trouble=trouble_of(HostError("disk full"))))
+    assert verdict.outcome is Outcome.FAIL
+    assert "then the guest was lost (panic" in verdict.reason
+    assert verdict.reason.endswith("; then disk full")
+
+
 DOUBTS = [
     ({"config_lost": ("CONFIG_KCSAN",)}, "configuration is not the one built"),
     ({"console_blind": "no mark came back"}, "blind"),

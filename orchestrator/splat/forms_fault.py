@@ -29,6 +29,19 @@ def _fault(form: Form, needle: str, header: str, title: str) -> Grammar:
     return Grammar(form, needle, header, title, Blame.PC, "fault", eats=_OOPS, alt=_BAD)
 
 
+def _overflow(
+    needle: str,
+    header: str,
+    title: str = "kernel stack overflow",
+    blame: Blame = Blame.DEEP,
+    needs: str = "",
+    eats: tuple[str, ...] = (),
+) -> Grammar:
+    return Grammar(
+        Form.STACK_OVERFLOW, needle, header, title, blame, needs=needs, eats=(*_OOPS, *eats), alt="stack-overflow"
+    )
+
+
 FORMS = (
     _fault(
         Form.NULL,
@@ -79,33 +92,25 @@ FORMS = (
         r"(?:(?:traps: )?PANIC: double fault|(?:Oops: )?double fault: )",
         "PANIC: double fault",
     ),
-    Grammar(
-        Form.STACK_OVERFLOW,
+    _overflow(
         "stack guard page",
         r"BUG: (?:\S+ )?stack guard page was hit",
         "BUG: stack guard page was hit",
-        Blame.DEEP,
-        eats=(*_OOPS, "stack overflow", "PANIC: double fault"),
-        alt="stack-overflow",
+        eats=("stack overflow", "PANIC: double fault"),
     ),
-    Grammar(
-        Form.STACK_OVERFLOW,
-        "nsufficient stack space",
-        r"Insufficient stack space to handle exception",
-        "kernel stack overflow",
-        Blame.DEEP,
-        eats=(*_OOPS, "stack overflow"),
-        alt="stack-overflow",
-    ),
-    Grammar(
-        Form.STACK_OVERFLOW,
-        "ernel stack overflow",
-        r"(?:BUG: )?[Kk]ernel stack overflow",
-        "kernel stack overflow",
-        Blame.DEEP,
-        needs=_STACK,
-        eats=_OOPS,
-        alt="stack-overflow",
+    _overflow("nsufficient stack space", r"Insufficient stack space to handle exception", eats=("stack overflow",)),
+    # ppc's die() has nothing before it
+    _overflow("ernel stack overflow", r"(?:BUG: |Oops: )?[Kk]ernel stack overflow", needs=_STACK),
+    # CONFIG_DEBUG_STACKOVERFLOW: an interrupt comes and finds little of the stack left. ppc, mips, openrisc ...
+    _overflow("do_IRQ: stack overflow", r"do_IRQ: stack overflow: -?[0-9A-Fa-f]+\s*$", needs=_STACK),
+    # ... x86 of 32 bits ...
+    _overflow("low stack detected", r"low stack detected by irq handler\s*$", needs=_STACK),
+    # ... xtensa and parisc, which show no stack
+    _overflow("tack overflow in do_IRQ", r"Stack overflow in do_IRQ: -?\d+\s*$", blame=Blame.NOBODY),
+    _overflow(
+        "will most likely overflow",
+        r"stackcheck: .{1,16} will most likely overflow (?:irq|kernel) stack \(",
+        blame=Blame.NOBODY,
     ),
     # arch/x86/entry/entry_fred.c; the die() behind it says the same
     Grammar(

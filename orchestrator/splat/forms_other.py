@@ -93,6 +93,14 @@ FORMS = (
         r"__vmalloc_node_range\w*",
     ),
     _warn(Form.WARNING, r"\S+:\d+ (?:at )?usb_submit_urb", "WARNING in {f}/usb_submit_urb", "urb", Blame.STACK),
+    # CONFIG_DEBUG_STACKOVERFLOW of 64-bit x86, up to v5.7: `do_IRQ(): %s has overflown the kernel stack`
+    _warn(
+        Form.WARNING,
+        r"\S*arch/x86/kernel/irq_64\.c:\d+ (?:at )?(?:handle_irq|stack_overflow_check|do_IRQ)\b",
+        "WARNING: kernel stack overflow",
+        "warn",
+        Blame.DEEP,
+    ),
     _warn(Form.WARNING, rf"\S+?{_F}\+0x", "WARNING", "warn"),
     _warn(Form.WARNING, r"\S+:\d+(?: at)? \S+", "WARNING", "warn"),
     _warn(Form.WARNING, r"\S+:\d+", "WARNING", "warn"),

@@ -233,5 +233,7 @@ rcu_* worker_thread kthread smpboot_thread_fn run_ksoftirqd tick_* update_proces
 timer_handler do_softirq* ret_from_* run_timer_softirq *hrtimer* sysvec_* asm_* nmi_* process_one_work fput
 call_timer_fn expire_timers run_timers tasklet_*action* process_scheduled_works handle_softirqs
 irq_* generic_*irq* run_*thread sched_* do_vfs_ioctl ksys_* schedule* apic_timer_interrupt smp_apic*
-check_cpu_stall arch_timer_* *timer_interrupt handle_*irq* wait_* write_comp_data run_timer_base do_IRQ
+check_cpu_stall arch_timer_* *timer_interrupt handle_*irq* wait_* write_comp_data run_timer_base {call_,}do_{irq,IRQ}
+{check,print}_stack_overflow stack_overflow_check {hardware_interrupt,HardwareInterrupt}_* plat_irq_dispatch
+{rollback_,}handle_int except_vec_*
 """

@@ -39,7 +39,7 @@ _CONSEQUENCE = re.compile(
     r"|(?:.{1,60}: )?Fatal [eE]xception|hung_task: blocked tasks|softlockup: hung tasks|RCU Stall|Hard LOCKUP"
     r"|workqueue: (?:\d+ stall|stall lasted)"
     r"|Oops|.{1,20}: system warned too often|.{1,20} stack guard hit|Machine halted|invalid or fatal FRED"
-    r"|Fatal hardware)"
+    r"|Fatal hardware|low stack detected by irq handler|Corrupt kernel stack, can't continue)"
 )
 # What is shown only where nothing else is.
 _WEAK = ASIDE | {Form.INFO, Form.REMARK, Form.OTHER, Form.USERSPACE}

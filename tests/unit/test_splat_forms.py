@@ -177,6 +177,18 @@ def test_a_lockup_is_also_called_after_where_the_cpu_stood() -> None:
     assert "BUG: hard lockup in culprit" in said
 
 
+def test_that_a_stack_ran_over_stands_in_the_report_that_noticed_it() -> None:
+    said = [text for _, _, text in FORMS if "Thread overran stack" in text]
+    assert len(said) == 2
+    for text in said:
+        assert "\nThread overran stack, or stack corrupted\n" in one(console(text)).text
+
+
+def test_a_stack_that_overflows_again_is_another_report() -> None:
+    text = next(text for _, _, text in FORMS if "do_IRQ: stack overflow" in text)
+    assert one(console(f"{text}\n{text}")).count == 2
+
+
 QUIET = "".join(f"[   40.{n:06d}] chatter {n}\n" for n in range(20))
 
 

@@ -270,14 +270,15 @@ def _interrupted(lines: Sequence[str]) -> Sequence[str]:
 
 
 def _representative(lines: Sequence[str]) -> str:
-    """Return who stands for a stall: the first anchor on the stacks, or whom a passer called."""
-    previous = first = entry = ""
+    """Return who stands for a stall: the first anchor on the stacks, or whom a passer called, or a passer alone."""
+    previous = first = entry = passer = ""
     for name in _all_functions(lines):
         if entry and not _SYSCALL.search(name):
             return entry
         if passes_on(name):
             if previous and not machinery(previous) and not passes_on(previous) and not innocent(previous):
                 return previous
+            passer = passer or ("" if machinery(name) else name)
         elif anchor(name) and _SYSCALL.search(name):
             entry = name  # the outermost of its wrappers
         elif anchor(name):
@@ -285,7 +286,7 @@ def _representative(lines: Sequence[str]) -> str:
         elif not first and not machinery(name) and not innocent(name, "wait"):
             first = name
         previous = name
-    return entry or first
+    return entry or first or passer
 
 
 def _all_functions(lines: Iterable[str]) -> Iterator[str]:

@@ -126,7 +126,7 @@ kmalloc(?!\w*_(?:oob|uaf|double_)) kzalloc
 kcalloc kmem_cache_alloc kmem_cache_free kstrdup kmemdup lockdep (?:^|_)(?:down|up)_(?:read|write) kasan kmsan
 kcsan kfence dump_stack refcount_(?:add|dec|inc|sub|set|read|warn) ref_tracker debug_object cancel_work
 cancel_delayed_work flush_work flush_delayed_work stack_trace sysfs_remove del_timer list_add_valid
-list_del_entry_valid usercopy virt_to_phys flush_workqueue drain_workqueue destroy_workqueue
+list_del_entry_valid (?<!do_)usercopy virt_to_phys flush_workqueue drain_workqueue destroy_workqueue
 """
 
 _SCHEDULE = """
@@ -225,7 +225,7 @@ process_one_work process_scheduled_works tasklet_action* tasklet_hi_action
 task_work_run do_fault rcu_do_batch run_hrtimer hrtimer_run_queues kthread smpboot_thread_fn irq_work_run*
 handle_irq_event_percpu do_dentry_open io_issue_sqe io_wq_worker seq_read{,_iter}
 cpuhp_* do_one_initcall fput do_softirq handle_softirqs blk_mq_*run*
-cpu_startup_entry start_secondary secondary_start_kernel
+cpu_startup_entry start_secondary secondary_start_kernel direct_entry lkdtm_{do_action,debugfs_entry,kprobe_handler}
 """
 # ... and these are the machinery below or around every stall.
 MACHINERY = """

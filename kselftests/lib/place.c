@@ -319,34 +319,46 @@ bool place_secret_settled(struct place *p)
 	return secret(p, 0);
 }
 
-/* Zones do not move: read once. */
-bool place_movable(uint64_t pfn)
+static struct { uint64_t start, spanned; } movable_zone[ZONES_MAX];
+
+/* Returns how many there are. Zones do not move: read once. */
+static int movable_zones(void)
 {
-	static struct { uint64_t start, spanned; } zone[ZONES_MAX];
 	static int zones = -1;
 	uint64_t spanned = 0, start;
 	bool movable = false;
 	FILE *zoneinfo;
 	char line[256], name[32];
 
-	if (zones < 0) {
-		zones = 0;
-		zoneinfo = fopen("/proc/zoneinfo", "re");
-		while (zoneinfo && fgets(line, sizeof(line), zoneinfo)) {
-			if (sscanf(line, "Node %*d, zone %31s", name) == 1)
-				movable = !strcmp(name, "Movable");
-			sscanf(line, " spanned %" SCNu64, &spanned);
-			if (movable && zones < ZONES_MAX &&
-			    sscanf(line, " start_pfn: %" SCNu64, &start) == 1 && spanned) {
-				zone[zones].start = start;
-				zone[zones++].spanned = spanned;
-			}
+	if (zones >= 0)
+		return zones;
+	zones = 0;
+	zoneinfo = fopen("/proc/zoneinfo", "re");
+	while (zoneinfo && fgets(line, sizeof(line), zoneinfo)) {
+		if (sscanf(line, "Node %*d, zone %31s", name) == 1)
+			movable = !strcmp(name, "Movable");
+		sscanf(line, " spanned %" SCNu64, &spanned);
+		if (movable && zones < ZONES_MAX &&
+		    sscanf(line, " start_pfn: %" SCNu64, &start) == 1 && spanned) {
+			movable_zone[zones].start = start;
+			movable_zone[zones++].spanned = spanned;
 		}
-		if (zoneinfo)
-			fclose(zoneinfo);
 	}
-	for (int i = 0; i < zones; i++) {
-		if (pfn >= zone[i].start && pfn - zone[i].start < zone[i].spanned)
+	if (zoneinfo)
+		fclose(zoneinfo);
+	return zones;
+}
+
+bool place_movable_exists(void)
+{
+	return movable_zones() > 0;
+}
+
+bool place_movable(uint64_t pfn)
+{
+	for (int i = 0; i < movable_zones(); i++) {
+		if (pfn >= movable_zone[i].start &&
+		    pfn - movable_zone[i].start < movable_zone[i].spanned)
 			return true;
 	}
 	return false;

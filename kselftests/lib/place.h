@@ -74,7 +74,8 @@ void place_open(struct place *p);
 /* Whether there are protection keys here; leaves the subtest with a skip where there are none. */
 void place_keys(struct race *race);
 
-/* Whether a page frame is in a movable zone. */
+/* Whether there is a movable zone here, and whether a page frame is in one. */
+bool place_movable_exists(void);
 bool place_movable(uint64_t pfn);
 
 #endif

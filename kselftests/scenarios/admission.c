@@ -44,8 +44,9 @@
  * is asked, and the fast one must say the same.
  *
  * Counters: checks (pins tried and judged), pins, refusals, absent (kinds that this kernel or this
- * user does not have), seals (memfds that were, without pins), moved (long-term pins whose page had to leave a movable zone), copied (R/O
- * long-term pins that were held against a write by address which copies).
+ * user does not have), seals (memfds that were, without pins), moved (long-term pins whose page had
+ * to leave a movable zone; a floor where there is such a zone), copied (R/O long-term pins that were
+ * held against a write by address which copies).
  *
  * Fixed by: a7f226604170 (R/O pins of shared anonymous pages, v5.19), CVE-2024-35872 (memfd_secret
  * while on its way to the LRU). Controls: M10, M11, M16, M25, G08, G09, G10, G22, G24, G25, G34,
@@ -60,6 +61,7 @@
 #include "check.h"
 #include "huge.h"
 #include "kind.h"
+#include "ktap.h"
 #include "pagemap.h"
 #include "sealed.h"
 
@@ -165,9 +167,34 @@ static uint64_t judge_agreement(struct attempt *a)
 	return 3;
 }
 
+static bool tells_zone(const struct vehicle *v)
+{
+	return v->ops->pfn && v->ops->is & VEHICLE_LONGTERM;
+}
+
+/*
+ * Where no page was in a movable zone, `movable` says nothing. Anonymous memory comes from there
+ * first; of hugetlb such pages are left out.
+ */
+static void expect_moves(struct race *race, const struct kind *kinds, const struct vehicle *v,
+			 unsigned int open)
+{
+	bool told = false;
+
+	for (unsigned int i = 0; i < open; i++)
+		told = told || tells_zone(&v[i]);
+	if (!told || kinds == kinds_hugetlb)
+		return;
+	if (place_movable_exists())
+		race_floor(race, "moved", 1);
+	else
+		ktap_diag("%s: no movable zone: whether long-term pins leave one is not asked",
+			  race->subtest->name);
+}
+
 static void judge_zone(struct attempt *a, uint64_t before)
 {
-	if (!a->v->ops->pfn || !is(a, VEHICLE_LONGTERM))
+	if (!tells_zone(a->v))
 		return;
 	if (place_movable(a->v->ops->pfn(a->v, 0)))
 		hit(a, "movable", "a long-term pin of a page of a movable zone");
@@ -315,6 +342,7 @@ static void admit(struct race *race)
 		open += !vehicle_open(&v[open], table->by[i], why, sizeof(why));
 	if (!open)
 		race_skip(race, "%s", why);
+	expect_moves(race, table->kinds, v, open);
 	do {
 		for (unsigned int i = 0; i < open; i++)
 			try_kinds(race, &v[i], table->kinds);

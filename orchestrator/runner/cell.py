@@ -202,7 +202,7 @@ class CellRun:
         found = scan(console, self.marks)
         splats = self._placed(found.splats)
         records.save(self.directory / "splats.json", splats)
-        return replace(facts, splats=splats, dropped=found.dropped)
+        return replace(facts, splats=splats, dropped=found.dropped, omitted=found.omitted)
 
     def _with_words(self, facts: Facts) -> Facts:
         if facts.evidence is None:

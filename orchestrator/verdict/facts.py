@@ -36,11 +36,11 @@ class Facts:
 
     `race` is what the selftest said when the evidence around it could not be collected (the guest was lost);
     `kcsan` whether the kernel was built with CONFIG_KCSAN; `dropped` the printk messages that the console
-    says were lost; `baseline` the titles of reports that the unbroken kernel of the same run gave (for a control);
-    `stock` what the same selftest of the kernel's own said on that kernel in the same run; `skip` why there is
-    nothing to run in this cell; `counted` the faults of the kernel that the selftest met and judged nothing by, in
-    words (counted.py); `lost_after` the seconds raced when the guest was lost; `files` the evidence, relative to the
-    cell's directory.
+    says were lost, `omitted` the reports on it that were too many to be kept; `baseline` the titles of reports that
+    the unbroken kernel of the same run gave (for a control); `stock` what the same selftest of the kernel's own said
+    on that kernel in the same run; `skip` why there is nothing to run in this cell; `counted` the faults of the
+    kernel that the selftest met and judged nothing by, in words (counted.py); `lost_after` the seconds raced when the
+    guest was lost; `files` the evidence, relative to the cell's directory.
     """
 
     expect: Expectation
@@ -52,6 +52,7 @@ class Facts:
     trouble: Trouble | None = None
     kcsan: bool = False
     dropped: int = 0
+    omitted: int = 0
     baseline: frozenset[str] = frozenset()
     stock: RaceResult | None = None
     skip: str = ""

@@ -13,11 +13,12 @@ A verdict starts as LOST. The rules are tried in this order, and the first that 
 3. The guest was lost: LOST with its reason.
 4. There is no result: LOST.
 5. The result cannot be trusted: BROKEN. Incomplete KTAP or a bail out, a kernel whose configuration is not the
-   one built, KCSAN off or idle in a KCSAN kernel, a blind console, dropped messages, a taint nothing explains; on a
-   control a test of the kernel's own that failed, and of which the stock kernel's run says nothing.
+   one built, KCSAN off or idle in a KCSAN kernel, a blind console, dropped messages, more reports than are kept, a
+   taint nothing explains; on a control a test of the kernel's own that failed, and of which the stock kernel's run
+   says nothing.
 6. All subtests were skipped, or there is nothing to run in this cell: SKIP.
-7. The race did not happen: VACUOUS. No valid trial in a subtest that ran (nor, where no race is needed, a check), or
-   a counter below the floor that the selftest set for it.
+7. The race did not happen: VACUOUS. No valid trial in a subtest that ran (where none are counted, since no race is
+   needed: no check), or a counter below the floor that the selftest set for it.
 8. What is left is clean: PASS with its bound, and with the faults of the kernel that the selftest met and judged
    nothing by; for a control, MISSED.
 """
@@ -99,7 +100,7 @@ def _found(facts: Facts) -> Verdict | None:
     if facts.control and facts.evidence and facts.evidence.config_lost:
         return None
     race = facts.said
-    told = _hits_in_words(race) if hit_count(race) or (race and race.hits) else ""
+    told = _hits_in_words(race) if hit_count(race) else ""
     if not told and race and race.upstream:
         told = _failures_in_words(facts, race)
     elif not told and not facts.control and (failed := failed_subtests(race)):
@@ -207,7 +208,8 @@ def _ran(race: RaceResult, counter: str) -> dict[str, int]:
 
 
 def _idle_subtests(race: RaceResult) -> list[str]:
-    done = _ran(race, "trials") | _ran(race, "checks")
+    # Checks stand for trials only where none are counted: a race that never met may have checked something beside.
+    done = _ran(race, "checks") | _ran(race, "trials")
     return [s.name for s in race.subtests if s.ending is not Ending.SKIP and not done.get(s.name)]
 
 

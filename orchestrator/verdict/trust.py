@@ -24,6 +24,8 @@ def doubts(facts: Facts) -> tuple[str, ...]:
         found.append(f"the console is blind: {evidence.console_blind}")
     if facts.dropped:
         found.append(f"the kernel dropped {facts.dropped} messages: a clean console proves nothing")
+    if facts.omitted:
+        found.append(f"the console has {facts.omitted} more reports than are kept and looked at")
     return tuple(found)
 
 

@@ -20,6 +20,7 @@ from orchestrator.runner.cell import CellRun, Workshop
 from orchestrator.runner.events import Event, State
 from orchestrator.runner.lists import load_lists
 from orchestrator.runner.rundir import RunDir
+from orchestrator.splat.scan import MAX_SPLATS
 from orchestrator.verdict.facts import Facts
 from orchestrator.verdict.judge import judge
 from orchestrator.verdict.model import Fault, Outcome, Verdict
@@ -176,6 +177,24 @@ def test_a_report_counts_even_if_our_reader_does_not_survive_the_selftests_words
     assert verdict.outcome is Outcome.FAIL
     assert verdict.reason.startswith("kernel BUG in ")
     assert "no kernel today; then internal error: ZeroDivisionError" in verdict.reason
+
+
+def test_reports_beyond_what_is_kept_are_a_fact_of_their_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Facts] = []
+
+    def look(facts: Facts) -> Verdict:
+        seen.append(facts)
+        return judge(facts)
+
+    bench = Bench(tmp_path)
+    many = "".join(f"[    1.{n:06d}] BUG: Dentry 1{{i=2,n=3}} still in use (1) [unmount of {chr(97 + n % 26)}"
+                   f"{chr(97 + n // 26)}fs]\n" for n in range(MAX_SPLATS + 3))  # fmt: skip
+    (bench.work.directory / "console.log").write_text(many)
+    monkeypatch.setattr(cells, "judge", look)
+    bench.run(no_kernel)
+    assert [facts.omitted for facts in seen] == [3]
 
 
 def test_a_console_that_cannot_be_read_is_the_hosts_fault_and_no_defect_of_ours(

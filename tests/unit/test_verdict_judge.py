@@ -194,6 +194,14 @@ def test_messages_that_the_kernel_dropped_make_a_clean_console_prove_nothing() -
         assert "dropped 3 messages" in verdict.reason
 
 
+def test_reports_that_nobody_looked_at_are_no_clean_console() -> None:
+    for expect in Expectation:
+        verdict = judge(replace(facts(), expect=expect, omitted=7))
+        assert verdict.outcome is Outcome.BROKEN
+        assert "7 more reports" in verdict.reason
+    assert judge(replace(facts(HIT), omitted=7)).outcome is Outcome.FAIL
+
+
 @pytest.mark.parametrize(
     ("on", "counters"), [(False, COUNTERS), (None, None), (True, None), (True, {}), (True, {"setup_watchpoints": 0})]
 )
@@ -227,6 +235,7 @@ def test_all_skipped_is_skip_with_the_requirement() -> None:
     ("counters", "says"),
     [
         ({}, "no valid trial"),
+        (CLEAN.counters | {"probe.munmap.trials": 0, "probe.munmap.checks": 5}, "no valid trial in probe.munmap"),
         (CLEAN.counters | {"probe.munmap.trials": 0}, "no valid trial in probe.munmap"),
         ({k: n for k, n in CLEAN.counters.items() if k != "probe.munmap.trials"}, "no valid trial in probe.munmap"),
         (CLEAN.counters | {"probe.munmap.unmaps": 99}, "probe.munmap.unmaps is 99, not 100 or more"),

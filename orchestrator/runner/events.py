@@ -115,7 +115,8 @@ class EventLog:
 
     def close(self) -> None:
         """Close the file; later events are ignored."""
-        with self._lock:
+        # What a full disk did not take is still in the buffer; that was said.
+        with self._lock, contextlib.suppress(OSError):
             self._stream.close()
 
     def __enter__(self) -> Self:

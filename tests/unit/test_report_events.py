@@ -72,3 +72,12 @@ def test_all_listeners_hear_the_same() -> None:
     fan_out([first.append, second.append])(event("c", "boot", State.STARTED))
     assert first == second
     assert len(first) == 1
+
+
+def test_a_full_disk_ends_the_events_and_not_the_run(caplog: pytest.LogCaptureFixture) -> None:
+    with EventLog(Path("/dev/full")) as log:
+        for _ in range(2):
+            log(event("", "run", State.NOTE))
+    assert [record.getMessage() for record in caplog.records] == [
+        "/dev/full: no more events: No space left on device"
+    ]

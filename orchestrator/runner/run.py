@@ -91,6 +91,8 @@ class Runner:
         `schedules` may bring more cells, which then enter the plan; left out, they are those that the plan itself
         asks for. What already has a verdict is not raced again. The caller has the run to itself (`claimed`).
 
+        What a lane fails at keeps no other from its end; the first such failure is raised then, others are logged.
+
         Raises:
             HostError: the run directory cannot be written.
         """
@@ -111,9 +113,11 @@ class Runner:
             shop.tell(event("", "run", State.FINISHED))
         known = run.metadata()
         records.save(run.metadata_file, replace(known, finished=now(), interrupted=stop.reason))
-        for failure in failures:
-            if failure and not isinstance(failure, RunInterruptedError):
-                raise failure
+        told = [failure for failure in failures if failure and not isinstance(failure, RunInterruptedError)]
+        for failure in told[1:]:
+            log.error("another lane failed as well: %s", failure, exc_info=failure)
+        if told:
+            raise told[0]
 
 
 def schedules_of(plan: Plan) -> list[Schedule]:

@@ -14,7 +14,7 @@ from orchestrator.runner.rundir import CellResult, RunDir
 from orchestrator.runner.schedule import attempts_at
 from orchestrator.runner.sequential import races, tried
 from orchestrator.verdict.backing import backed, backing
-from orchestrator.verdict.model import Verdict
+from orchestrator.verdict.model import Outcome, Verdict
 
 log = logging.getLogger("guprace.backup")
 
@@ -59,7 +59,9 @@ def _verdict(
     controls = [c for c in plan.cells if c.kernel.mutant and c.attempt == 1 and stock_id(c) == cell.id]
     if any(control.id not in done for control in controls):
         return None
-    clean = races(attempts_at(cell, done))
+    # One that is no PASS, or whose word counts for nothing, has not looked for what would have escaped.
+    attempts = (each for each in attempts_at(cell, done) if each.verdict and each.verdict.outcome is Outcome.PASS)
+    clean = races(attempts)
     behind = [
         backing(name, _principle(name, project), tried(attempts_at(control, done)), clean)
         for control in controls

@@ -24,7 +24,7 @@ from orchestrator.runner.rundir import KernelRecord, RunDir
 from orchestrator.runner.schedule import again
 from orchestrator.verdict.finding import Finding
 from orchestrator.verdict.model import Outcome, Verdict
-from tests.fakes.rundir import FakeRun, every_ending, race_result
+from tests.fakes.rundir import FakeRun, every_ending, evidence, race_result
 
 PASS = Verdict(Outcome.PASS, "0 hits", 400)
 CAUGHT = Verdict(Outcome.CAUGHT, "hit", 9, 1, found=Finding("stamp", "probe.munmap", 0.5, 0.5, 9))
@@ -113,6 +113,26 @@ def test_what_is_put_aside_never_lands_on_what_was_before(bench: Bench) -> None:
     assert (bench.run.root / f"{bench.left.id}.interrupted-1" / "console.log").read_bytes() == b"half"
     bench.run.cell_dir(bench.left).rmdir()
     assert bench.run.set_aside(bench.left) is None
+
+
+@pytest.mark.parametrize("outcome", [Outcome.BROKEN, Outcome.VACUOUS, Outcome.FAIL])
+def test_only_clean_races_say_what_would_have_escaped(bench: Bench, outcome: Outcome) -> None:
+    """A second attempt at the stock kernel that cannot be trusted was no second look at it."""
+    plan = bench.run.plan()
+    raced = race_result()
+    raced = replace(raced, counters=raced.counters | {"probe.munmap.race_ms": 10_000})
+    more = again(bench.stock, 2)
+    records.save(bench.run.plan_file, replace(plan, cells=(*plan.cells, more)))
+    records.save(bench.run.cell_dir(bench.stock) / "evidence.json", evidence(raced))
+    back_verdicts(bench.run, Project())
+    alone = bench.run.result(bench.stock).verdict
+    assert alone
+    assert alone.controls[0].escape is not None
+    unback_verdicts(bench.run)
+    records.save(bench.run.cell_dir(more) / "evidence.json", evidence(raced))
+    records.save(bench.run.cell_dir(more) / "verdict.json", Verdict(outcome, "whatever"))
+    back_verdicts(bench.run, Project())
+    assert bench.run.result(bench.stock).verdict == alone
 
 
 def test_controls_come_off_a_verdict_as_if_they_had_never_been_behind_it(bench: Bench) -> None:

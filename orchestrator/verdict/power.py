@@ -213,9 +213,10 @@ def _per_trial(raced: Sequence[Attempt], subtest: str) -> tuple[float, float] | 
     hits = trials = 0
     for attempt in raced:
         found = attempt.verdict.found
-        if found and found.subtest == subtest and found.trials:
-            hits, trials = hits + 1, trials + found.trials
-        elif not found and attempt.race:
+        if found and found.subtest == subtest:
+            hits, trials = hits + bool(found.trials), trials + (found.trials or 0)
+        elif attempt.race and (found is None or found.subtest):
+            # Nothing was found here, be it that something was found elsewhere.
             trials += attempt.race.of(subtest, "trials") or 0
     return clopper_pearson(hits, trials) if hits else None
 

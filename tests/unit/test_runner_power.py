@@ -19,6 +19,7 @@ from orchestrator.verdict.codes import power_code
 from orchestrator.verdict.finding import Finding
 from orchestrator.verdict.model import Fault, Outcome, Verdict
 from orchestrator.verdict.power import Status, scores
+from orchestrator.verdict.statistics import clopper_pearson
 from tests.fakes.rundir import evidence, race_result
 
 KERNEL = KernelSpec(
@@ -112,6 +113,16 @@ def test_what_nothing_catches_is_silent_and_a_record_that_says_otherwise_fails()
     assert [(each.scenario, each.runs) for each in row.tried] == [("a", 2), ("b", 2), ("c", 1)]
     (score, whole) = scores([row])
     assert (score.principle, score.due, score.caught, whole.principle) == ("P4", 1, 0, "all")
+
+
+@pytest.mark.parametrize(("elsewhere", "trials"), [("vmsplice.munmap", 41_000), ("", 0)])
+def test_trials_of_a_subtest_that_caught_nothing_count_unless_nobody_can_tell(elsewhere: str, trials: int) -> None:
+    here = replace(CAUGHT, found=Finding("stamp", "probe.munmap", 0.5, 0.5, 100))
+    there = replace(CAUGHT, found=Finding("stamp", elsewhere, 0.5, 0.5))
+    field = Field({"a": [here, there, here]})
+    power(field)
+    (row,) = rows(Campaign((TARGET,), 3, 2), field.done)
+    assert (row.subtest, row.per_trial) == ("probe.munmap", clopper_pearson(2, 200 + trials))
 
 
 def test_an_equivalent_one_that_is_caught_fails_as_well() -> None:

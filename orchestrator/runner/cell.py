@@ -37,6 +37,7 @@ from orchestrator.race.tap import read_upstream
 from orchestrator.race.upstream_build import NotApplicableError, Upstream, build_upstream
 from orchestrator.race.upstream_run import run_upstream, upstream_steps
 from orchestrator.runner.events import Listener, State, event, held_up
+from orchestrator.runner.lanes import DEFAULT_VCPUS
 from orchestrator.runner.lists import Lists
 from orchestrator.runner.rundir import CellRecord, RunDir
 from orchestrator.splat.model import Splat
@@ -49,7 +50,6 @@ from orchestrator.verdict.model import Fault, Outcome, Verdict
 
 log = logging.getLogger("guprace.cell")
 
-DEFAULT_VCPUS = 2
 # What ends the whole machine, or a service with all of its processes, ends QEMU and us in either order: so long
 # after what looks like a failure the request to stop may still come.
 LAST_WORD_SECONDS = 0.3
@@ -289,8 +289,7 @@ class CellRun:
             self.cell.guest.accel, self.cell.kernel.arch, kernel.image, image.initramfs,
             cache=place.cache, stop=place.stop, environ=place.environ,
         )  # fmt: skip
-        vcpus = self.cell.guest.vcpus or min(DEFAULT_VCPUS, os.cpu_count() or 1)
-        self.note(accel=str(choice.accel), accel_why=choice.why, vcpus=max(vcpus, 2))
+        self.note(accel=str(choice.accel), accel_why=choice.why, vcpus=self.cell.guest.vcpus or DEFAULT_VCPUS)
         return choice
 
     def _guest_spec(

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from orchestrator.matrix.plan import Cell, KernelSpec
 
+# One for each actor: of a race, fewer make none (matrix/schema.py asks for as many).
+DEFAULT_VCPUS = 2
 # What QEMU itself takes beside the guest's memory, MiB (measured: docs/performance.md).
 QEMU_OVERHEAD = 512
 
@@ -50,7 +52,7 @@ def guests_at_once(cells: Iterable[Cell], asked: int | None, cpus: int, free_mib
     TCG every TLB shootdown stops all of its vCPUs. Memory limits whatever was asked for.
     """
     members = tuple(cells)
-    vcpus = max((cell.guest.vcpus or 2 for cell in members), default=2)
+    vcpus = max((cell.guest.vcpus or DEFAULT_VCPUS for cell in members), default=DEFAULT_VCPUS)
     memory = max((cell.guest.memory for cell in members), default=1024) + QEMU_OVERHEAD
     wanted = asked if asked is not None else max(1, cpus // vcpus)
     return max(1, min(wanted, free_mib // memory))

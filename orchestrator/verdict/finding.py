@@ -57,7 +57,7 @@ def finding(
         # A hit that was told before the guest died has no counter any more.
         oracle = next((h.oracle for h in race.hits if h.subtest == race.begun), CONSOLE)
         own = max(0.0, lost_after - _raced(race, race.begun))
-        return Finding(oracle, race.begun, max(own, lost_after), own)
+        return Finding(oracle, race.begun, lost_after, own)
     if reported_after is not None and not race.hits:
         return Finding(CONSOLE, "", reported_after, reported_after)
     if not race.hits and race.upstream and any(result.ending is Ending.FAIL for result in race.subtests):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from orchestrator.race.model import Evidence
-from orchestrator.splat.model import Phase, Splat
+from orchestrator.splat.model import Phase
 from orchestrator.splat.races import compare
 from orchestrator.verdict.facts import Facts
 from orchestrator.verdict.taint import decode, unexplained
@@ -37,8 +37,7 @@ def tainted(facts: Facts) -> str:
     early = unexplained(before, (s for s in facts.splats if s.phase is Phase.BOOT))
     if early:
         return f"the kernel was tainted before the race: {decode(early)}"
-    shown: tuple[Splat, ...] = facts.splats
-    late = unexplained(after & ~before, shown)
+    late = unexplained(after & ~before, facts.splats)
     return f"the race left a taint that no report explains: {decode(late)}" if late else ""
 
 

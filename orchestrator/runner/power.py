@@ -74,7 +74,9 @@ class PowerSchedule:
     def step(self, target: Target, done: Done) -> Cell | None:
         """Return the next race of one target, None when enough is known."""
         known = attempts(target, done)
-        if any(hopeless(result) for results in known.values() for result in results):
+        results = [result for each in known.values() for result in each]
+        # What was raced does build and boot; a boot that is lost then is a busy host's.
+        if any(map(hopeless, results)) and not any(map(raced, results)):
             return None
         return self._own(target, known, done) or next(_upstream(target, done), None)
 

@@ -142,13 +142,14 @@ def _row(
         if any(attempt.verdict.outcome is Outcome.CAUGHT for attempt in each):
             return _caught(target, scenario, each, tried, unusable)
     last = every[-1] if every else None
-    if last and last.fault in (Fault.BUILD, Fault.USER):
+    missed = any(verdict.outcome is Outcome.MISSED for verdict in every)
+    if last and not missed and last.fault in (Fault.BUILD, Fault.USER):
         return Row(target, Status.NOT_BUILT, last.reason, tried=tried, unusable=unusable)
-    if last and last.outcome is Outcome.LOST and not last.trials and not last.race_seconds:
+    if last and not missed and last.outcome is Outcome.LOST and not last.trials and not last.race_seconds:
         return Row(target, Status.NOT_BOOTED, last.reason, tried=tried, unusable=unusable)
     if not finished:
         return Row(target, Status.UNFINISHED, "more attempts are due", tried=tried, unusable=unusable)
-    if not any(verdict.outcome is Outcome.MISSED for verdict in every):
+    if not missed:
         reason = last.reason if last else "; ".join(unusable) or "no scenario of this plan races it"
         return Row(target, Status.NOT_RACED, reason, tried=tried, unusable=unusable)
     return Row(target, Status.SILENT, _silence(tried), tried=tried, unusable=unusable)

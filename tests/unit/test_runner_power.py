@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.guest.model import LostReason
 from orchestrator.matrix.mutants import MutantExpectation
 from orchestrator.matrix.plan import Arch, Cell, DebSource, GuestSettings, KernelSpec, RaceSettings
 from orchestrator.matrix.targets import Target
@@ -139,6 +140,27 @@ def test_a_kernel_that_does_not_build_is_neither_caught_nor_silent() -> None:
     assert power(field) == ["6.1/a", "6.1+M01/a"]
     (row,) = rows(Campaign((TARGET,), 3, 2), field.done)
     assert (row.status, row.agrees, power_code([row])) == (Status.NOT_BUILT, None, 4)
+
+
+LOST = Verdict(Outcome.LOST, "boot timeout: no shell after 120 s", lost=LostReason.BOOT_TIMEOUT, fault=Fault.KERNEL)
+
+
+def test_a_kernel_that_does_not_boot_is_not_tried_again() -> None:
+    field = Field({"a": [LOST], "b": [MISSED]})
+    assert power(field) == ["6.1/a", "6.1+M01/a"]
+    (row,) = rows(Campaign((TARGET,), 3, 2), field.done)
+    assert (row.status, row.agrees, power_code([row])) == (Status.NOT_BOOTED, None, 3)
+
+
+def test_a_kernel_that_was_raced_does_boot_whatever_a_busy_host_makes_of_one_boot() -> None:
+    field = Field({"a": [CAUGHT, LOST, CAUGHT, CAUGHT]})
+    assert power(field)[-1] == "6.1+M01/a.4"
+    (row,) = rows(Campaign((TARGET,), 3, 2), field.done)
+    assert (row.caught, row.runs, row.broken) == (3, 3, 1)
+    field = Field({"a": [MISSED], "b": [MISSED, LOST], "c": [LOST]})
+    assert power(field)[-1] == "6.1+M01/c"
+    (row,) = rows(Campaign((TARGET,), 3, 2), field.done)
+    assert row.status is Status.SILENT
 
 
 def test_what_the_host_broke_is_no_attempt_but_is_told_and_has_an_end() -> None:

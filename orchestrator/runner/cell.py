@@ -177,17 +177,8 @@ class CellRun:
         return trouble_of(error)
 
     def _judged(self, facts: Facts) -> Verdict:
-        for read in (self._with_console, self._with_words):
-            try:
-                facts = read(facts)
-            except GupraceError:
-                raise
-            except OSError as error:
-                facts = facts.then(self._trouble(error))
-            except Exception as error:
-                # What one of our readers does not survive is this cell's trouble: what the other found still decides.
-                log.exception("%s: internal error", self.cell.id)
-                facts = facts.then(_defect(error))
+        for step in (self._with_console, self._with_words):
+            facts = self._attempted(step, facts)
         files = tuple(name for name in EVIDENCE_FILES if (self.directory / name).is_file())
         try:
             return judge(replace(facts, kcsan=self.kcsan, files=files))
@@ -195,14 +186,28 @@ class CellRun:
             log.exception("%s: internal error", self.cell.id)
             return Verdict(Outcome.BROKEN, _defect(error).text, fault=Fault.HOST, evidence=files)
 
+    def _attempted(self, step: Callable[[Facts], Facts], facts: Facts) -> Facts:
+        """Do a step; what it does not survive is this cell's trouble: what others find still decides."""
+        try:
+            return step(facts)
+        except (GupraceError, OSError) as error:
+            return facts.then(self._trouble(error))
+        except Exception as error:
+            log.exception("%s: internal error", self.cell.id)
+            return facts.then(_defect(error))
+
     def _with_console(self, facts: Facts) -> Facts:
         console = self.directory / "console.log"
         if not console.is_file():
             return facts
         found = scan(console, self.marks)
         splats = self._placed(found.splats)
-        records.save(self.directory / "splats.json", splats)
-        return replace(facts, splats=splats, dropped=found.dropped, omitted=found.omitted)
+        facts = replace(facts, splats=splats, dropped=found.dropped, omitted=found.omitted)
+        return self._attempted(self._with_reports_kept, facts)
+
+    def _with_reports_kept(self, facts: Facts) -> Facts:
+        records.save(self.directory / "splats.json", facts.splats)
+        return facts
 
     def _with_words(self, facts: Facts) -> Facts:
         if facts.evidence is None:

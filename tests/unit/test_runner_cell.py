@@ -6,9 +6,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from orchestrator import records
 from orchestrator.errors import HostError, RunInterruptedError
 from orchestrator.guest.model import GuestLostError, LostReason
 from orchestrator.kernel.model import Kernel
@@ -163,8 +165,23 @@ def test_a_hit_is_one_even_if_our_reader_does_not_survive_the_console(
     verdict = Bench(tmp_path, HIT).run(fails)
     assert (verdict.outcome, verdict.hits, verdict.fault) == (Outcome.FAIL, 1, Fault.KERNEL)
     assert f"observed 2 (1 hit); {then}internal error: ZeroDivisionError('in the reader')" in verdict.reason
-    assert "race.ktap" in verdict.evidence
-    assert "console.log" in verdict.evidence
+    assert verdict.evidence == ("console.log", "race.ktap"), "no splats.json: nobody knows what is on the console"
+
+
+def test_a_hit_and_a_report_count_even_if_there_is_no_room_for_the_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(path: Path, value: object) -> None:
+        if path.name == "splats.json":
+            raise HostError("no space left")
+        records.save(path, value)
+
+    bench = Bench(tmp_path, HIT)
+    (bench.work.directory / "console.log").write_bytes(b"[    1.5] kernel BUG at mm/gup.c:1!\n" * 2)
+    monkeypatch.setattr(cells, "records", SimpleNamespace(save=save, disk_error=records.disk_error))
+    verdict = bench.run(no_kernel)
+    assert (verdict.outcome, verdict.hits) == (Outcome.FAIL, 1)
+    assert "(1 hit); kernel BUG in corrupted; then no kernel today; then no space left" in verdict.reason
 
 
 def test_a_report_counts_even_if_our_reader_does_not_survive_the_selftests_words(

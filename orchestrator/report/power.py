@@ -152,7 +152,7 @@ def power_table(seen: PowerView, console: Console) -> None:
             console.print(Text(harmless(f"{row.target.id}: {label(row)}: {shorten(why, 600)}")), soft_wrap=True)
         for unusable in row.unusable:
             console.print(Text(harmless(f"{row.target.id}: not usable: {unusable}")), soft_wrap=True)
-        for each in row.upstream:
+        for each in (*row.tried, *row.upstream):
             if each.note:
                 console.print(Text(harmless(f"{row.target.id}: {each.scenario}: {each.note}")), soft_wrap=True)
     for text in seen.damaged:
@@ -240,7 +240,7 @@ def _case(row: Row) -> TestCase:
     spent = sum(each.seconds for each in row.tried)
     lines = [f"{target.title} ({target.principle}), expected {target.expect}: {label(row)}", *_plain(row)]
     lines += [f"{each.scenario}: caught {each.caught} of {each.runs}, {each.trials} trials" for each in row.tried]
-    lines += [f"upstream's {each.scenario}: {each.note}" for each in row.upstream if each.note]
+    lines += [f"{each.scenario}: {each.note}" for each in (*row.tried, *row.upstream) if each.note]
     lines += [f"evidence: {target.cell(each.scenario).id}/" for each in (*row.tried, *row.upstream)]
     case = TestCase(
         target.mutant, classname=classname, elapsed_sec=max(spent, 0.001), stdout=harmless("\n".join(lines))

@@ -36,7 +36,8 @@ class Status(StrEnum):
 class Tried:
     """One scenario raced against a target: how often, how often it caught it, trials and seconds of racing in all.
 
-    `broken` more attempts had no answer (the host, or the guest, failed). `note` is what else is to be said.
+    `broken` more attempts had no answer (the host, or the guest, failed). `note` is what else is to be said: a guest
+    that was lost while it raced is no catch, but the stock kernel's, raced before, was not.
     """
 
     scenario: str
@@ -130,7 +131,8 @@ def _ran(program: str, attempts: Sequence[Attempt], stock: Sequence[RaceResult])
     """Sum up the runs of one of upstream's selftests; what was not seen each time is no catch."""
     whole = _tried(program, attempts)
     caught = whole.caught if seen(attempts, stock) is Seen.CAUGHT else 0
-    return replace(whole, caught=caught, note=unconfirmed(attempts, stock))
+    notes = (unconfirmed(attempts, stock), whole.note)
+    return replace(whole, caught=caught, note="; ".join(note for note in notes if note))
 
 
 def _row(
@@ -231,7 +233,13 @@ def _tried(scenario: str, attempts: Sequence[Attempt]) -> Tried:
         caught=sum(attempt.verdict.outcome is Outcome.CAUGHT for attempt in attempts),
         trials=sum(attempt.verdict.trials for attempt in attempts),
         seconds=round(math.fsum(_seconds(attempt) for attempt in attempts), 3),
+        note=_losses(attempts),
     )
+
+
+def _losses(attempts: Sequence[Attempt]) -> str:
+    lost = [attempt.verdict for attempt in attempts if attempt.verdict.outcome is Outcome.LOST]
+    return f"guest lost in {len(lost)} of {len(attempts)} attempts: {lost[0].reason}" if lost else ""
 
 
 def _seconds(attempt: Attempt) -> float:

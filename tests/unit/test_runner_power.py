@@ -163,6 +163,16 @@ def test_a_kernel_that_was_raced_does_boot_whatever_a_busy_host_makes_of_one_boo
     assert row.status is Status.SILENT
 
 
+def test_a_guest_that_hangs_is_no_catch_but_told() -> None:
+    hung = replace(LOST, reason="silent: had not ended after 71 s", lost=LostReason.SILENT, race_seconds=10.0)
+    field = Field({"a": [MISSED], "b": [hung], "c": [MISSED]})
+    power(field)
+    (row,) = rows(Campaign((TARGET,), 3, 2), field.done)
+    assert row.status is Status.SILENT
+    notes = {each.scenario: each.note for each in row.tried}
+    assert notes == {"a": "", "b": "guest lost in 2 of 2 attempts: silent: had not ended after 71 s", "c": ""}
+
+
 def test_what_the_host_broke_is_no_attempt_but_is_told_and_has_an_end() -> None:
     lost = Verdict(Outcome.BROKEN, "the synchroniser's self-test failed", fault=Fault.HOST)
     field = Field({"a": [CAUGHT, lost, CAUGHT, CAUGHT]})

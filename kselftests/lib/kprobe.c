@@ -25,6 +25,13 @@ static struct {
 #define READS_MAX	64
 #define TEXT_MAX	(192 + READS_MAX * sizeof(SLOW_ARG))
 
+/* Where the return address is when a function begins. */
+#if defined(__aarch64__)
+#define CALLER_ARG	" caller=%x30:x64"
+#else
+#define CALLER_ARG	" caller=$stack0:x64"
+#endif
+
 /* Other people's events are in there too, and ours are listed last. */
 #define PROFILE_MAX	(64 << 10)
 
@@ -96,9 +103,9 @@ static void print_place(char *text, size_t size, const struct function *fn, unsi
 		snprintf(text, size, "%s+%u", fn->name, offset);
 }
 
-int kprobe_add_slow(const struct function *fn, unsigned int offset, unsigned int reads)
+static int add(const struct function *fn, unsigned int offset, const char *args)
 {
-	char args[READS_MAX * sizeof(SLOW_ARG)] = "", place[SYMBOL_LEN + 16];
+	char place[SYMBOL_LEN + 16];
 	int err, i = 0;
 
 	if (!kprobes.instance[0])
@@ -107,8 +114,6 @@ int kprobe_add_slow(const struct function *fn, unsigned int offset, unsigned int
 		i++;
 	if (i == KPROBES_MAX)
 		return -ENOSPC;
-	for (unsigned int n = 0; n < reads && n < READS_MAX; n++)
-		strcat(args, SLOW_ARG);
 	print_place(place, sizeof(place), fn, offset);
 	err = write_tracefs("kprobe_events", "p:guprace/%s_%d %s%s\n", kprobes.prefix, i, place,
 			    args);
@@ -123,6 +128,15 @@ int kprobe_add_slow(const struct function *fn, unsigned int offset, unsigned int
 	return i;
 }
 
+int kprobe_add_slow(const struct function *fn, unsigned int offset, unsigned int reads)
+{
+	char args[READS_MAX * sizeof(SLOW_ARG)] = "";
+
+	for (unsigned int n = 0; n < reads && n < READS_MAX; n++)
+		strcat(args, SLOW_ARG);
+	return add(fn, offset, args);
+}
+
 int kprobe_add(const struct function *fn, unsigned int offset)
 {
 	return kprobe_add_slow(fn, offset, 0);
@@ -133,6 +147,55 @@ void kprobe_remove(int index)
 	(void)enable(index, "0");
 	(void)write_tracefs("kprobe_events", "-:guprace/%s_%d\n", kprobes.prefix, index);
 	kprobes.used[index] = false;
+}
+
+/* Of our own instance: anything that others trace stays as it is. */
+static int record(const char *value)
+{
+	char file[64];
+
+	snprintf(file, sizeof(file), "instances/%s/tracing_on", kprobes.instance);
+	return write_tracefs(file, "%s", value);
+}
+
+static FILE *open_trace(const char *mode)
+{
+	char path[192];
+
+	snprintf(path, sizeof(path), "%s/instances/%s/trace", kprobes.tracefs, kprobes.instance);
+	return fopen(path, mode);
+}
+
+int kprobe_add_caller(const struct function *fn)
+{
+	int index = add(fn, 0, CALLER_ARG);
+
+	if (index >= 0)
+		(void)record("1");
+	return index;
+}
+
+uint64_t kprobe_take_caller(int index)
+{
+	uint64_t caller = 0;
+	char line[512];
+	FILE *trace;
+
+	(void)record("0");
+	trace = open_trace("re");
+	while (trace && fgets(line, sizeof(line), trace)) {
+		const char *at = strstr(line, " caller=");
+
+		if (at)
+			(void)sscanf(at, " caller=%" SCNx64, &caller);
+	}
+	if (trace)
+		fclose(trace);
+	trace = open_trace("we");	/* empties it */
+	if (trace)
+		fclose(trace);
+	kprobe_remove(index);
+	return caller;
 }
 
 void kprobe_exit(void)

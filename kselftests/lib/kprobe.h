@@ -29,6 +29,13 @@ int kprobe_add(const struct function *fn, unsigned int offset);
  */
 int kprobe_add_slow(const struct function *fn, unsigned int offset, unsigned int reads);
 
+/*
+ * Arm a probe at the begin of a function that writes down who calls it; its index, or -errno. The
+ * address that the last call returns to, 0 if there was none; the probe is gone then.
+ */
+int kprobe_add_caller(const struct function *fn);
+uint64_t kprobe_take_caller(int index);
+
 /* Disarm a probe for good. */
 void kprobe_remove(int index);
 

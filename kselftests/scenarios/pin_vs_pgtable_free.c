@@ -24,7 +24,7 @@
  * KASAN sees nothing wrong in a page that is somebody's again.
  *
  * A's window is stretched at the grab, and in the subtests called walk, and in probe.preempted, at a
- * random instruction of the whole walk, every hundred rounds at another and more or less: what may
+ * random instruction of the whole walk, every 32 rounds at another and more or less: what may
  * be freed is read at many places, and some time after its PTEs have gone.
  *
  * Mode: steered; the time from the PTE's end to the table's is some tens of microseconds.
@@ -65,7 +65,7 @@
 #define PAGES		4u		/* pinned by one walk */
 #define WALKS		4u		/* in one system call, if the vehicle holds so many pins */
 #define PREEMPT_ONE_IN	4u		/* rounds */
-#define NEXT_PLACE	128u		/* rounds at one place of the walk, then at another */
+#define NEXT_PLACE	32u		/* rounds at one place of the walk, then at another */
 #define PROBE_TABLES	16u		/* tables looked at, to see whether an unmap frees them */
 
 enum {

@@ -45,6 +45,7 @@ static void seal_beside(struct race *race, struct vehicle *v)
 	check_munmap(map, size, "the memfd");
 	if (got == PINNED) {
 		race_add(race, "pins", got);
+		race_add(race, "checks", 1);
 		if (seal(fd))
 			race_hit(race, "sealed", "%s: expected EBUSY of F_SEAL_WRITE for a page that "
 				 "is pinned, observed success", v->name);

@@ -32,7 +32,7 @@
  *
  * Fixed by: commit 70cbc3cc78a9 ("mm: gup: fix the fast GUP race against THP collapse", v6.1), and
  * the wait: commit 2ba99c5e0881 ("mm/khugepaged: fix GUP-fast interaction by sending IPI", v6.1).
- * Controls: M03, G06, G21, G58; M02 stays silent. Kconfig: pin_vs_collapse.config.
+ * Controls: M03, G06, G21; M02 stays silent. Kconfig: pin_vs_collapse.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -39,7 +39,7 @@
  * zeroes (pins of fresh zero pages); small (rounds without a huge page, not judged).
  *
  * Fixed by: the second read came with the generic GUP-fast, commit 2667f50e8b81 ("mm: introduce a
- * general RCU get_user_pages_fast()", v3.19); no CVE. Controls: G01, G12, G33, G63. Kconfig:
+ * general RCU get_user_pages_fast()", v3.19); no CVE. Controls: G01, G12, G33. Kconfig:
  * pin_vs_hugepmd.config.
  */
 #define _GNU_SOURCE

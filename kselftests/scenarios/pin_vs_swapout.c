@@ -36,7 +36,7 @@
  *
  * Fixed by: 6c287605fd56 ("mm: remember exclusively mapped anonymous pages with PG_anon_exclusive",
  * v5.19) and 1493a1913e34 ("mm/swap: remember PG_anon_exclusive via a swp pte bit", v5.19); no CVE.
- * Controls: M08, M15, G64. Kconfig: pin_vs_swapout.config.
+ * Controls: M08, M15. Kconfig: pin_vs_swapout.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -31,6 +31,9 @@
  * place is always in the grab, and another one soon: only the few instructions between the look at
  * the folio and the count will do.
  *
+ * What needs no race, in probe.held: a pin is taken, and the split tried, by all of these and by
+ * MADV_COLD; it must give up, and leave pin and address one page.
+ *
  * Oracles, after both windows (lib/agree.h for the first three):
  *   bad_stamp, foreign_stamp      the pin does not read what was stamped at the address
  *   pin_differs, address_differs  what one of the two writes, the other does not read
@@ -69,6 +72,7 @@
 #define NEXT_PLACE	64u	/* rounds at one place of the walk, then at another */
 #define NEXT_IN_GRAB	32u	/* the same, where it has to be a place in the grab */
 #define OTHERS		64u	/* pages made where the target's were */
+#define HELD_ROUNDS	4u	/* with each way to split, no race in them */
 #define SPLITS		5u	/* least, for a race to count */
 
 enum split {
@@ -235,6 +239,41 @@ static void open_split_file(struct race *race, struct world *w)
 	snprintf(w->command, sizeof(w->command), "%d,0x%lx,0x%lx", getpid(), at, at + w->page);
 }
 
+static void world_init(struct race *race, struct world *w, enum split how)
+{
+	*w = (struct world){
+		.how = how,
+		.page = getpagesize(),
+		.huge = huge_size(race),
+		.fd = -1,
+		.agree = agree_about(race, PAGES, MAPPING_TARGET, "beside a split"),
+	};
+	w->target = huge_reserve(w->huge, w->huge, "the target");
+	w->agree.addr = w->target + (how == BY_MUNMAP ? 3 * w->huge / 4 : w->huge) - PAGES * w->page;
+	if (how == BY_DEBUGFS || how == OF_TABLE)
+		open_split_file(race, w);
+	w->others = huge_reserve(OTHERS * w->page, w->page, "the others");
+	huge_map(w->others, OTHERS * w->page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		 -1, "the others");
+	w->elsewhere = check_mmap(NULL, PAGES * w->page, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, "elsewhere");
+	map_target(w);
+	prepare(race, w);
+	if (w->small)
+		race_skip(race, "a first touch gives no huge page (transparent_hugepage/enabled?)");
+}
+
+static void world_exit(struct race *race, struct world *w)
+{
+	check_munmap(w->elsewhere, PAGES * w->page, "elsewhere");
+	huge_release(w->others, OTHERS * w->page, "the others");
+	huge_release(w->target, w->huge, "the target");
+	if (w->fd >= 0)
+		close(w->fd);
+	race_add(race, "pins", w->pins);
+	race_add(race, "small", w->small);
+}
+
 static void race_split(struct race *race)
 {
 	static const struct trial trial = {
@@ -243,40 +282,50 @@ static void race_split(struct race *race)
 		.b = split,
 		.judge = judge,
 	};
-	struct world w = {
-		.how = race->subtest->arg,
-		.page = getpagesize(),
-		.huge = huge_size(race),
-		.fd = -1,
-		.agree = agree_about(race, PAGES, MAPPING_TARGET, "beside a split"),
-	};
+	struct world w;
 
-	w.target = huge_reserve(w.huge, w.huge, "the target");
-	w.agree.addr = w.target + (w.how == BY_MUNMAP ? 3 * w.huge / 4 : w.huge) - PAGES * w.page;
-	if (w.how == BY_DEBUGFS || w.how == OF_TABLE)
-		open_split_file(race, &w);
-	w.others = huge_reserve(OTHERS * w.page, w.page, "the others");
-	huge_map(w.others, OTHERS * w.page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-		 "the others");
-	w.elsewhere = check_mmap(NULL, PAGES * w.page, PROT_READ | PROT_WRITE,
-				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, "elsewhere");
-	map_target(&w);
-	prepare(race, &w);
-	if (w.small)
-		race_skip(race, "a first touch gives no huge page (transparent_hugepage/enabled?)");
-
+	world_init(race, &w, race->subtest->arg);
 	race_trials(race, &trial, &w);
 	stretch_code_end();
 	if (w.split_before)
 		race_count(race, "splits", splits_so_far(&w) - w.split_before);
+	world_exit(race, &w);
+}
 
-	check_munmap(w.elsewhere, PAGES * w.page, "elsewhere");
-	huge_release(w.others, OTHERS * w.page, "the others");
-	huge_release(w.target, w.huge, "the target");
-	if (w.fd >= 0)
-		close(w.fd);
-	race_count(race, "pins", w.pins);
-	race_count(race, "small", w.small);
+/* All that splits is tried with pins in the way: it has to give up, and at some time. */
+static void hold_through_splits(struct race *race, struct world *w)
+{
+	struct vehicle *v = &race->vehicle;
+	static const int ways[] = { MADV_COLD, MADV_PAGEOUT };
+
+	prepare(race, w);
+	pin(race, w);
+	agree_admitted(&w->agree, w->got);
+	if (w->got <= 0)
+		return;
+	w->pins += w->got;
+	split(race, w);
+	agree_both_ways(&w->agree);
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		check_madvise(w->agree.addr, w->page, ways[i], "a pinned page");
+		agree_both_ways(&w->agree);
+	}
+	judge_holds(race, w);
+	v->ops->unpin(v);
+	race_add(race, "checks", 1);
+}
+
+static void race_held(struct race *race)
+{
+	struct world w;
+
+	race_begin(race);
+	for (int how = BY_DEBUGFS; how <= OF_TABLE; how++) {
+		world_init(race, &w, how);
+		for (unsigned int i = 0; i < HELD_ROUNDS; i++)
+			hold_through_splits(race, &w);
+		world_exit(race, &w);
+	}
 }
 
 static const struct floor floors[] = {
@@ -286,7 +335,13 @@ static const struct floor floors[] = {
 	{ }
 };
 
+static const struct floor held_floors[] = {
+	{ "checks", (OF_TABLE + 1) * HELD_ROUNDS },
+	{ }
+};
+
 static const struct subtest subtests[] = {
+	{ "probe.held", &vehicle_probe, race_held, held_floors, 0 },
 	{ "probe.debugfs", &vehicle_probe, race_split, floors, BY_DEBUGFS },
 	{ "vmsplice.debugfs", &vehicle_vmsplice, race_split, floors, BY_DEBUGFS },
 	{ "probe.pageout", &vehicle_probe, race_split, floors, BY_PAGEOUT },

@@ -196,22 +196,26 @@ def test_a_report_counts_even_if_our_reader_does_not_survive_the_selftests_words
     assert "no kernel today; then internal error: ZeroDivisionError" in verdict.reason
 
 
-def test_reports_beyond_what_is_kept_are_a_fact_of_their_cell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> list[Facts]:
+    """Return what is judged from here on, as it comes."""
     seen: list[Facts] = []
 
     def look(facts: Facts) -> Verdict:
         seen.append(facts)
         return judge(facts)
 
+    monkeypatch.setattr(cells, "judge", look)
+    return seen
+
+
+def test_reports_beyond_what_is_kept_are_a_fact_of_their_cell(tmp_path: Path, judged: list[Facts]) -> None:
     bench = Bench(tmp_path)
     many = "".join(f"[    1.{n:06d}] BUG: Dentry 1{{i=2,n=3}} still in use (1) [unmount of {chr(97 + n % 26)}"
                    f"{chr(97 + n // 26)}fs]\n" for n in range(MAX_SPLATS + 3))  # fmt: skip
     (bench.work.directory / "console.log").write_text(many)
-    monkeypatch.setattr(cells, "judge", look)
     bench.run(no_kernel)
-    assert [facts.omitted for facts in seen] == [3]
+    assert [facts.omitted for facts in judged] == [3]
 
 
 def test_a_console_that_cannot_be_read_is_the_hosts_fault_and_no_defect_of_ours(
@@ -236,17 +240,8 @@ def test_a_judge_that_fails_is_that_cells_verdict_and_names_the_evidence(
     assert "race.ktap" in verdict.evidence
 
 
-def test_a_known_fault_that_the_selftest_met_is_a_fact_of_its_cell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[Facts] = []
-
-    def look(facts: Facts) -> Verdict:
-        seen.append(facts)
-        return judge(facts)
-
-    monkeypatch.setattr(cells, "judge", look)
+def test_a_known_fault_that_the_selftest_met_is_a_fact_of_its_cell(tmp_path: Path, judged: list[Facts]) -> None:
     Bench(tmp_path, MET).run(no_kernel)
-    assert [facts.counted for facts in seen] == [
+    assert [facts.counted for facts in judged] == [
         ("fork loses private hugetlb pages of 64 KiB (36 times, docs/findings.md)",)
     ]

@@ -100,7 +100,7 @@ def _found(facts: Facts) -> Verdict | None:
     if facts.control and facts.evidence and facts.evidence.config_lost:
         return None
     race = facts.said
-    told = _hits_in_words(race) if hit_count(race) else ""
+    told = _hits_in_words(race) if race and race.hits else ""
     if not told and race and race.upstream:
         told = _failures_in_words(facts, race)
     elif not told and not facts.control and (failed := failed_subtests(race)):
@@ -120,11 +120,9 @@ def _failures_in_words(facts: Facts, race: RaceResult) -> str:
     return f"{in_words(counting)}{passed}" if counting else ""
 
 
-def _hits_in_words(race: RaceResult | None) -> str:
+def _hits_in_words(race: RaceResult) -> str:
     count = hit_count(race)
     many = f"{count} hit{'' if count == 1 else 's'}"
-    if not race or not race.hits:
-        return many
     first = race.hits[0]
     return f"{first.oracle} in {first.subtest}: {first.text} ({many})"
 

@@ -38,9 +38,18 @@ static bool under_key(struct place *p, unsigned int rights)
 	return true;
 }
 
+/*
+ * Written to once more: pkey_mprotect() leaves a huge page read-only until somebody does (on 6.1; since
+ * then it looks whether it may be written), and the walk alone takes no fault.
+ */
 static bool under_open_key(struct place *p)
 {
-	return under_key(p, PKEY_DISABLE_ACCESS) && !pkey_set(p->key, 0);
+	volatile uint8_t *at = p->addr;
+
+	if (!under_key(p, PKEY_DISABLE_ACCESS) || pkey_set(p->key, 0))
+		return false;
+	*at = *at;
+	return true;
 }
 
 bool place_key_none(struct place *p)

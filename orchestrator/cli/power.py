@@ -88,8 +88,8 @@ def command(
 
     Lanes and scenarios are those of MATRIX (default: configs/suite.yaml). Each mutant of configs/mutants/ is raced by
     the scenarios that its record names for the architecture, then by those of its principle, then by all others,
-    until one catches it; that one races it again from as many seeds as asked for. What the unbroken kernel shows as
-    well is no catch.
+    until one catches it; that one races it again from as many seeds as asked for. A patch is raced by all, first by
+    those that expose mutants of the same functions and files. What the unbroken kernel shows as well is no catch.
 
     Exit code: 0 all as the records say, 1 something else was caught or missed, 4 a kernel did not build, others as
     `guprace run`.
@@ -206,10 +206,11 @@ def _campaign(
 ) -> Campaign:
     left_out: tuple[str, ...] = ()
     found: tuple[Target, ...]
+    mutants = load_mutants(Project())
     if patches:
-        found = tuple(target for patch in patches for target in patch_targets(plan, patch, flavours))
+        found = tuple(target for patch in patches for target in patch_targets(plan, patch, mutants, flavours))
     else:
-        found, left_out = targets(plan, _chosen(load_mutants(Project()), globs), flavours)
+        found, left_out = targets(plan, _chosen(mutants, globs), flavours)
     if twice := _twice([target.id for target in found]):
         hint = "a patch is called by its file's name: rename one of them"
         raise UsageError(f"two patches would both be {twice}", hint=hint)

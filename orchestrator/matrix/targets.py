@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from orchestrator.matrix.likely import Places, likely_first
 from orchestrator.matrix.mutants import Mutant, MutantExpectation
 from orchestrator.matrix.plan import (
     Cell,
@@ -108,8 +109,11 @@ def targets(
     return tuple(found), tuple(dict.fromkeys(left_out))
 
 
-def patch_targets(plan: Plan, patch: Path, flavours: Sequence[str]) -> tuple[Target, ...]:
-    """Return the targets of a patch that nobody has a record of: every scenario of the plan's lanes."""
+def patch_targets(plan: Plan, patch: Path, mutants: Sequence[Mutant], flavours: Sequence[str]) -> tuple[Target, ...]:
+    """Return the targets of a patch that nobody has a record of: every scenario of the plan's lanes.
+
+    Those that expose what the catalogue breaks in the same places come first.
+    """
     name = "".join(c if c.isalnum() or c in "._-" else "-" for c in patch.stem).strip(".-")[:40] or "patch"
     return tuple(
         Target(
@@ -120,9 +124,9 @@ def patch_targets(plan: Plan, patch: Path, flavours: Sequence[str]) -> tuple[Tar
             kernel=broken(lane[0].kernel, name, patch.absolute()),
             guest=lane[0].guest,
             race=lane[0].race,
-            scenarios=tuple(cell.scenario for cell in lane if not cell.program),
+            scenarios=likely_first(patch, _raced(lane), lane[0].kernel.arch, mutants),
             stock_seconds=lane[0].race.seconds,
-            headers=_touches_headers(patch),
+            headers=Places.of(patch).headers,
             upstream=tuple(cell.scenario for cell in lane if cell.program),
         )
         for lane in _lanes(plan)
@@ -169,15 +173,6 @@ def _control(cell: Cell, mutant: Mutant) -> Cell | None:
     return Cell(cell_id(spec, cell.scenario), spec, cell.scenario, cell.guest, race, Expectation.CAUGHT)
 
 
-def _touches_headers(patch: Path) -> bool:
-    """Return whether a patch changes a header; one that cannot be read is the build's to complain of."""
-    try:
-        lines = patch.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return False
-    return any(line.startswith("+++ ") and line[4:].partition("\t")[0].rstrip().endswith(".h") for line in lines)
-
-
 def _lanes(plan: Plan) -> list[list[Cell]]:
     """Gather the unbroken kernels' cells by kernel, in the order of the plan."""
     found: dict[KernelSpec, list[Cell]] = {}
@@ -187,11 +182,15 @@ def _lanes(plan: Plan) -> list[list[Cell]]:
     return list(found.values())
 
 
+def _raced(lane: Sequence[Cell]) -> list[str]:
+    return [cell.scenario for cell in lane if not cell.program]
+
+
 def _target(
     mutant: Mutant, patch: Path, lane: Sequence[Cell], expect: MutantExpectation, mutants: Iterable[Mutant]
 ) -> Target:
     arch = lane[0].kernel.arch
-    raced = [cell.scenario for cell in lane if not cell.program]
+    raced = _raced(lane)
     own = mutant.scenarios_on(arch)
     kin = {name for other in mutants if other.principle == mutant.principle for name in other.scenarios_on(arch)}
     rest = [name for name in raced if name not in own] if expect in _SEARCHED else []
@@ -206,6 +205,6 @@ def _target(
         scenarios=tuple(name for name in own if name in raced),
         others=tuple(sorted(rest, key=lambda name: name not in kin)),
         stock_seconds=lane[0].race.seconds,
-        headers=_touches_headers(patch),
+        headers=Places.of(patch).headers,
         upstream=tuple(cell.scenario for cell in lane if cell.program),
     )

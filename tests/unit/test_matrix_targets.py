@@ -89,11 +89,24 @@ def test_more_seconds_are_the_attempts_and_fewer_the_stock_kernel_s_too(arm64: P
 
 def test_a_patch_is_raced_by_every_scenario_plain_and_under_kasan(arm64: Plan, tmp_path: Path) -> None:
     patch = tmp_path / "0001 mm: gup, faster!.patch"
-    found = patch_targets(arm64, patch, ())
+    found = patch_targets(arm64, patch, MUTANTS, ())
     assert [target.id for target in found] == [
         f"6.12+0001-mm--gup--faster/arm64/{flavour}" for flavour in ("plain", "kasan")
     ]
     assert all(len(target.scenarios) == 19 and target.expect is MutantExpectation.UNKNOWN for target in found)
+
+
+def test_a_patch_is_raced_first_by_what_exposes_its_neighbours(arm64: Plan, tmp_path: Path) -> None:
+    patch = tmp_path / "mine.patch"
+    head = "--- a/mm/ksm.c\n+++ b/mm/ksm.c\n@@ -1,2 +1,1 @@"
+    for function in ("write_protect_page(struct vm", "nobody_breaks_this(void"):
+        patch.write_text(f"{head} static int {function}\n one\n-two\n")
+        (target,) = patch_targets(arm64, patch, MUTANTS, ("plain",))
+        assert target.scenarios[0] == "pin_vs_ksm"
+    patch.write_text("--- a/mm/no.c\n+++ b/mm/no.c\n@@ -1,2 +1,1 @@\n one\n-two\n")
+    (target,) = patch_targets(arm64, patch, MUTANTS, ("plain",))
+    assert set(target.scenarios) == {cell.scenario for cell in arm64.cells}
+    assert target.scenarios[0] == "pin_vs_fork", "what exposes most of the catalogue"
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,40 @@ void forked_held_parted(struct forked *f)
 	rounds(f, "forked without the first page of its folio, then pinned", fork_part_pin);
 }
 
+/* Every second time the mapping is split by the fork itself. */
+static void split_pin_fork(struct forked *f, unsigned int round)
+{
+	if (round % 2)
+		forked_split_mapping(f);
+	forked_pin(f->race, f);
+	forked_fork(f->race, f);
+}
+
+void forked_held_exclusive(struct forked *f)
+{
+	f->agree.addr += f->agree.page;
+	rounds(f, "a part of a huge page, pinned, then forked", split_pin_fork);
+}
+
+/* The first half is shared by one fork, so that the next may copy its PTEs in one go with the others. */
+static void part_pin_fork(struct forked *f, unsigned int round)
+{
+	uint8_t *second = f->target.addr + f->target.size / 2;
+
+	(void)round;
+	check_madvise(second, f->target.size / 2, MADV_DONTFORK, "the second half");
+	forked_once(f->race, NULL);
+	check_madvise(second, f->target.size / 2, MADV_DOFORK, "the second half");
+	forked_pin(f->race, f);
+	forked_fork(f->race, f);
+}
+
+void forked_held_halved(struct forked *f)
+{
+	f->agree.addr += f->target.size / 2;
+	rounds(f, "forked without the second half of its folio, pinned, then forked", part_pin_fork);
+}
+
 static uint64_t first_entry(const struct forked *f)
 {
 	uint64_t entry;
@@ -248,6 +282,24 @@ void forked_held_moved(struct forked *f)
 	rounds(f, "forked, moved to another node, then pinned", fork_move_pin);
 }
 
+/* And exclusive, as the old one was. */
+static void move_pin_fork(struct forked *f, unsigned int round)
+{
+	uint64_t before = first_entry(f);
+
+	(void)round;
+	forked_move_to(f, !node_of(f));
+	race_add(f->race, "moved", !same_frame(before, first_entry(f)));
+	forked_pin(f->race, f);
+	forked_fork(f->race, f);
+}
+
+void forked_held_arrived(struct forked *f)
+{
+	forked_need_two_nodes(f);
+	rounds(f, "moved to another node, pinned, then forked", move_pin_fork);
+}
+
 static void protect(struct forked *f, int prot)
 {
 	if (mprotect(f->target.addr, f->target.size, prot))
@@ -316,6 +368,10 @@ void forked_held_by_child(struct forked *f)
 		forked_fork(f->race, f);
 		family_meet(&f->family);
 		family_pin_and_unmap(&f->family);
+		if (i % 2) {
+			protect(f, PROT_READ);
+			protect(f, PROT_READ | PROT_WRITE);
+		}
 		agree_stamp(&f->agree);
 		family_judge_childs_pins(&f->family);
 		family_dismiss(&f->family);

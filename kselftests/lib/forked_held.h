@@ -26,6 +26,15 @@ void forked_held_split(struct forked *f);
  */
 void forked_held_parted(struct forked *f);
 
+/* Not the first page of a huge one: exclusive while a PMD maps it, and when a table of PTEs does. */
+void forked_held_exclusive(struct forked *f);
+
+/*
+ * Of one huge page the first half was shared by a fork; what is pinned is of the other. The next fork
+ * must ask for each page of those that it copies in one go.
+ */
+void forked_held_halved(struct forked *f);
+
 /* Swapped out and then forked; the pin faults. Counts swapped: rounds in which it was. */
 void forked_held_swapped(struct forked *f);
 
@@ -44,6 +53,9 @@ void forked_held_brought_back(struct forked *f);
 /* Forked, moved to another node, pinned. Counts moved: rounds in which it did. */
 void forked_held_moved(struct forked *f);
 
+/* Moved to another node, pinned, forked: as exclusive there as before. Counts moved. */
+void forked_held_arrived(struct forked *f);
+
 /* Forked, write-protected (or all access taken away) by mprotect, and no longer, pinned. */
 void forked_held_protected(struct forked *f);
 
@@ -56,7 +68,10 @@ void forked_held_kept(struct forked *f);
 /* By a process that is new: newborn.h. */
 void forked_held_first(struct forked *f);
 
-/* By a child, which unmaps the pages: what its parent writes then is not its to see. */
+/*
+ * By a child, which unmaps the pages: what its parent writes then is not its to see. Mapped by nobody
+ * else, they are not the parent's alone either, which mprotect is asked for every second time.
+ */
 void forked_held_by_child(struct forked *f);
 
 #endif

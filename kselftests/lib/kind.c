@@ -61,6 +61,8 @@ const struct kind kinds_hugetlb[] = {
 	{ "hugetlb, PROT_NONE", place_hugetlb_none, 0, 0, CLOSED | NO_FORCE | NO_MOVE },
 	{ "hugetlb, PROT_READ", place_hugetlb_read, READ, READ, PLAIN | NO_FORCE | NO_MOVE },
 	{ "hugetlb, shared with a child", place_hugetlb_child, ANY, READ, OURS | NO_FORCE | NO_MOVE },
+	{ "hugetlb, shared with a child, PROT_READ", place_hugetlb_child_read, READ, READ,
+	  NO_FORCE | NO_MOVE },
 	{ "hugetlb of 64 KiB", place_hugetlb_cont, ANY, ANY, PLAIN | OURS | NO_MOVE },
 	{ "hugetlb of 64 KiB, shared with a child", place_hugetlb_cont_child, ANY, READ,
 	  OURS | NO_FORCE | NO_MOVE },
@@ -79,6 +81,11 @@ static unsigned int way(const struct vehicle_ops *ops)
 	if (ops->is & VEHICLE_WRITES)
 		return ops->is & VEHICLE_FORCE ? FORCE_WRITE : WRITE;
 	return ops->is & VEHICLE_FORCE ? FORCE_READ : READ;
+}
+
+bool kind_read_only(const struct kind *kind)
+{
+	return (kind->may & (READ | WRITE)) == READ;
 }
 
 bool kind_answered(int got)

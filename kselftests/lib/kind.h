@@ -40,6 +40,9 @@ extern const char * const kind_due_text[];
 /* What a vehicle is due; before a place of the kind is made: there is but one of some. */
 enum kind_due kind_due(struct race *race, const struct kind *kind, const struct vehicle_ops *ops);
 
+/* Whether the process may read it, and not write it: no pin changes that. */
+bool kind_read_only(const struct kind *kind);
+
 /* False for errors of a system that is short of something: no answer to what we ask. */
 bool kind_answered(int got);
 

@@ -38,6 +38,20 @@ bool place_shows(const void *at, uint64_t generation)
 	return stamp_valid(&s) && s.mapping == PLACE_MAPPING && s.generation == generation;
 }
 
+bool place_writable(struct place *p)
+{
+	int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	bool written;
+
+	if (zero < 0)
+		broken("open of /dev/zero: %s", strerror(errno));
+	written = read(zero, p->addr, 1) == 1;
+	if (!written && errno != EFAULT)
+		broken("read of /dev/zero to the place: %s", strerror(errno));
+	close(zero);
+	return written;
+}
+
 void place_open(struct place *p)
 {
 	if (mprotect(p->base, p->size, PROT_READ))

@@ -43,6 +43,7 @@ place_fn place_secret, place_secret_settled, place_kernel;
 place_fn place_thp, place_thp_none, place_thp_read, place_thp_child, place_thp_page_read;
 place_fn place_thp_child_read, place_thp_child_split, place_thp_zero;
 place_fn place_hugetlb, place_hugetlb_none, place_hugetlb_read, place_hugetlb_child;
+place_fn place_hugetlb_child_read;
 place_fn place_hugetlb_cont, place_hugetlb_cont_child;
 place_fn place_key_none, place_key_read, place_key_open;
 place_fn place_thp_key_none, place_thp_key_read, place_thp_key_open;
@@ -58,6 +59,9 @@ void place_release(struct place *p);
 /* Write the stamp of a generation by address; what is there, or elsewhere. */
 void place_stamp(struct place *p, uint64_t generation);
 bool place_shows(const void *at, uint64_t generation);
+
+/* Whether a write by address goes well; made by the kernel, so that it is an error where it does not. */
+bool place_writable(struct place *p);
 
 /* Ends the child; whether it saw the stamp of generation 1 to the end. True without a child. */
 bool place_child_kept(struct place *p);

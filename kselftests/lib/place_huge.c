@@ -127,6 +127,14 @@ bool place_hugetlb_child(struct place *p)
 	return huge(p, MAP_HUGETLB) && place_share(p);
 }
 
+bool place_hugetlb_child_read(struct place *p)
+{
+	if (!place_hugetlb_child(p))
+		return false;
+	place_protect(p, p->base, p->size, PROT_READ);
+	return true;
+}
+
 /* Once in a subtest, whose end gives them back. */
 static void fill_cont_pool(const struct race *race)
 {

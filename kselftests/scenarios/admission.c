@@ -20,7 +20,9 @@
  * protection keys, of the thread that asks (33a709b25a76, "mm/gup, x86/mm/pkeys: Check VMAs and PTEs
  * for protection keys", v4.6); FOLL_FORCE is no way around them.
  *
- * Mode: deterministic, over and over until the time is up; the vehicles of a subtest take turns.
+ * Mode: deterministic, over and over until the time is up; the vehicles of a subtest take turns. But
+ * for one that races long-term pins of pages that must leave a movable zone with somebody else who is
+ * about to move them (lib/longterm.h): steered.
  *
  * Oracles:
  *   admitted        a pin where -EFAULT was due, or by the walk alone where a fault was due
@@ -31,6 +33,7 @@
  *   leaked          it shows to a child, or in a file that was mapped privately
  *   kept_back       it does not show in a file that was mapped shared
  *   changed         a refused pin has changed the page
+ *   writable        what the process may only read takes a write by address after a pin
  *   wrong_count     a walk over three pages gave not just those that were due
  *   sealed          F_SEAL_WRITE of a memfd went well while a page of it was pinned
  *   movable         FOLL_LONGTERM gave a page of a movable zone
@@ -62,6 +65,7 @@
 #include "huge.h"
 #include "kind.h"
 #include "ktap.h"
+#include "longterm.h"
 #include "pagemap.h"
 #include "sealed.h"
 
@@ -249,6 +253,9 @@ static void judge_pin(struct attempt *a, uint64_t before)
 	if (a->v->ops->read)
 		judge_content(a);
 	judge_others(a, judge_agreement(a));
+	if (kind_read_only(a->kind) && place_writable(&a->place))
+		race_hit(a->race, "writable", "%s, %s: expected -EFAULT of a write by address after "
+			 "the pin, observed success", a->v->name, a->kind->what);
 }
 
 /*
@@ -395,6 +402,13 @@ static const struct floor floors[] = {
 	{ }
 };
 
+static const struct floor moving_floors[] = {
+	{ "trials", 20 },
+	{ "pins", 20 },
+	{ "moved", 20 },
+	{ }
+};
+
 static const struct floor sealed_floors[] = {
 	{ "refusals", 2 },
 	{ "seals", 2 },
@@ -408,6 +422,7 @@ static const struct subtest subtests[] = {
 	SUBTEST("walk.small", small_walk),
 	SUBTEST("slow.small", small_slow),
 	SUBTEST("users.small", small_users),
+	{ "longterm.moving", &vehicle_probe_longterm, longterm_moving, moving_floors, 0 },
 	{ "any.seal", NULL, seal, sealed_floors, 0 },
 	SUBTEST("probe.keys", keys_all),
 	SUBTEST("users.keys", keys_others),

@@ -10,7 +10,8 @@
  *
  *   A: pins a random range by a random vehicle; holds it, or gives back what another one holds
  *   B: changes a random range of the same memory: unmaps and maps anew, discards, pages out, makes
- *      it read-only or inaccessible and back, moves it, forks, makes and splits huge pages
+ *      it read-only or inaccessible and back, moves it, forks, makes and splits huge pages, takes it
+ *      to another node, has memory compacted
  *   ...
  *   all pins are dropped, all vehicles closed, the memory is unmapped: quiet
  *
@@ -46,6 +47,7 @@
 #include "huge.h"
 #include "ktap.h"
 #include "memory.h"
+#include "nodes.h"
 #include "scenario.h"
 #include "stretch.h"
 #include "taint.h"
@@ -191,6 +193,17 @@ static void huge_pages(struct world *w, struct rng *rng)
 	advise(any_range(w, rng), MADV_COLD);
 }
 
+/* Where there is another. */
+static void migrate(struct world *w, struct range r, int node)
+{
+	struct nodes nodes = { .pages = r.size / w->page };
+
+	for (unsigned int i = 0; i < nodes.pages; i++)
+		nodes.page[i] = r.addr + i * w->page;
+	nodes_turn(&nodes, node);
+	(void)nodes_move(&nodes, MPOL_MF_MOVE);
+}
+
 static void punch(struct world *w, struct range r)
 {
 	if (r.addr < w->file)
@@ -239,6 +252,13 @@ static void change(struct world *w, struct rng *rng)
 	case 9:
 		if (!rng_below(rng, 16))
 			advise((struct range){ w->arena, w->huge }, MADV_COLLAPSE);
+		break;
+	case 10:
+		migrate(w, r, rng_below(rng, 2));
+		break;
+	case 11:
+		if (!rng_below(rng, 64))
+			(void)write_file("/proc/sys/vm/compact_memory", "1\n");
 		break;
 	default:
 		/* Somebody has to put pages there. */

@@ -62,11 +62,14 @@
  * first page (probe_ro.parted_thp), or were write-protected after it by mprotect(2) that has been
  * taken back (probe.protected). What was pinned must be known to be exclusive whatever was tried
  * with it: probe.kept forks when a move has met the pins and given up, of pages that can be written
- * meanwhile and of some that cannot: only those show what the first of several attempts forgot.
+ * meanwhile and of some that cannot: only those show what the first of several attempts forgot. Nor
+ * may it be forgotten when a page moves (probe.arrived), when a huge page's mapping is split, for any
+ * page of it (probe.part_thp), or because of others in its folio that are shared (probe.half_thp).
  * Beside each held pin others are taken and given back, which must not count. And fork looks for
  * pins only in a process that is marked as one with pins (MMF_HAS_PINNED): the slow path marks it
  * too, and has marked this one when back-offs were calibrated (lib/backoff.c), so probe.first has a
- * new process, whose first pin is one of GUP-fast, and slow.first another.
+ * new process, whose first pin is one of GUP-fast, and slow.first another. The mark is the pinned
+ * process', not its who pins: process_vm.first has one that is pinned by us (lib/remote.h).
  *
  * Counters:
  *   checks, trials    families judged where no race is needed; valid trials (lib/trial.c)
@@ -91,6 +94,7 @@
 #include "forked_held.h"
 #include "forked_moving.h"
 #include "forked_slow.h"
+#include "remote.h"
 #include "scenario.h"
 #include "stretch.h"
 
@@ -210,6 +214,11 @@ static void run(struct race *race)
 	forked_end(&f);
 }
 
+static void remote(struct race *race)
+{
+	remote_pins_and_forks(race, FORKED_REPEATS);
+}
+
 static const struct floor held[] = {
 	{ "checks", 2 * FORKED_REPEATS },
 	{ }
@@ -314,8 +323,13 @@ static const struct subtest subtests[] = {
 	SUBTEST("probe.protected_thp", vehicle_probe, forked_held_protected, spied_thp, THP),
 	SUBTEST("probe.protected_hugetlb", vehicle_probe, forked_held_protected, spied, HUGETLB),
 	SUBTEST("probe.kept", vehicle_probe, forked_held_kept, kept_floors, SMALL),
+	SUBTEST("probe.arrived", vehicle_probe, forked_held_arrived, moved_floors, SMALL),
+	SUBTEST("probe.arrived_thp", vehicle_probe, forked_held_arrived, moved_thp, THP),
+	SUBTEST("probe.part_thp", vehicle_probe, forked_held_exclusive, spied_thp, THP),
+	SUBTEST("probe.half_thp", vehicle_probe, forked_held_halved, spied_thp, THP),
 	SUBTEST("probe.first", vehicle_probe, forked_held_first, spied, SMALL),
 	SUBTEST("slow.first", vehicle_slow, forked_held_first, spied, SMALL),
+	{ "process_vm.first", NULL, remote, spied, 0 },
 	SUBTEST("probe_ro.split_thp", vehicle_probe_ro, forked_held_split, spied_thp, THP),
 	SUBTEST("probe_ro.parted_thp", vehicle_probe_ro, forked_held_parted, spied_thp, THP),
 	SUBTEST("vmsplice.child", vehicle_vmsplice, forked_held_by_child, spied, SMALL),

@@ -24,14 +24,15 @@
  * ptep_clear_flush().
  *
  * Oracles (lib/agree.h), after both windows: pin_differs, address_differs, foreign_stamp,
- * bad_stamp. A FOLL_GET that was there before the merge stops it as well, so it is held to the
- * same; raced, it may get the old page between write-protection and replacement: legal, so only
- * FOLL_PINs race.
+ * bad_stamp; and leaked: what is written to the target shows in what was merged with it. A FOLL_GET
+ * that was there before the merge stops it as well, so it is held to the same; raced, it may get the
+ * old page between write-protection and replacement: legal, so only FOLL_PINs race.
  *
  * Counters:
  *   checks         of held pins, where no race is needed; the others count trials (lib/trial.c)
  *   pins           pages pinned
  *   merged, kept   pages of the target found merged, or not, after both windows
+ *   swapped        in held_clean: pages that were, and were read in again
  *
  * Fixed by: 6c287605fd56 ("mm: remember exclusively mapped anonymous pages with PG_anon_exclusive",
  * v5.19) for pins; the reference count is as old as KSM. No CVE. Controls: M24, G14, G37. Kconfig:
@@ -56,6 +57,7 @@
 #include "setting.h"
 #include "stamp.h"
 #include "stretch.h"
+#include "swap.h"
 
 #define KSM		"/sys/kernel/mm/ksm/"
 #define MAPPING_TARGET	1
@@ -74,7 +76,7 @@ struct world {
 	unsigned int pinned;
 	unsigned int rounds;
 	int got;
-	uint64_t checks, pins, merged, kept;
+	uint64_t checks, pins, merged, kept, swapped;
 };
 
 /* ksmd is to stand still until a scan is asked for, and then to make a whole pass at one go. */
@@ -200,6 +202,19 @@ static void take_pins(struct race *race, void *arg)
 	w->got = race->vehicle.ops->pin(&race->vehicle, w->agree.addr, w->pinned, 1);
 }
 
+/* What shares the merged page keeps its content, whatever was written to the target since. */
+static void judge_keepers(struct world *w)
+{
+	for (unsigned int i = 0; i < 2 * w->agree.pages; i++) {
+		unsigned int index = i / 2;
+		struct stamp s = stamp_load(w->keeper[i % 2] + index * w->agree.page);
+
+		if (!stamp_is(&s, MAPPING_TARGET, index, 1))
+			race_hit(w->race, "leaked", "page %u of a keeper: expected generation 1, "
+				 STAMP_SEEN, index, STAMP_SEEN_ARGS(&s));
+	}
+}
+
 static void judge(struct race *race, void *arg)
 {
 	struct world *w = arg;
@@ -213,6 +228,7 @@ static void judge(struct race *race, void *arg)
 	w->kept += w->agree.pages - merged;
 	agree_address(&w->agree);
 	agree_both_ways(&w->agree);
+	judge_keepers(w);
 	v->ops->unpin(v);
 }
 
@@ -328,6 +344,67 @@ static void hold(struct race *race)
 	with_target(race, hold_world);
 }
 
+static void protect(struct world *w, int prot)
+{
+	if (mprotect(w->agree.addr, w->size, prot))
+		broken("mprotect(%#x) of the target: %s", prot, strerror(errno));
+}
+
+/* How many pages were swapped out, and have been read in again since. */
+static unsigned int swap_there_and_back(struct world *w)
+{
+	uint64_t entry[PAGES];
+	unsigned int swapped = 0;
+
+	check_madvise(w->agree.addr, w->size, MADV_PAGEOUT, "the target");
+	pagemap_read(w->agree.addr, entry, w->agree.pages);
+	for (unsigned int i = 0; i < w->agree.pages; i++) {
+		swapped += !!(entry[i] & PAGEMAP_SWAPPED);
+		(void)stamp_load(w->agree.addr + i * w->agree.page);
+	}
+	return swapped;
+}
+
+/*
+ * The same with pages whose PTE there is nothing to take from: read in from swap they are clean, and
+ * read-only, as the mapping is. Yet they are exclusive, and may be pinned.
+ */
+static void hold_clean_world(struct world *w)
+{
+	char why[192];
+
+	if (!swap_begin(why, sizeof(why)))
+		race_skip(w->race, "%s", why);
+	w->pinned /= 2;
+	w->agree.when = "clean and read-only, pinned before ksmd made a pass";
+	for (unsigned int i = 0; i < REPEATS && race_in_time(w->race); i++) {
+		prepare(w->race, w);
+		protect(w, PROT_READ);
+		w->swapped += swap_there_and_back(w);
+		take_pins(w->race, w);
+		scan(w->race, w);
+		protect(w, PROT_READ | PROT_WRITE);
+		judge(w->race, w);
+		w->checks++;
+	}
+	swap_end();
+	race_count(w->race, "checks", w->checks);
+	race_count(w->race, "swapped", w->swapped);
+}
+
+static void hold_clean(struct race *race)
+{
+	with_target(race, hold_clean_world);
+}
+
+static const struct floor held_clean[] = {
+	{ "checks", REPEATS },
+	{ "kept", REPEATS },
+	{ "merged", REPEATS },
+	{ "swapped", REPEATS },
+	{ }
+};
+
 static const struct floor held[] = {
 	{ "checks", REPEATS },
 	{ "kept", REPEATS },
@@ -347,6 +424,7 @@ static const struct subtest subtests[] = {
 	{ "probe.held", &vehicle_probe, hold, held, 0 },
 	{ "probe_ro.held", &vehicle_probe_ro, hold, held, 0 },
 	{ "probe_get.held", &vehicle_probe_get, hold, held, 0 },
+	{ "probe_ro.held_clean", &vehicle_probe_ro, hold_clean, held_clean, 0 },
 	{ "vmsplice.held", &vehicle_vmsplice, hold, held, 0 },
 	{ "probe_ro.merge", &vehicle_probe_ro, race_merge, raced, 0 },
 	{ "probe_ro.unmerge", &vehicle_probe_ro, race_unmerge, raced, 0 },

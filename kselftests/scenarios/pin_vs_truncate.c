@@ -30,6 +30,8 @@
  *                    count is frozen from the cache's references to 0, and after a flush they are
  *                    freed. The next touch reads them in again: nothing is lost, and a page that
  *                    somebody holds stays
+ *   shmem.part       a hole in a huge page of a memfd, or an end, beside a page that is pinned
+ *                    (lib/punched.h): needs no race
  *
  * Mode: steered: B needs the file to itself to make it ready, empty and then, for reclaim, clean.
  *
@@ -57,6 +59,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "punched.h"
 #include "ramdisk.h"
 #include "scenario.h"
 #include "stamp.h"
@@ -336,8 +339,15 @@ static const struct floor reclaimed[] = {
 	{ }
 };
 
+static const struct floor held[] = {
+	{ "checks", PUNCHED_REPEATS },
+	{ "huge", PUNCHED_REPEATS },
+	{ }
+};
+
 static const struct subtest subtests[] = {
 	{ "probe.shmem.punch", &vehicle_probe, run, lost, 0 },
+	{ "probe.shmem.part", &vehicle_probe, punched_held, held, 0 },
 	{ "vmsplice.shmem.truncate", &vehicle_vmsplice, run, lost, 1 },
 	{ "probe_ro.ext2.truncate", &vehicle_probe_ro, run, lost, 2 },
 	{ "probe.bdev.zero", &vehicle_probe, run, lost, 3 },

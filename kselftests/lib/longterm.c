@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "agree.h"
+#include "backing.h"
+#include "check.h"
+#include "kind.h"
+#include "longterm.h"
+#include "nodes.h"
+#include "pagemap.h"
+
+#define MAPPING_TARGET	1
+#define PAGES		32u	/* B has the last one off its list while it moves all the others */
+
+struct moving {
+	struct race *race;
+	struct agree all, last;
+	struct nodes nodes;
+	bool movable;			/* the last page, before */
+	int got;
+	uint64_t pins, moved;
+};
+
+static bool is_movable(const struct moving *m)
+{
+	uint64_t entry;
+
+	pagemap_read(m->last.addr, &entry, 1);
+	return entry & PAGEMAP_PRESENT && place_movable(entry & PAGEMAP_PFN);
+}
+
+/* The page that was pinned has left the movable zone: a new one for it. */
+static void prepare(struct race *race, void *arg)
+{
+	struct moving *m = arg;
+
+	(void)race;
+	check_madvise(m->last.addr, m->last.page, MADV_DONTNEED, "the last page");
+	agree_stamp(&m->all);
+	m->last.generation = 0;
+	agree_stamp(&m->last);
+	m->movable = is_movable(m);
+	nodes_turn(&m->nodes, !nodes_of_first(&m->nodes));
+}
+
+static void take_pin(struct race *race, void *arg)
+{
+	struct moving *m = arg;
+
+	m->got = race->vehicle.ops->pin(&race->vehicle, m->last.addr, 1, 1);
+}
+
+static void move(struct race *race, void *arg)
+{
+	struct moving *m = arg;
+
+	(void)race;
+	nodes_move(&m->nodes, MPOL_MF_MOVE);
+}
+
+static void judge(struct race *race, void *arg)
+{
+	struct moving *m = arg;
+	struct vehicle *v = &race->vehicle;
+
+	if (m->got < 1 && kind_answered(m->got) && m->got != -EAGAIN)
+		broken("%s pin of a mapped page: %s", v->name, strerror(-m->got));
+	if (m->got == 1) {
+		m->pins++;
+		if (place_movable(v->ops->pfn(v, 0)))
+			race_hit(race, "movable", "%s, while its page was moved: expected one of "
+				 "another zone, observed one of a movable zone", v->name);
+		else
+			m->moved += m->movable;
+		agree_both_ways(&m->last);
+	}
+	v->ops->unpin(v);
+}
+
+void longterm_moving(struct race *race)
+{
+	static const struct trial trial = {
+		.prepare = prepare, .a = take_pin, .b = move, .judge = judge,
+	};
+	struct moving m = {
+		.race = race,
+		.all = agree_about(race, PAGES - 1, MAPPING_TARGET, ""),
+		.last = agree_about(race, 1, MAPPING_TARGET, "pinned for long while it was moved"),
+	};
+	size_t size = (m.all.pages + 1) * m.all.page;
+
+	if (!place_movable_exists())
+		race_skip(race, "no movable zone (movablecore=)");
+	if (!pagemap_tells())
+		race_skip(race, "page frame numbers are root's to read");
+	m.all.addr = backing_small(size, "guprace target");
+	m.last.addr = m.all.addr + m.all.pages * m.all.page;
+	agree_stamp(&m.all);
+	agree_stamp(&m.last);
+	nodes_pages(&m.nodes, &m.all);
+	m.nodes.page[m.nodes.pages++] = m.last.addr;
+	nodes_turn(&m.nodes, 1);
+	if (nodes_move(&m.nodes, MPOL_MF_MOVE) < 0)
+		race_skip(race, "needs two NUMA nodes: move_pages: %s", strerror(errno));
+	race_trials(race, &trial, &m);
+	check_munmap(m.all.addr, size, "the target");
+	race_count(race, "pins", m.pins);
+	race_count(race, "moved", m.moved);
+}

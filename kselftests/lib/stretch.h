@@ -49,6 +49,12 @@ struct stretch_code {
 	const char * const *names;	/* ends with NULL */
 	unsigned int least;		/* hits by one pass: what is less often come by is not meant */
 	void (*pass)(struct race *race, void *arg);
+	/*
+	 * Another way, where there is little to be gone through but in the way that costs most; or NULL.
+	 * A place with more hits than this is in a loop within the loop, and would make one race of seconds.
+	 */
+	void (*worst)(struct race *race, void *arg);
+	unsigned int most;
 };
 
 void stretch_code(struct race *race, const struct stretch_code *code, void *arg,

@@ -117,7 +117,17 @@ struct pass {
 	struct race *race;
 	void *arg;
 	unsigned int least;
+	void (*worst)(struct race *race, void *arg);	/* may be NULL */
+	unsigned int most;
 };
+
+static uint64_t hits_of(void (*fn)(struct race *race, void *arg), const struct pass *pass)
+{
+	uint64_t before = kprobe_hits(code.probe, 1);
+
+	fn(pass->race, pass->arg);
+	return kprobe_hits(code.probe, 1) - before;
+}
 
 /* True when it was come by; where it was not, nothing is armed. */
 static bool try_place(struct spot *spot, unsigned int offset, unsigned int reads,
@@ -128,12 +138,10 @@ static bool try_place(struct spot *spot, unsigned int offset, unsigned int reads
 	offset = arm_near(spot, offset, reads);
 	if (!offset)
 		return false;
-	hits = kprobe_hits(code.probe, 1);
 	ticks = now_ticks();
-	pass->fn(pass->race, pass->arg);
+	hits = hits_of(pass->fn, pass);
 	ticks = now_ticks() - ticks;
-	hits = kprobe_hits(code.probe, 1) - hits;
-	if (hits < pass->least) {
+	if (hits < pass->least || (pass->worst && hits_of(pass->worst, pass) > pass->most)) {
 		disarm();
 		return false;
 	}
@@ -322,7 +330,10 @@ void stretch_grab(struct race *race, unsigned int reads)
 void stretch_code(struct race *race, const struct stretch_code *what, void *arg,
 		  unsigned int reads)
 {
-	struct pass pass = { .fn = what->pass, .race = race, .arg = arg, .least = what->least };
+	struct pass pass = {
+		.fn = what->pass, .race = race, .arg = arg, .least = what->least,
+		.worst = what->worst, .most = what->most,
+	};
 	bool fresh;
 
 	if (!begin(race, what->names, &fresh))

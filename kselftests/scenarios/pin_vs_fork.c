@@ -88,6 +88,8 @@
  * Controls: M16, M19, G03, G08, G22, G23, G27, G28, G29, G34, G35, G36, G42, G45, G49, G51,
  * G53, G54, G55, G56, G60, G61, G65. Kconfig: pin_vs_fork.config.
  */
+#include <sys/mman.h>
+
 #include "backing.h"
 #include "check.h"
 #include "forked.h"
@@ -103,6 +105,7 @@
 #define SMALL_PAGES	16u		/* passed one by one: a longer walk is met by more forks */
 #endif
 #define NEXT_LOOP	8u		/* the same, where PTEs map a huge page */
+#define FEW_PTES	32u		/* of a huge page that has many */
 
 /* The pages are shared when the windows begin: A unshares them, B copies them by its writes. */
 static void prepare_shared(struct race *race, void *arg)
@@ -147,6 +150,23 @@ static void fork_table_once(struct race *race, void *arg)
 	forked_once(race, NULL);
 }
 
+/*
+ * Of a table that has some PTEs left, with a pin among them. Since v6.9 fork then looks, for each PTE,
+ * at all that follow: half a second for a stretched look at 512 of them.
+ */
+static void fork_pinned_once(struct race *race, void *arg)
+{
+	struct forked *f = arg;
+
+	backing_renew(&f->target);
+	forked_split_mapping(f);
+	check_madvise(f->target.addr, f->target.size - FEW_PTES * f->agree.page, MADV_DONTNEED,
+		      "all but the last pages");
+	forked_pin(race, f);
+	forked_once(race, NULL);
+	race->vehicle.ops->unpin(&race->vehicle);
+}
+
 /* What B comes by once for each PTE of the huge page: most of it is between the look and the end. */
 static void stretch_loop(struct race *race, struct forked *f)
 {
@@ -155,7 +175,7 @@ static void stretch_loop(struct race *race, struct forked *f)
 	};
 	const struct stretch_code loop = {
 		.names = names, .least = f->target.size / f->agree.page / 2,
-		.pass = fork_table_once,
+		.pass = fork_table_once, .worst = fork_pinned_once, .most = FEW_PTES * FEW_PTES / 4,
 	};
 
 	stretch_code(race, &loop, f, STRETCH_BRIEF);

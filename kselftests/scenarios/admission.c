@@ -12,7 +12,8 @@
  *   4. compare; with a pin in hand, write through it and by address, and ask who else may see that
  *   5. the same in one walk over three pages, the middle one of this kind; of one page table or two
  *
- * And what a pin must keep others from: sealing a memfd against writes (lib/sealed.h).
+ * And what a pin must keep others from: sealing a memfd against writes (lib/sealed.h). A read-only one
+ * of what the process may only read may make it a copy of its own, but none that can be written.
  *
  * The slow path has the mapping to look at and the fast one only the PTE, so the two can differ,
  * and only one table says what both must do. The walk alone may always decline; what the process
@@ -53,7 +54,7 @@
  *
  * Fixed by: a7f226604170 (R/O pins of shared anonymous pages, v5.19), CVE-2024-35872 (memfd_secret
  * while on its way to the LRU). Controls: M10, M11, M16, M25, G08, G09, G10, G22, G24, G25, G34,
- * G39, G40, G41, G50, G57, G59, G62, G66; M12 stays silent. Kconfig: admission.config.
+ * G39, G40, G41, G50, G57, G59, G62, G66, G72, G74; M12 stays silent. Kconfig: admission.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -29,8 +29,8 @@
  * Counters: trials (pins asked for), pins (pages), refusals, changes (by B), vehicles (that work
  * here), lost_kb, orphans.
  *
- * Fixed by: no one commit; every way out has its own. Controls: G15, G32, G49. Kconfig:
- * pin_accounting.config.
+ * Fixed by: no one commit; every way out has its own. Controls: G15, G32, G49, G76.
+ * Kconfig: pin_accounting.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -35,8 +35,8 @@
  *   swapped        in held_clean: pages that were, and were read in again
  *
  * Fixed by: 6c287605fd56 ("mm: remember exclusively mapped anonymous pages with PG_anon_exclusive",
- * v5.19) for pins; the reference count is as old as KSM. No CVE. Controls: M24, G14, G37. Kconfig:
- * pin_vs_ksm.config.
+ * v5.19) for pins; the reference count is as old as KSM. No CVE. Controls: M24, G14, G37, G77.
+ * Kconfig: pin_vs_ksm.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -56,7 +56,7 @@
  *   vm.pglazyfreed   discarded pages, as the kernel counts
  *
  * Fixed by: 6c8e2a256915 ("mm: fix race between MADV_FREE reclaim and blkdev direct IO read",
- * v5.18) counts references; no CVE. Controls: M01, M08, G11, G13, G15, G17, G19, G38, G52. Kconfig:
+ * v5.18) counts references; no CVE. Controls: M01, M08, G11, G13, G15, G17, G19, G38, G52, G70. Kconfig:
  * pin_vs_lazyfree.config.
  */
 #define _GNU_SOURCE

@@ -48,7 +48,8 @@
  * before and after the file lost them; vm.workingset_refault_file, pages that came back after
  * reclaim had taken them.
  *
- * Fixed by: as pin_vs_munmap; no CVE. Controls: M01, M08, G48. Kconfig: pin_vs_truncate.config.
+ * Fixed by: as pin_vs_munmap; no CVE. Controls: M01, M08, G48, G75. Kconfig:
+ * pin_vs_truncate.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>

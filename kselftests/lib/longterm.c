@@ -18,6 +18,7 @@ struct moving {
 	struct race *race;
 	struct agree all, last;
 	struct nodes nodes;
+	int node;			/* where B takes all to */
 	bool movable;			/* the last page, before */
 	int got;
 	uint64_t pins, moved;
@@ -42,7 +43,8 @@ static void prepare(struct race *race, void *arg)
 	m->last.generation = 0;
 	agree_stamp(&m->last);
 	m->movable = is_movable(m);
-	nodes_turn(&m->nodes, !nodes_of_first(&m->nodes));
+	m->node = !m->node;
+	nodes_turn(&m->nodes, m->node);
 }
 
 static void take_pin(struct race *race, void *arg)
@@ -79,6 +81,25 @@ static void judge(struct race *race, void *arg)
 	v->ops->unpin(v);
 }
 
+/* There and back; nothing is left of the target where it ends in a skip. */
+static void need_nodes(struct moving *m, size_t size)
+{
+	bool movable = is_movable(m);
+
+	for (int node = 1; node >= 0; node--) {
+		nodes_turn(&m->nodes, node);
+		if (nodes_move(&m->nodes, MPOL_MF_MOVE) >= 0 && m->nodes.status[0] == node)
+			continue;
+		check_munmap(m->all.addr, size, "the target");
+		race_skip(m->race, "needs two NUMA nodes: move_pages to node %d: status %d", node,
+			  m->nodes.status[0]);
+	}
+	if (!movable) {
+		check_munmap(m->all.addr, size, "the target");
+		race_skip(m->race, "new pages are of no movable zone here");
+	}
+}
+
 void longterm_moving(struct race *race)
 {
 	static const struct trial trial = {
@@ -101,9 +122,7 @@ void longterm_moving(struct race *race)
 	agree_stamp(&m.last);
 	nodes_pages(&m.nodes, &m.all);
 	m.nodes.page[m.nodes.pages++] = m.last.addr;
-	nodes_turn(&m.nodes, 1);
-	if (nodes_move(&m.nodes, MPOL_MF_MOVE) < 0)
-		race_skip(race, "needs two NUMA nodes: move_pages: %s", strerror(errno));
+	need_nodes(&m, size);
 	race_trials(race, &trial, &m);
 	check_munmap(m.all.addr, size, "the target");
 	race_count(race, "pins", m.pins);

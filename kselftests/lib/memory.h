@@ -33,6 +33,9 @@ struct memory {
 /* Kilobytes that are accounted for: two files, quick. */
 int64_t memory_accounted(void);
 
+/* Whether this machine is small enough to go through all of its memory. */
+bool memory_is_small(void);
+
 /*
  * Whether what is missing on this machine can be laid at our door: a guest is small, and does nothing
  * else. Others are neither, and it would take seconds to look at each page of theirs; says so.

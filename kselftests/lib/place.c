@@ -16,7 +16,7 @@
 #include "huge.h"
 #include "place.h"
 
-#define ZONES_MAX	16
+#define ZONES_MAX	64
 #define SECRET_PAGES	64	/* more than a CPU keeps from the LRU lists, whatever the version */
 #define TABLE_SIZE	(2ul << 20)	/* what a table of PTEs maps */
 #define KERNEL_HALF	(0xfffful << 48)
@@ -333,33 +333,59 @@ bool place_secret_settled(struct place *p)
 	return secret(p, 0);
 }
 
-static struct { uint64_t start, spanned; } movable_zone[ZONES_MAX];
+struct zone {
+	uint64_t start, spanned;	/* page frames */
+	bool movable;
+};
 
-/* Returns how many there are. Zones do not move: read once. */
+static struct zone movable_zone[ZONES_MAX];
+
+static int read_zones(struct zone *zone, int most)
+{
+	FILE *zoneinfo = fopen("/proc/zoneinfo", "re");
+	struct zone next = { };
+	char line[256], name[32];
+	int zones = 0;
+
+	while (zoneinfo && zones < most && fgets(line, sizeof(line), zoneinfo)) {
+		if (sscanf(line, "Node %*d, zone %31s", name) == 1)
+			next = (struct zone){ .movable = !strcmp(name, "Movable") };
+		sscanf(line, " spanned %" SCNu64, &next.spanned);
+		if (sscanf(line, " start_pfn: %" SCNu64, &next.start) == 1 && next.spanned)
+			zone[zones++] = next;
+	}
+	if (zoneinfo)
+		fclose(zoneinfo);
+	return zones;
+}
+
+static bool overlap(const struct zone *a, const struct zone *b)
+{
+	return a->start < b->start + b->spanned && b->start < a->start + a->spanned;
+}
+
+/*
+ * Returns how many there are. Zones do not move: read once. Where memory was plugged in, a movable zone
+ * may span blocks of another one: such a zone does not tell whose a page is, and is left out.
+ */
 static int movable_zones(void)
 {
 	static int zones = -1;
-	uint64_t spanned = 0, start;
-	bool movable = false;
-	FILE *zoneinfo;
-	char line[256], name[32];
+	struct zone all[ZONES_MAX];
+	int count;
 
 	if (zones >= 0)
 		return zones;
 	zones = 0;
-	zoneinfo = fopen("/proc/zoneinfo", "re");
-	while (zoneinfo && fgets(line, sizeof(line), zoneinfo)) {
-		if (sscanf(line, "Node %*d, zone %31s", name) == 1)
-			movable = !strcmp(name, "Movable");
-		sscanf(line, " spanned %" SCNu64, &spanned);
-		if (movable && zones < ZONES_MAX &&
-		    sscanf(line, " start_pfn: %" SCNu64, &start) == 1 && spanned) {
-			movable_zone[zones].start = start;
-			movable_zone[zones++].spanned = spanned;
-		}
+	count = read_zones(all, ZONES_MAX);
+	for (int i = 0; i < count; i++) {
+		bool alone = all[i].movable;
+
+		for (int j = 0; j < count; j++)
+			alone = alone && (i == j || !overlap(&all[i], &all[j]));
+		if (alone)
+			movable_zone[zones++] = all[i];
 	}
-	if (zoneinfo)
-		fclose(zoneinfo);
 	return zones;
 }
 

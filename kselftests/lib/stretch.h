@@ -51,7 +51,8 @@ struct stretch_code {
 	void (*pass)(struct race *race, void *arg);
 	/*
 	 * Another way, where there is little to be gone through but in the way that costs most; or NULL.
-	 * A place with more hits than this is in a loop within the loop, and would make one race of seconds.
+	 * A place with more hits than this is in a loop within the loop, mostly, and would make one race of
+	 * seconds.
 	 */
 	void (*worst)(struct race *race, void *arg);
 	unsigned int most;

@@ -191,8 +191,9 @@ static bool enter_area(const void *names)
 }
 
 /*
- * A search costs tens of milliseconds, more than the rounds at the place on a fast kernel. So it
- * has a part of the time and no more, whatever number of rounds a scenario thinks enough.
+ * A search costs tens of milliseconds, more than the rounds at the place on a fast kernel. So whoever
+ * asks for the same code again and again spends a part of the time on that and no more, whatever
+ * number of rounds it thinks enough. The place stays as it is, with as many reads as it had.
  */
 static bool stays(const struct race *race, const void *names)
 {

@@ -75,8 +75,17 @@ static int write_header(int fd)
 	return 0;
 }
 
+/* However the program ends: swap that is left on is nobody's, and the next program's to keep. */
+static void take_off(void)
+{
+	if (ours)
+		(void)swapoff(DEVICE);
+	ours = false;
+}
+
 bool swap_begin(char *why, size_t size)
 {
+	static bool registered;
 	int fd, err;
 
 	if (swap_is_on())
@@ -95,6 +104,9 @@ bool swap_begin(char *why, size_t size)
 		snprintf(why, size, "no swap is on, and none can be made of %s: %s", DEVICE,
 			 err == -EBUSY ? "it is not empty" : strerror(-err));
 	ours = !err;
+	if (ours && !registered)
+		broken_cleanup(take_off);
+	registered = registered || ours;
 	return ours;
 }
 

@@ -75,6 +75,7 @@ struct world {
 	uint8_t *file;			/* its second half: of a memfd */
 	size_t size;			/* of each half */
 	int fd;
+	bool compacts;
 	struct vehicle vehicle[VEHICLES_MAX];
 	unsigned int vehicles;
 
@@ -257,7 +258,7 @@ static void change(struct world *w, struct rng *rng)
 		migrate(w, r, rng_below(rng, 2));
 		break;
 	case 11:
-		if (!rng_below(rng, 64))
+		if (w->compacts && !rng_below(rng, 64))
 			(void)write_file("/proc/sys/vm/compact_memory", "1\n");
 		break;
 	default:
@@ -308,7 +309,9 @@ static void close_vehicles(struct world *w)
 
 static void race_everything(struct race *race)
 {
-	struct world w = { .race = race, .page = getpagesize(), .fd = -1 };
+	struct world w = {
+		.race = race, .page = getpagesize(), .fd = -1, .compacts = memory_is_small(),
+	};
 	uint64_t taint = tainted();
 	struct memory before;
 

@@ -371,10 +371,6 @@ static unsigned int swap_there_and_back(struct world *w)
  */
 static void hold_clean_world(struct world *w)
 {
-	char why[192];
-
-	if (!swap_begin(why, sizeof(why)))
-		race_skip(w->race, "%s", why);
 	w->pinned /= 2;
 	w->agree.when = "clean and read-only, pinned before ksmd made a pass";
 	for (unsigned int i = 0; i < REPEATS && race_in_time(w->race); i++) {
@@ -387,14 +383,18 @@ static void hold_clean_world(struct world *w)
 		judge(w->race, w);
 		w->checks++;
 	}
-	swap_end();
 	race_count(w->race, "checks", w->checks);
 	race_count(w->race, "swapped", w->swapped);
 }
 
 static void hold_clean(struct race *race)
 {
+	char why[192];
+
+	if (!swap_begin(why, sizeof(why)))
+		race_skip(race, "%s", why);
 	with_target(race, hold_clean_world);
+	swap_end();
 }
 
 static const struct floor held_clean[] = {

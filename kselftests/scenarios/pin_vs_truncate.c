@@ -342,7 +342,7 @@ static const struct floor reclaimed[] = {
 
 static const struct floor held[] = {
 	{ "checks", PUNCHED_REPEATS },
-	{ "huge", PUNCHED_REPEATS },
+	{ "huge", PUNCHED_REPEATS / 2 },
 	{ }
 };
 

@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.cli.power import lanes
 from orchestrator.errors import UsageError
+from orchestrator.matrix.likely import Places
 from orchestrator.matrix.load import load_plan
 from orchestrator.matrix.mutants import Mutant, MutantExpectation, load_mutants
 from orchestrator.matrix.plan import Arch, Expectation, Plan, stock_id
@@ -107,6 +108,19 @@ def test_a_patch_is_raced_first_by_what_exposes_its_neighbours(arm64: Plan, tmp_
     (target,) = patch_targets(arm64, patch, MUTANTS, ("plain",))
     assert set(target.scenarios) == {cell.scenario for cell in arm64.cells}
     assert target.scenarios[0] == "pin_vs_fork", "what exposes most of the catalogue"
+
+
+def test_a_function_s_name_may_be_cut_in_a_patch_and_a_macro_s_is_none(tmp_path: Path) -> None:
+    def places(context: str) -> Places:
+        patch = tmp_path / "one.patch"
+        patch.write_text(f"--- a/mm/gup.c\n+++ b/mm/gup.c\n@@ -1,2 +1,1 @@ {context}\n one\n-two\n")
+        return Places.of(patch)
+
+    whole = places("static struct folio *try_grab_folio_fast(struct page *page, int refs,")
+    cut = places("static struct folio *try_grab_folio_fas")
+    assert (whole.functions, cut.cut) == ({"try_grab_folio_fast"}, {"try_grab_folio_fas"})
+    assert whole.near(cut) == cut.near(whole) == whole.near(whole)
+    assert places("EXPORT_SYMBOL_GPL(pin_user_pages_fast);") == places("retry:") == places("")
 
 
 @pytest.mark.parametrize(

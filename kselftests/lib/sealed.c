@@ -10,6 +10,7 @@
 #include "sealed.h"
 
 #define PAGES	4u
+#define ROUNDS	2u
 #define PINNED	1u	/* of them is pinned, the last: each page must be asked */
 
 static int sealable(struct race *race, size_t size)
@@ -61,6 +62,7 @@ void sealed_race(struct race *race, const struct vehicle_ops * const *by)
 {
 	struct vehicle v;
 	char why[160] = "";
+	unsigned int rounds = 0;
 	bool any;
 
 	do {
@@ -74,5 +76,5 @@ void sealed_race(struct race *race, const struct vehicle_ops * const *by)
 		}
 		if (!any)
 			race_skip(race, "%s", why);
-	} while (race_in_time(race));
+	} while (++rounds < ROUNDS && race_in_time(race));
 }

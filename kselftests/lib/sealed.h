@@ -11,7 +11,7 @@
 
 /*
  * Has pages of a memfd pinned by each of the vehicles (NULL behind the last) in turn, unmapped, and
- * sealed, until the time is up. Hit `sealed`: that went well. Counts pins, checks, refusals, and
+ * sealed, twice. Hit `sealed`: that went well. Counts pins, checks, refusals, and
  * seals: it must go well when the pins are given back. Skips where no vehicle can be had, or no such
  * memfd.
  */

@@ -135,3 +135,37 @@ void agree_both_ways(struct agree *a)
 	agree_pin_to_address(a);
 	agree_address_to_pins(a, AGREE_ALWAYS);
 }
+
+/* What the pins will have to write is with the vehicle before they are taken. */
+static void be_filled(struct agree *a)
+{
+	struct vehicle *v = &a->race->vehicle;
+
+	a->generation++;
+	for (unsigned int i = 0; i < a->pages; i++) {
+		struct stamp s = stamp_of(a->mapping, i, a->generation);
+
+		v->ops->write(v, i, &s);
+	}
+	agree_admitted(a, v->ops->pin(v, a->addr, a->pages, 1));
+	agree_address(a);
+}
+
+unsigned int agree_alone(struct agree *a)
+{
+	struct vehicle *v = &a->race->vehicle;
+	unsigned int pins;
+
+	agree_stamp(a);
+	if (v->ops->is & VEHICLE_FILLS)
+		be_filled(a);
+	else
+		agree_admitted(a, v->ops->pin(v, a->addr, a->pages, 1));
+	pins = v->held;
+	if (v->ops->is & VEHICLE_HOLDS)
+		agree_both_ways(a);
+	else if (!(v->ops->is & VEHICLE_FILLS))
+		agree_content(a, AGREE_ALWAYS);
+	v->ops->unpin(v);
+	return pins;
+}

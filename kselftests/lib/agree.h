@@ -57,4 +57,10 @@ void agree_admitted(struct agree *a, int got);
 /* All that holds between pins and address: as they are found, then what either of them writes. */
 void agree_both_ways(struct agree *a);
 
+/*
+ * Pins by one call and gives them back, with nobody else there, by whatever vehicle: all are taken, and
+ * all holds that can be seen by it. Returns the pins.
+ */
+unsigned int agree_alone(struct agree *a);
+
 #endif

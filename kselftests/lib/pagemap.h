@@ -9,6 +9,7 @@
 
 #define PAGEMAP_PRESENT		(1ull << 63)
 #define PAGEMAP_SWAPPED		(1ull << 62)
+#define PAGEMAP_UFFD_WP		(1ull << 57)
 #define PAGEMAP_PFN		((1ull << 55) - 1)
 
 /* The entries of `pages` pages from addr on. */

@@ -38,19 +38,41 @@ int userfault_register(int fd, void *addr, size_t size, uint64_t mode)
 	return ioctl(fd, UFFDIO_REGISTER, &reg) ? errno : 0;
 }
 
-static void wake_sleeper(void *arg)
+int userfault_protect(int fd, void *addr, size_t size, bool against)
 {
-	const int fd = *(const int *)arg;
-	size_t page = getpagesize();
+	struct uffdio_writeprotect wp = {
+		.range = { .start = (uintptr_t)addr, .len = size },
+		.mode = against ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
+	};
+
+	return ioctl(fd, UFFDIO_WRITEPROTECT, &wp) ? errno : 0;
+}
+
+void *userfault_next(int fd)
+{
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-	struct uffdio_range range = { .len = page };
 	struct uffd_msg msg;
 
 	if (poll(&poll_fd, 1, POLL_MS) <= 0 || read(fd, &msg, sizeof(msg)) != sizeof(msg))
-		return;
-	range.start = msg.arg.pagefault.address & ~(uint64_t)(page - 1);
+		return NULL;
+	return (void *)(uintptr_t)(msg.arg.pagefault.address & ~(uint64_t)(getpagesize() - 1));
+}
+
+void userfault_wake(int fd, void *page)
+{
+	struct uffdio_range range = { .start = (uintptr_t)page, .len = getpagesize() };
+
 	if (ioctl(fd, UFFDIO_WAKE, &range))
 		broken("ioctl(UFFDIO_WAKE): %s", strerror(errno));
+}
+
+static void wake_sleeper(void *arg)
+{
+	const int fd = *(const int *)arg;
+	void *page = userfault_next(fd);
+
+	if (page)
+		userfault_wake(fd, page);
 }
 
 struct responder *userfault_waker(struct race *race, int *fd)

@@ -8,6 +8,7 @@
 #define GUPRACE_USERFAULT_H
 
 #include <linux/userfaultfd.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
@@ -32,6 +33,15 @@ int userfault_open(struct race *race, uint64_t feature, const char *what);
 
 /* From here on it is told of a range's faults of this mode, UFFDIO_REGISTER_MODE_...; 0 or errno. */
 int userfault_register(int fd, void *addr, size_t size, uint64_t mode);
+
+/* Protect a range against writes, or no longer (UFFDIO_WRITEPROTECT, which wakes who waits); 0 or errno. */
+int userfault_protect(int fd, void *addr, size_t size, bool against);
+
+/* The page of the next fault, for a responder: NULL where none comes for a while. */
+void *userfault_next(int fd);
+
+/* Whoever waits for this page tries again. */
+void userfault_wake(int fd, void *page);
 
 /*
  * A responder for write-protection (`fd`: where the descriptor is). A fault that came upon the

@@ -12,6 +12,8 @@
  *   4. compare; with a pin in hand, write through it and by address, and ask who else may see that
  *   5. the same in one walk over three pages, the middle one of this kind; of one page table or two
  *
+ * Then pages of one huge page in another order, and ranges that begin within a page (lib/layout.h).
+ *
  * And what a pin must keep others from: sealing a memfd against writes (lib/sealed.h). A read-only one
  * of what the process may only read may make it a copy of its own, but none that can be written.
  *
@@ -54,7 +56,7 @@
  *
  * Fixed by: a7f226604170 (R/O pins of shared anonymous pages, v5.19), CVE-2024-35872 (memfd_secret
  * while on its way to the LRU). Controls: M10, M11, M16, M25, G08, G09, G10, G22, G24, G25, G34,
- * G39, G40, G41, G50, G57, G59, G62, G66, G72, G74; M12 stays silent. Kconfig: admission.config.
+ * G39, G40, G41, G50, G57, G59, G62, G66, G72, G74, G81, G82; M12 stays silent. Kconfig: admission.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -66,6 +68,7 @@
 #include "huge.h"
 #include "kind.h"
 #include "ktap.h"
+#include "layout.h"
 #include "longterm.h"
 #include "pagemap.h"
 #include "sealed.h"
@@ -411,6 +414,13 @@ static const struct floor moving_floors[] = {
 	{ }
 };
 
+static const struct floor layout_floors[] = {
+	{ "checks", LAYOUT_ROUNDS },
+	{ "pins", LAYOUT_ROUNDS },
+	{ "huge", LAYOUT_ROUNDS / 2 },
+	{ }
+};
+
 static const struct floor sealed_floors[] = {
 	{ "refusals", 2 },
 	{ "seals", 2 },
@@ -431,6 +441,15 @@ static const struct subtest subtests[] = {
 	SUBTEST("users.thp", thp_others),
 	SUBTEST("probe.hugetlb", hugetlb_all),
 	SUBTEST("users.hugetlb", hugetlb_others),
+	{ "probe.scattered", &vehicle_probe, layout_scattered, layout_floors, 0 },
+	{ "slow.scattered", &vehicle_slow, layout_scattered, layout_floors, 0 },
+	{ "vmsplice.scattered", &vehicle_vmsplice, layout_scattered, layout_floors, 0 },
+	{ "direct.scattered", &vehicle_direct, layout_scattered, layout_floors, 0 },
+	{ "direct_in.scattered", &vehicle_direct_in, layout_scattered, layout_floors, 0 },
+	{ "uring.scattered", &vehicle_uring, layout_scattered, layout_floors, 0 },
+	{ "direct.offset", &vehicle_direct, layout_offset, layout_floors, 0 },
+	{ "direct_in.offset", &vehicle_direct_in, layout_offset, layout_floors, 0 },
+	{ "uring.offset", &vehicle_uring, layout_offset, layout_floors, 0 },
 	/* Last: it takes what time the others leave, which need little. */
 	{ "longterm.moving", &vehicle_probe_longterm, longterm_moving, moving_floors, 0 },
 	{ }

@@ -16,14 +16,16 @@
  *
  * UFFDIO_WRITEPROTECT and its removal change the PTE and never the page: whatever A's pin meets in
  * between, it stays the page of the address. A pin for writing that meets the protection waits
- * until B removes it.
+ * until B removes it. Nor does a pin end it: a read-only one of what a fork shared takes a copy, which
+ * is protected as the page was (lib/unshared.h). And pins of pages that userfaultfd brings only then
+ * are of those (lib/filled.h).
  *
  * Mode: steered; held pins need no race. A pins many pages by one walk, B moves the same pages one
  * by one (a move ends at the first page that it must leave), or protects and unprotects them all. By
  * turns the move of a page is stretched at a random instruction: between look and clearing, too.
  *
  * Oracles, after both windows: pin_differs, address_differs, foreign_stamp, bad_stamp
- * (lib/agree.h). After a move, page by page: a pin that reads the source's stamp was taken before
+ * (lib/agree.h); refused, where pages come late, and unprotected, of the copies. After a move, page by page: a pin that reads the source's stamp was taken before
  * the move, which then must have failed. A pin that reads zeroes was taken after it, of what a
  * fault put there: to be seen through a pin for writing; a read-only one may hold the zero page for
  * ever: legal.
@@ -32,9 +34,10 @@
  *   checks          of held pins, where no race is needed; the others count trials (lib/trial.c)
  *   pins            pages pinned
  *   moved, refused  pages moved, huge ones in held_move_thp; left because of a pin (or of a lock)
+ *   filled, copied  pages brought to a pin that waited for them; pages that a pin replaced
  *
  * Fixed by: adef440691ba ("userfaultfd: UFFDIO_MOVE uABI", v6.8) has the two looks; no CVE.
- * Controls: G20, G26, G31, G64. Kconfig: pin_vs_uffd.config.
+ * Controls: G20, G26, G31, G64, G80, G83. Kconfig: pin_vs_uffd.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -46,10 +49,12 @@
 #include "agree.h"
 #include "backing.h"
 #include "check.h"
+#include "filled.h"
 #include "huge.h"
 #include "scenario.h"
 #include "stamp.h"
 #include "stretch.h"
+#include "unshared.h"
 #include "userfault.h"
 
 #define MAPPING_TARGET	1
@@ -183,22 +188,19 @@ static void judge_moved(struct race *race, void *arg)
 	v->ops->unpin(v);
 }
 
-static void protect(struct world *w, uint64_t mode)
+static void protect(struct world *w, bool against)
 {
-	struct uffdio_writeprotect wp = {
-		.range = { .start = (uintptr_t)w->agree.addr, .len = w->size },
-		.mode = mode,
-	};
+	int err = userfault_protect(w->fd, w->agree.addr, w->size, against);
 
-	if (ioctl(w->fd, UFFDIO_WRITEPROTECT, &wp))
-		w->err = errno;
+	if (err)
+		w->err = err;
 }
 
 static void protect_all(struct race *race, void *arg)
 {
 	(void)race;
-	protect(arg, UFFDIO_WRITEPROTECT_MODE_WP);
-	protect(arg, 0);
+	protect(arg, true);
+	protect(arg, false);
 }
 
 static void judge_protected(struct race *race, void *arg)
@@ -350,6 +352,11 @@ static void race_protect(struct race *race)
 	end_world(&w);
 }
 
+static void pin_unshared(struct race *race)
+{
+	unshared_protected(race, race->subtest->arg);
+}
+
 static const struct floor held[] = {
 	{ "checks", REPEATS },
 	{ "moved", REPEATS },
@@ -379,7 +386,24 @@ static const struct floor protected[] = {
 	{ }
 };
 
+static const struct floor filled[] = {
+	{ "checks", FILLED_ROUNDS },
+	{ "filled", FILLED_ROUNDS * FILLED_PAGES },
+	{ }
+};
+
+static const struct floor unshared[] = {
+	{ "checks", UNSHARED_ROUNDS },
+	{ "pins", UNSHARED_ROUNDS },
+	{ }
+};
+
 static const struct subtest subtests[] = {
+	{ "probe.filled", &vehicle_probe, filled_pins, filled, 0 },
+	{ "probe_ro.filled", &vehicle_probe_ro, filled_pins, filled, 0 },
+	{ "vmsplice.filled", &vehicle_vmsplice, filled_pins, filled, 0 },
+	{ "probe_ro.unshared", &vehicle_probe_ro, pin_unshared, unshared, SMALL },
+	{ "probe_ro.unshared_thp", &vehicle_probe_ro, pin_unshared, unshared, THP },
 	{ "probe.held_move", &vehicle_probe, hold_move, held, 0 },
 	{ "probe_ro.held_move", &vehicle_probe_ro, hold_move, held, 0 },
 	{ "probe.held_move_thp", &vehicle_probe, hold_move_thp, held_huge, 0 },

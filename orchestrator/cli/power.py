@@ -235,9 +235,9 @@ def _chosen(mutants: Sequence[Mutant], globs: Sequence[str]) -> tuple[Mutant, ..
 
 
 def _sized(plan: Plan, campaign: Campaign) -> Plan:
-    """Return the plan with a cell of each target, so that guests are counted by the memory they will take."""
+    """Return the plan with the cells of all targets, so that guests are counted by the memory they will take."""
     raced = ((target, (*target.scenarios, *target.others, *target.upstream)) for target in campaign.targets)
-    return replace(plan, cells=tuple(target.cell(names[0]) for target, names in raced if names))
+    return replace(plan, cells=tuple(target.cell(name) for target, names in raced for name in names))
 
 
 def repeater(matrix: Path, campaign: Campaign) -> Callable[[Cell, int], str]:

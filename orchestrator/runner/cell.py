@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator import records
-from orchestrator.errors import GupraceError, RunInterruptedError
+from orchestrator.errors import GupraceError, HostError, RunInterruptedError
 from orchestrator.guest.accel import choose
 from orchestrator.guest.boot import boot
 from orchestrator.guest.guest import Guest
@@ -307,7 +307,7 @@ class CellRun:
             directory=self.directory,
             accel=accel,
             vcpus=self.record.vcpus,
-            memory=self.cell.guest.memory,
+            memory=memory(self.cell, self.shop.project),
             cmdline=cmdline(self.cell, self.shop.project),
             files=files,
         )
@@ -361,13 +361,32 @@ def cmdline(cell: Cell, project: Project) -> tuple[str, ...]:
     return tuple(word for path in files if path.is_file() for word in path.read_text().split())
 
 
+def memory(cell: Cell, project: Project) -> int:
+    """Return the guest's memory, MiB: what the matrix says, or what the scenario needs at least (`<scenario>.memory`).
+
+    Raises:
+        HostError: the scenario's file holds no number.
+    """
+    path = project.selftests / "scenarios" / f"{cell.scenario}.memory"
+    if not path.is_file():
+        return cell.guest.memory
+    text = path.read_text().strip()
+    if not text.isdecimal():
+        raise HostError(f"{path}: {text!r} is no number of MiB")
+    return max(cell.guest.memory, int(text))
+
+
 def made_of(cell: Cell, binary: Path, project: Project) -> dict[str, str]:
     """Return what a cell has beside its lane's kernel, for its record: what is raced, and how it is booted.
 
     Raises:
         HostError: there is no such program.
     """
-    return {"program": file_digest(binary), "kernel command line": " ".join(cmdline(cell, project))}
+    return {
+        "program": file_digest(binary),
+        "kernel command line": " ".join(cmdline(cell, project)),
+        "memory": f"{memory(cell, project)} MiB",
+    }
 
 
 def _defect(error: Exception) -> Trouble:

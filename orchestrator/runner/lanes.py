@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from orchestrator.matrix.plan import Cell, KernelSpec
@@ -45,14 +45,17 @@ def groups_of(cells: Iterable[Cell]) -> tuple[Group, ...]:
     return tuple(Group(tuple(sorted(group, key=lambda lane: bool(lane.kernel.mutant)))) for group in found.values())
 
 
-def guests_at_once(cells: Iterable[Cell], asked: int | None, cpus: int, free_mib: int) -> int:
+def guests_at_once(
+    cells: Iterable[Cell], asked: int | None, cpus: int, free_mib: int, memory_of: Callable[[Cell], int]
+) -> int:
     """Return how many guests may run at the same time.
 
     By default as many as have host cores of their own: a guest that shares its cores races less, and under
-    TCG every TLB shootdown stops all of its vCPUs. Memory limits whatever was asked for.
+    TCG every TLB shootdown stops all of its vCPUs. Memory limits whatever was asked for; `memory_of` a cell's
+    guest, MiB.
     """
     members = tuple(cells)
     vcpus = max((cell.guest.vcpus or DEFAULT_VCPUS for cell in members), default=DEFAULT_VCPUS)
-    memory = max((cell.guest.memory for cell in members), default=1024) + QEMU_OVERHEAD
+    memory = max((memory_of(cell) for cell in members), default=1024) + QEMU_OVERHEAD
     wanted = asked if asked is not None else max(1, cpus // vcpus)
     return max(1, min(wanted, free_mib // memory))

@@ -24,7 +24,7 @@ from orchestrator.matrix.plan import Cell, KernelSpec, Plan, stock_id
 from orchestrator.paths import Project
 from orchestrator.proc import Stop
 from orchestrator.race.model import RaceResult
-from orchestrator.runner.cell import LAST_WORD_SECONDS, CellRun, Workshop
+from orchestrator.runner.cell import LAST_WORD_SECONDS, CellRun, Workshop, memory
 from orchestrator.runner.events import EventLog, State, event, fan_out, held_up
 from orchestrator.runner.host import free_memory, host_facts, judge_of, now
 from orchestrator.runner.lanes import groups_of, guests_at_once
@@ -97,7 +97,8 @@ class Runner:
             HostError: the run directory cannot be written.
         """
         stop = self.shop.place.stop
-        workers = guests_at_once(plan.cells, guests, os.cpu_count() or 1, free_memory())
+        needs = partial(memory, project=self.shop.project)
+        workers = guests_at_once(plan.cells, guests, os.cpu_count() or 1, free_memory(), needs)
         with EventLog(run.events_file) as events:
             shop = replace(self.shop, tell=fan_out((events, self.shop.tell)))
             work = _Work(self.builder, shop, run, self._building)

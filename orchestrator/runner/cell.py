@@ -362,7 +362,7 @@ def cmdline(cell: Cell, project: Project) -> tuple[str, ...]:
 
 
 def memory(cell: Cell, project: Project) -> int:
-    """Return the guest's memory, MiB: what the matrix says, or what the scenario needs at least (`<scenario>.memory`).
+    """Return the guest's memory, MiB: what the matrix says, at least what `<scenario>.memory` says.
 
     Raises:
         HostError: the scenario's file holds no number.

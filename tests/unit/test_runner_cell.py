@@ -249,7 +249,9 @@ def test_a_known_fault_that_the_selftest_met_is_a_fact_of_its_cell(tmp_path: Pat
     ]
 
 
-@pytest.mark.parametrize(("said", "asked", "gets"), [("6144\n", 1024, 6144), ("6144\n", 8192, 8192), (None, 1024, 1024)])
+@pytest.mark.parametrize(
+    ("said", "asked", "gets"), [("6144\n", 1024, 6144), ("6144\n", 8192, 8192), (None, 1024, 1024)]
+)
 def test_a_scenario_has_the_memory_that_it_needs(tmp_path: Path, said: str | None, asked: int, gets: int) -> None:
     project, cell = project_with(tmp_path, said), FakeRun(tmp_path / "run").add(None)
     assert cells.memory(replace(cell, guest=GuestSettings(memory=asked)), project) == gets

@@ -266,7 +266,7 @@ handle_tlb_protect exc_general_protection do_hash_fault __do_kernel_fault
 __list_add_valid kobject_put device_release refcount_warn_saturate
 _new_vmalloc_restore_context_a0 __cant_sleep __raw_copy_user __copy_tofrom_user_base probe_kernel_read ksize
 kvrealloc_noprof kmalloc_large_node kmalloc_trace __cfi_check_fail __cfi_slowpath_diag report_cfi_failure
-mte_check_tfsr_el1
+mte_check_tfsr_el1 kobject_cleanup handle_misaligned_access __div0 __aeabi_uldivmod div64_u64_rem __udivdi3
 f2fs_down_write reiserfs_write_lock bpf_prog_array_copy_to_user __snd_printk sort_r kthread_park
 """
 GUILTY = """

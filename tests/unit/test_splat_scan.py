@@ -154,6 +154,15 @@ def test_two_cpus_that_print_at_once_are_pulled_apart() -> None:
     assert all(s.whole for s in found.values())
 
 
+def test_every_leak_is_a_report() -> None:
+    leaks = "".join(
+        f'BUG: memory leak\nunreferenced object 0xffff88810ee1c600 (size 256):\n  comm "x", pid 99\n  backtrace:\n'
+        f"    [<ffffffff8147ed3b>] kmemdup+0x1b/0x40\n    [<ffffffff8147ed3c>] {name}+0x1b/0x40\n\n"
+        for name in ("first_user", "other_user")
+    )
+    assert [splat.title for splat in of(leaks).splats] == ["memory leak in first_user", "memory leak in other_user"]
+
+
 def test_the_same_report_again_is_counted_not_kept() -> None:
     (splat,) = of(stamped(KCSAN) * 7).splats
     assert splat.count == 7

@@ -28,7 +28,7 @@ BAR = re.compile(r"={20,}\s*$")
 END = re.compile(r"---\[ end (?:trace|Kernel panic)|Rebooting in \d+ seconds|Kernel Offset:")
 _LAST_BEGINS = frozenset("=-RK")
 _PIECE = re.compile(
-    r".*(?:\+0x[0-9a-f]+/0x|is trying to|lock|\[inline\])"
+    r".*(?:\+0x[0-9a-f]+/0x|is trying to|lock|\[inline\]|\(\S+\.(?:[chS]|rs):\d)"
     r"|(?:CPU|PID|Hardware name|Call [Tt]race|Code|Modules linked|RIP|RSP|R[A-D]X|CR2|pc|lr|sp|x\d+|Stack|Comm)\b"
     r"|(?:Workqueue|Tainted|FS|Oops|Internal error|Backtrace|NMI backtrace|Sending NMI|task|page|flags|raw)\b"
     r"|(?:Read of|Write of)\b| *(?:</?(?:TASK|IRQ|NMI)>|\[<[0-9a-f]+>\]|#\d: | #\d+ |->|other info|stack backtrace)"

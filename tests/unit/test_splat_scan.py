@@ -154,6 +154,25 @@ def test_two_cpus_that_print_at_once_are_pulled_apart() -> None:
     assert all(s.whole for s in found.values())
 
 
+def test_a_cpu_that_was_asked_where_it_stands_goes_on_with_the_report() -> None:
+    asked = stamped(
+        "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:\nSending NMI from CPU 1 to CPUs 0:", "  C1"
+    )
+    answer = """
+NMI backtrace for cpu 0
+CPU: 0 PID: 99 Comm: x Not tainted 6.1.0 #1
+RIP: 0010:spinner+0x1/0x2
+Call Trace:
+ spinner+0x1/0x2
+ __x64_sys_munmap+0x1/0x2
+"""
+    other = stamped("a driver's chatter\n" * 2, "  C1")
+    (splat,) = of(asked + stamped(answer, "  C0") + other).splats
+    assert (splat.title, splat.corrupted, splat.pid) == ("INFO: rcu detected stall in sys_munmap", "", 99)
+    (alone,) = of(asked + other + stamped(answer, "  C0")).splats
+    assert alone.corrupted == "no stack"
+
+
 def test_every_leak_is_a_report() -> None:
     leaks = "".join(
         f'BUG: memory leak\nunreferenced object 0xffff88810ee1c600 (size 256):\n  comm "x", pid 99\n  backtrace:\n'

@@ -11,7 +11,7 @@ from orchestrator.splat.frames import beheaded, functions, traced
 from orchestrator.splat.grammar import Blame, Grammar, pattern
 from orchestrator.splat.model import ASIDE, Form, Phase, Splat, SplatKind
 from orchestrator.splat.rust import demangle
-from orchestrator.splat.title import Name, strangers, titles
+from orchestrator.splat.title import Name, mixed, strangers, titles
 
 MAX_LINES = 800
 # What is kept of a report: its lines' beginnings while it is read, then so much text. Bounds the memory of a flood.
@@ -21,6 +21,8 @@ MAX_TEXT = 64 * 1024
 SLACK = 30
 # A panic behind one of these is no part of it.
 _NO_STACK = ASIDE | {Form.PANIC, Form.REMARK, Form.OTHER}
+# Where such a report looks for whom to blame, it shows one task.
+_ONE_TASK = frozenset({Blame.PC, Blame.HEADER_FIRST})
 # A quotation is found out after so many lines.
 _QUOTED = 3
 
@@ -167,6 +169,8 @@ class Report:
             return "messages were dropped within"
         if self.disturbed:
             return "another report began within"
+        if self.grammar.blame in _ONE_TASK and mixed(body):
+            return "another task's report within"
         if self.grammar.blame is not Blame.NOBODY:
             if strangers(body) and self.grammar.form.kind is SplatKind.LOCKDEP:
                 return "another task's stack within"

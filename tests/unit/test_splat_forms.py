@@ -333,6 +333,7 @@ def test_who_waits_for_another_or_takes_a_lock_for_him_did_not_hang() -> None:
 
 
 CALL = "BUG: kernel NULL pointer dereference, address: 0000000000000000\nRIP: 0010:culprit+0x1/0x2\nCall Trace:\n"
+TWO = "\nCPU: 0 PID: 1 Comm: a\nCPU: 1 PID: 2 Comm: b"
 UBSAN = next(text for form, _, text in FORMS if form is Form.UBSAN)
 
 
@@ -347,6 +348,8 @@ UBSAN = next(text for form, _, text in FORMS if form is Form.UBSAN)
         ("Kernel panic - not syncing: \nCPU: 0 PID: 1 Comm: init Not tainted 6.1.0 #1", "its header was cut"),
         ("BUG kmalloc-8 (Tainted: G    B         ): Object already free", "nothing follows its header"),
         (UBSAN.strip().removesuffix("=" * 80).rstrip("=\n"), ""),
+        (CALL + " caller+0x1/0x2" + TWO, "another task's report within"),
+        (CALL + " caller+0x1/0x2\nSending NMI from CPU 0 to CPUs 1:" + TWO, ""),
         (KASAN.strip().rstrip("=\n"), "cut before its end"),
         (KASAN.replace(" other+0x1/0x2", ""), "a stack is missing"),
         (KASAN.replace(" other+0x1/0x2", "(stack is not available)"), ""),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from orchestrator.splat.grammar import Blame, Grammar, pattern
-from orchestrator.splat.skip import anchor, innocent, machinery, passes_on, plain, queue
+from orchestrator.splat.skip import anchor, innocent, machinery, passes_on, plain, queue, wrapper
 
 MAX_FRAMES = 64
 # So many lines, or frames, a thing may stand away from where it belongs.
@@ -138,10 +138,18 @@ def blamed(grammar: Grammar, header: re.Match[str], lines: Sequence[str]) -> str
     candidates = [plain(name).lstrip(".") for name in _candidates(grammar.blame, named, lines)]
     if grammar.blame is Blame.SLEEPER:
         return _sleeper(candidates, grammar.skip)
-    guilty = next((name for name in candidates if not innocent(name, grammar.skip)), "")
+    guilty = _guilty(candidates, grammar.skip)
     if not guilty and grammar.blame in _OUTERMOST and (shown := _outlined(_stack(lines))):
         return plain(shown[-1])
     return guilty
+
+
+def _guilty(candidates: Sequence[str], skip: str) -> str:
+    """Return the first who does not only help; whom a work queue or a timer called helps nobody."""
+    for callee, name in pairwise(["", *candidates]):
+        if not innocent(name, skip):
+            return callee if callee and passes_on(name) and wrapper(callee, skip) else name
+    return ""
 
 
 def _named(grammar: Grammar, header: re.Match[str], lines: Sequence[str]) -> str:

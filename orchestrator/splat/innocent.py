@@ -17,6 +17,9 @@ _TESTS = """
 COMMON = (
     _TESTS
     + """
+# of the page cache, KSM and KVM, though they are called like flags' accessors and entry code
+!{folio_clear,clear_page}_dirty_for_io !folio_set_{stable_node,bh,anon} !folio_clear_hugetlb_hwpoison
+!page_fault_{can,handle}_*
 # reporting
 dump_stack* dump_backtrace dump_{page,header,tasks,mm,vma,mapping,unreclaimable_slab}
 show_{stack,regs,trace,registers}* print_*bug* print_{address,error}_description print_report print_track*
@@ -122,7 +125,8 @@ folio_{un,}lock folio_{clear,set,test}_* put_page
 """
 )
 
-# A name that holds one of these (regular expressions) is a wrapper of it.
+# A name that holds one of these (regular expressions) is a wrapper of it, unless a work queue, a timer or another of
+# PASSERS called it.
 WRAPPERS = r"""
 (?:spin|mutex|read|write)_(?:un)?lock(?!ed|dep|_wait) copy_to_user copy_from_user memdup_user
 kmalloc(?!\w*_(?:oob|uaf|double_)) kzalloc

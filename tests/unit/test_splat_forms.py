@@ -274,6 +274,7 @@ gup_fast get_user_pages_fast __get_user_pages zap_pte_range try_grab_folio do_mu
 remove_wait_queue kfree_skb sk_skb_reason_drop bitmap_ip_add atomic_open alloc_workqueue kobject_add_internal
 lock_sock_nested lock_mount ftrace_free_mem rht_deferred_worker folio_end_read copy_siginfo_to_user
 list_lru_add do_exit seq_read tty_release ocfs2_get_refcount_tree xfs_refcount_finish_one rb_insert_bss
+folio_clear_dirty_for_io __folio_set_anon page_fault_can_be_fast
 list_del_event copy_from_read_buf do_raw_setsockopt print_bpf_insn entry_lru_isolate find_first_extent_bit
 drm_atomic_add_affected_planes kmalloc_oob_right kmalloc_node_oob_right krealloc_more_oob_helper
 kmem_cache_double_free ksize_uaf slab_build_skb extent_write_locked_range handle_sysrq xchg_nr_deferred
@@ -297,6 +298,12 @@ def test_a_title_leaves_out_what_differs_from_run_to_run(said: str, told: str) -
 def test_helpers_are_never_blamed() -> None:
     assert [name for name in HELPERS.split() if not innocent(plain(name))] == []
     assert [name for name in GUILTY.split() if innocent(name) or innocent(name, "free")] == []
+
+
+def test_a_work_item_helps_nobody_whatever_it_is_called() -> None:
+    call = CALL.replace("culprit", "memset") + " dmz_flush_work+0x1/0x2\n"
+    assert one(console(f"{call} process_one_work+0x1/0x2\n")).functions == ("dmz_flush_work",)
+    assert one(console(f"{call} dmz_reclaim+0x1/0x2\n")).functions == ("dmz_reclaim",)
 
 
 def test_what_compilers_add_to_a_name_is_left_out() -> None:

@@ -127,6 +127,17 @@ FORMS = (
     # the only words with a newline that x86's die() is told: the error code stands below them
     _fault(Form.FAULT, "Split lock detected", r"(?:Oops: )?Split lock detected\s*$", "Split lock detected"),
     _trap(Form.FAULT, "[#", r"divide error: ", "divide error"),
+    # arm has no instruction that traps; its library tells, and goes on with 0
+    Grammar(
+        Form.FAULT,
+        "Division by zero in kernel",
+        r"Division by zero in kernel\.\s*$",
+        "divide error",
+        Blame.STACK,
+        "fault",
+        needs=_STACK + r"| from ",
+        alt=_BAD,
+    ),
     _trap(Form.FAULT, "[#", r"stack segment: ", "stack segment fault"),
     _trap(Form.FAULT, "[#", r"int3: ", "int3"),
     _trap(Form.FAULT, "[#", r"invalid opcode: ", "invalid opcode"),
@@ -146,6 +157,18 @@ FORMS = (
         Blame.PC,
         "fault",
         eats=(*_OOPS, "Unhandled fault:"),
+        alt=_BAD,
+    ),
+    # kernel/cfi.c, since v6.1, before an oops or (CONFIG_CFI_PERMISSIVE) a warning
+    Grammar(
+        Form.FAULT,
+        "CFI failure at",
+        r"CFI failure at (?P<f>[A-Za-z_][\w.$]*)\+0x",
+        "CFI failure",
+        Blame.HEADER_FIRST,
+        "fault",
+        needs=_STACK,
+        eats=(*_OOPS, "WARNING:"),
         alt=_BAD,
     ),
     # `Internal error: Oops - BUG: 0 [#1]` follows `kernel BUG at`, `Internal error: Oops: 5 [#1]` a page fault
@@ -200,6 +223,16 @@ FORMS = (
     # ppc and s390: what came before the `Oops:` line was lost
     _fault(Form.PAGING, "Oops", r"Oops: (?:[Kk]ernel access of bad area|[0-9a-f]{4} )[^\n]*\[#\d", "Oops"),
     _fault(Form.FAULT, "[#", r"Oops: (?P<what>[A-Z][\w ]+), sig: \d+ \[#\d", "Oops: {what}"),
+    # BUG() of mips and loongarch, whose trap says no place
+    Grammar(
+        Form.KERNEL_BUG,
+        "ernel bug detected[#",
+        r"Kernel bug detected\[#\d+\]:",
+        "kernel BUG",
+        Blame.PC,
+        "bug",
+        eats=_BUG,
+    ),
     # whatever else die() is told: x86 `words: 0000 [#1]`, s390 `words: 0001 ilc:2 [#1]`; mips, loongarch `words[#1]:`
     _trap(Form.FAULT, "[#", r"(?P<what>[A-Za-z#][\w #/-]{2,60}): [0-9a-f]{4,16} (?:ilc:\d )?\[#\d+\]", "{what}"),
     _fault(Form.FAULT, "[#", r"(?P<what>[A-Z][a-z][\w ]{2,60})\[#\d+\]:", "{what}"),

@@ -204,7 +204,7 @@ FORMS = (
         Blame.STACK,
         "allocator",
         needs=r"unreferenced object|backtrace",
-        eats=("unreferenced object", "memory leak"),
+        eats=("unreferenced object", "suspected memory leak"),
     ),
     Grammar(
         Form.LEAK,

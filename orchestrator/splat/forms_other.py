@@ -241,6 +241,7 @@ FORMS = (
     ),
     # What the kernel complains of, with a stack, and does not call a bug
     _trouble("GFP", r".{1,16}: (?P<what>page allocation (?:failure|stall)|vmalloc error)\b.*GFP"),
+    _trouble("nobody cared", r"(?P<what>irq \d+: nobody cared) \("),
     _trouble("unchecked MSR access", r"(?P<what>unchecked MSR access error): "),
     _trouble("non-responsive CSD lock", r"(?:smp: )?csd: \w+ (?P<what>non-responsive CSD lock)"),
     # A driver's own words: shown, but no report of a bug in the kernel (standing.py: background)

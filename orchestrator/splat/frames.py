@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from orchestrator.splat.grammar import Blame, Grammar, pattern
-from orchestrator.splat.skip import anchor, innocent, machinery, passes_on, plain, queue
+from orchestrator.splat.skip import anchor, innocent, machinery, passes_on, plain, queue, wrapper
 
 MAX_FRAMES = 64
 # So many lines, or frames, a thing may stand away from where it belongs.
@@ -25,9 +25,12 @@ FRAME = re.compile(
 )
 _FROM = re.compile(rf"\s*(?:\[<[0-9a-f]+>\]\s*)?(?P<unsure>\? )?\(?{_NAME}\)? from (?:\[<|\(|\w)")
 _INLINE = re.compile(rf"\s*(?P<unsure>\? )?{_NAME} \S+:\d+ \[inline\]")
+# scripts/decode_stacktrace.sh has `(file:line)` in the offset's place, and one more for every function inlined there.
+_PLACES = r" \([\w./+-]+\.(?:[chS]|rs):\d+[^()]*(?:\(discriminator \d+\)[^()]*)*\)"
+_DECODED = re.compile(rf"\s*(?P<unsure>\? )?{_NAME}{_PLACES}(?: [\w-]+)?(?: \([A-Z]+\))?\s*$")
 _PC = re.compile(
     rf"(?:[RE]?IP: (?:[0-9a-f]{{4}}:)?(?:\s*{_ADDRESS})|pc : |PC is at |epc : |NIP \[\w+\] |Krnl PSW.*\()\s*{_NAME}"
-    r"\+0x"
+    rf"(?:\+0x|{_PLACES})"
 )
 _PC_LINE = re.compile(r"(?:[RE]?IP: |pc : |PC is at |epc : |NIP \[)")
 _TRACE = re.compile(r"\s*(?:Call Trace|Call trace|Backtrace|backtrace|stack backtrace)\b.*:")
@@ -56,7 +59,7 @@ _STACKS = (
 )
 _WITHIN = 15
 # sysvec_apic_timer_interrupt() and its kin: RCU looks for stalls on x86's tick.
-_TICK = "apic_timer_interrupt+0x"
+_TICK = re.compile(r".*apic_timer_interrupt(?:\+0x| \()")
 # What an oops or a panic prints behind the stack.
 _BEHIND = re.compile(
     r"Kernel panic|Code: |---\[ end|Modules linked|Kernel Offset|Rebooting|CPU: \d|RIP: |BUG: |={20}"
@@ -68,7 +71,9 @@ _AT = re.compile(rf".* at: *(?:\[<[0-9a-fx]+>\] *)?(?:\[<[0-9a-fx]+>\] *)?(?:{_N
 def _frame(line: str) -> re.Match[str] | None:
     if "+0x" in line:
         return _FROM.match(line) or FRAME.match(line) if " from " in line else FRAME.match(line)
-    return _FROM.match(line) if " from " in line else None
+    if " from " in line:
+        return _FROM.match(line)
+    return _DECODED.match(line) if " (" in line else None
 
 
 def _shown(line: str) -> re.Match[str] | None:
@@ -133,10 +138,18 @@ def blamed(grammar: Grammar, header: re.Match[str], lines: Sequence[str]) -> str
     candidates = [plain(name).lstrip(".") for name in _candidates(grammar.blame, named, lines)]
     if grammar.blame is Blame.SLEEPER:
         return _sleeper(candidates, grammar.skip)
-    guilty = next((name for name in candidates if not innocent(name, grammar.skip)), "")
+    guilty = _guilty(candidates, grammar.skip)
     if not guilty and grammar.blame in _OUTERMOST and (shown := _outlined(_stack(lines))):
         return plain(shown[-1])
     return guilty
+
+
+def _guilty(candidates: Sequence[str], skip: str) -> str:
+    """Return the first who does not only help; whom a work queue or a timer called helps nobody."""
+    for callee, name in pairwise(["", *candidates]):
+        if not innocent(name, skip):
+            return callee if callee and passes_on(name) and wrapper(callee, skip) else name
+    return ""
 
 
 def _named(grammar: Grammar, header: re.Match[str], lines: Sequence[str]) -> str:
@@ -265,7 +278,7 @@ def _recursing(lines: Sequence[str]) -> str:
 
 def _interrupted(lines: Sequence[str]) -> Sequence[str]:
     """Return the lines from the tick's interrupt on: what it interrupted; all of them where no stack shows it."""
-    start = next((number for number, line in enumerate(lines) if _TICK in line and functions((line,))), 0)
+    start = next((number for number, line in enumerate(lines) if _TICK.match(line) and functions((line,))), 0)
     return lines[start:]
 
 
@@ -291,10 +304,8 @@ def _representative(lines: Sequence[str]) -> str:
 
 def _all_functions(lines: Iterable[str]) -> Iterator[str]:
     for line in lines:
-        if "+0x" not in line and " from " not in line:
-            continue
         frame = _frame(line)
-        if frame is None:
+        if frame is None and ("+0x" in line or " (" in line):
             frame = _PC.match(line.strip())
         if frame and not frame.groupdict().get("unsure"):
             yield plain(frame["f"])

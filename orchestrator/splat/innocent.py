@@ -17,6 +17,9 @@ _TESTS = """
 COMMON = (
     _TESTS
     + """
+# of the page cache, KSM and KVM, though they are called like flags' accessors and entry code
+!{folio_clear,clear_page}_dirty_for_io !folio_set_{stable_node,bh,anon} !folio_clear_hugetlb_hwpoison
+!page_fault_{can,handle}_*
 # reporting
 dump_stack* dump_backtrace dump_{page,header,tasks,mm,vma,mapping,unreclaimable_slab}
 show_{stack,regs,trace,registers}* print_*bug* print_{address,error}_description print_report print_track*
@@ -25,7 +28,8 @@ print_{hex_dump,stack_trace,irqtrace,lock,held,shortest,bad,cpu_stall,other_cpu,
 panic* vpanic* nmi_panic warn warn_{slowpath,alloc,bogus,printk}* report_bug* fixup_bug handle_bug end_report
 *_report_{bug,invalid_free,error} die die_kernel_fault arm_notify_die oops_* printk* vprintk* va_format *_printk*
 drm_{dev_printk,dev_dbg,err,dbg}* sysfs_emit* seq_buf_* dynamic_{pr,dev,netdev,ibdev}_* start_report kasan* kcsan*
-kmsan* kfence_* ubsan_* val_to_string handle_overflow check_memory_region{,_inline} check_region_inline
+kmsan* kfence_* ubsan_* val_to_string handle_{overflow,null_ptr_deref,misaligned_access,object_size_mismatch}
+check_memory_region{,_inline} check_region_inline
 {asan,tsan,msan,hwasan}_* sanitizer_* memory_is_* bytes_is_* get_address_* stack_trace_* save_{stack,trace}*
 set_track* arch_stack_walk* unwind_{get,next,backtrace}* walk_stackframe stack_depot_* depot_* sched_show_task
 debug_show_* check_panic_on_* stack_chk_fail brk_handler bug_handler bug_brk_handler call_break_hook
@@ -82,7 +86,8 @@ probe_{kernel,user}_{read,write}* copy_{to,from}_{iter*,kernel_nofault} copy_mc_
 copyin* copyout* csum_and_copy_* {get,put}_user{,_asm*,_nocheck*,_nofault*,_size*,_1,_2,_4,_8,_bad} clear_user*
 copy_page_{to,from}_iter* simple_copy_to_iter instrument_* copy_overflow check_heap_object check_object_size
 list_{add,del}{,_tail*,_rcu,_init*,_entry*,_valid*,_clearprev} list_{move,replace,splice,cut,sort,rotate,swap}*
-hlist_* llist_* plist_* klist_* refcount_* kref_* kobject_{get,put,del} kobject_get_unless_zero lockref_*
+hlist_* llist_* plist_* klist_* refcount_* kref_* kobject_{get,put,del,cleanup,release} kobject_get_unless_zero
+lockref_*
 {lse_,ll_sc_,}atomic{,64,_long}_{add,and,andnot,cmpxchg,dec,fetch,inc,or,read,set,sub,try,xchg,xor}*
 {arch,raw}_atomic* {arch_,}{cmp,}xchg{,64*,_relaxed,_acquire,_release,_local,_double*,_mb*} read_once* write_once*
 {arch_,}{test_and_,}{set,clear,change}_bit{,_lock,_unlock*,_le} arch_static_* test_bit
@@ -97,6 +102,7 @@ xa_{load,store,erase,find,alloc,insert,cmpxchg,get,set,clear,destroy,extract,res
 rb_{insert_color,insert_augmented,erase,next,prev,first,last,link_node,replace_node}* timerqueue_{add,del,iterate}*
 csum_partial* ip_fast_csum do_csum ip_compute_csum crc{4,7,8,16,32,64}* percpu_counter_* crc_{ccitt,itu_t,t10dif}*
 {siphash,hsiphash,jhash}* xxh{32,64}* ida_* idr_{remove,alloc,find,get,replace,destroy}* bsearch sort sort_r
+Ldiv0{,_64} div0 do_div64 div64_{32,u64,s64}* div_{s64,u64}* {u,}{div,mod}{s,d}i3 aeabi_* iter_div_* mul_u64_*
 match_{token,number,int,strlcpy,strdup}* rhashtable_{lookup,insert,remove,replace,init}* rhashtable_jhash*
 rht_{key,bucket,ptr,lock,unlock,assign}* rhltable_* virt_to_* virt_addr_valid phys_addr* indirect_thunk* x86_*thunk*
 retpoline* fdget fdget_{raw,pos}_fast cpu_relax rep_nop native_* local_*irq* arch_local_* preempt_count_*
@@ -119,7 +125,8 @@ folio_{un,}lock folio_{clear,set,test}_* put_page
 """
 )
 
-# A name that holds one of these (regular expressions) is a wrapper of it.
+# A name that holds one of these (regular expressions) is a wrapper of it, unless a work queue, a timer or another of
+# PASSERS called it.
 WRAPPERS = r"""
 (?:spin|mutex|read|write)_(?:un)?lock(?!ed|dep|_wait) copy_to_user copy_from_user memdup_user
 kmalloc(?!\w*_(?:oob|uaf|double_)) kzalloc
@@ -175,7 +182,9 @@ TABLES = {
         static_obj is_dynamic_key lock_{sock,page,buffer,map}* rwsem* percpu_rwsem* seq_lockdep*
         sync_*timer* sk_{destruct,free}
         sock_put perf_trace_init cpus_read_lock*""",
-    "rcu": "rcu_* kmem_* slab_* kmalloc* dump_* list_*_rcu",
+    "rcu": """
+        rcu_* kmem_* slab_* kmalloc* dump_* list_*_rcu
+        {xa,xas,mas,mtree,idr,radix_tree,rhashtable,assoc_array}_* mt_{find,next,prev}*""",
     "sleep": _SCHEDULE
     + _ALLOC
     + """

@@ -7,15 +7,27 @@ import re
 from typing import NamedTuple
 
 _STAMP = r"\[ {0,9}\d{1,9}\.\d{1,9}\](?: ?[\[(] {0,9}(?P<caller>[TC]\d+)[\])])?"
-# Most lines begin with it; <4> with console_msg_format=syslog, or from dmesg -r.
-_PLAIN = re.compile(rf"(?:<(?P<level>\d{{1,4}})>)?{_STAMP} ?")
+# Most lines begin with it; <4> with console_msg_format=syslog, or from dmesg -r; the host from journalctl -o
+# short-monotonic.
+_PLAIN = re.compile(rf"(?:<(?P<level>\d{{1,4}})>)?{_STAMP} ?(?:[\w.-]{{1,64}}+ kernel: )?")
 # Behind what a syslog daemon, a getty, a test runner or a program without newline put there.
 _LATER = re.compile(r"\[ {0,9}\d{1,9}\.\d{2,9}\](?: ?[\[(] {0,9}(?P<caller>[TC]\d+)[\])])? ")
 _CLOCK = re.compile(r"\[ {0,9}(\d{1,9}\.\d{1,9})\]")
-_SYSLOG = re.compile(r"(?:\w{3} +\d+ )?\d\d:\d\d:\d\d (?:\S+ )?kernel: ")
+# As syslog daemons, journalctl(1), dmesg(1) and test runners write the time.
+_TIME = r"(?:\d{4}[/-]\d\d[/-]\d\d[ T]|[A-Z][a-z]{2} +\d+ )?\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
+_SYSLOG = re.compile(rf"(?:{_TIME}|\d{{9,10}}\.\d{{1,9}}) (?:\S+ )?kernel(?:\[\d+\])?: ")
 _GETTY = re.compile(r"[\w.-]{1,64} login: ")
 _LEVEL = re.compile(r"<(?P<level>\d{1,4})>")
-_DATED = re.compile(r"(?:\d{4}[/-]\d\d[/-]\d\d[ T])?\d\d:\d\d:\d\d(?:[.,]\d+)?:? ")
+_DATED = re.compile(rf"{_TIME}:? ")
+# What dmesg(1) has in place of printk's stamp with -T, -e and -d, and printk itself with printk.time=0, is a bracket.
+_BRACKET = re.compile(
+    r"\[(?:(?:[A-Z][a-z]{2} )?[A-Z][a-z]{2} {0,2}\d{1,2} \d\d:\d\d(?::\d\d \d{4})?"
+    r"| *\d+\.\d+ < *\d+\.\d+>| {0,9}[+<] *\d+\.\d+>?)\] (?:\[ {0,9}(?P<caller>[TC]\d+)\] )?"
+    r"|\[ {0,9}(?P<alone>[TC]\d+)\] "
+)
+# dmesg -x, and the records of /dev/kmsg, which an extended netconsole sends, too
+_FACILITY = re.compile(r"(?P<facility>[a-z]{3,8}\d?) *:(?:emerg|alert|crit|err|warn|notice|info|debug) *: ")
+_RECORD = re.compile(r"(?P<level>\d{1,4}),\d+,\d+,[-cf+](?:,caller=(?P<caller>[TC]\d+))?(?:,[^;]{1,80})?;")
 _USER_FACILITY = 8
 _SPLIT_WITHIN = 400
 
@@ -37,10 +49,16 @@ def parse(line: str) -> Message:
     if found := _PLAIN.match(line):
         level = found["level"]
         return Message(line[found.end() :], found["caller"] or "", True, level is not None and _is_user(level))
+    if found := _FACILITY.match(line):
+        return parse(line[found.end() :])._replace(user=found["facility"] != "kern")
     if "[" in line and (found := _LATER.search(line, 0, _SPLIT_WITHIN)):
         return Message(line[found.end() :], found["caller"] or "", True)
     if found := _LEVEL.match(line):
         return Message(line[found.end() :], user=_is_user(found["level"]))
+    if found := _RECORD.match(line):
+        return Message(line[found.end() :], found["caller"] or "", user=_is_user(found["level"]))
+    if found := _BRACKET.match(line):
+        return Message(line[found.end() :], found["caller"] or found["alone"] or "")
     if found := _SYSLOG.match(line) or _DATED.match(line) or _GETTY.match(line):
         return Message(line[found.end() :])
     # printk.time=0 leaves some consoles one blank in front of every message.

@@ -11,7 +11,7 @@ from orchestrator.splat.frames import beheaded, functions, traced
 from orchestrator.splat.grammar import Blame, Grammar, pattern
 from orchestrator.splat.model import ASIDE, Form, Phase, Splat, SplatKind
 from orchestrator.splat.rust import demangle
-from orchestrator.splat.title import Name, strangers, titles
+from orchestrator.splat.title import Name, mixed, strangers, titles
 
 MAX_LINES = 800
 # What is kept of a report: its lines' beginnings while it is read, then so much text. Bounds the memory of a flood.
@@ -21,6 +21,8 @@ MAX_TEXT = 64 * 1024
 SLACK = 30
 # A panic behind one of these is no part of it.
 _NO_STACK = ASIDE | {Form.PANIC, Form.REMARK, Form.OTHER}
+# Where such a report looks for whom to blame, it shows one task.
+_ONE_TASK = frozenset({Blame.PC, Blame.HEADER_FIRST})
 # A quotation is found out after so many lines.
 _QUOTED = 3
 
@@ -28,7 +30,7 @@ BAR = re.compile(r"={20,}\s*$")
 END = re.compile(r"---\[ end (?:trace|Kernel panic)|Rebooting in \d+ seconds|Kernel Offset:")
 _LAST_BEGINS = frozenset("=-RK")
 _PIECE = re.compile(
-    r".*(?:\+0x[0-9a-f]+/0x|is trying to|lock|\[inline\])"
+    r".*(?:\+0x[0-9a-f]+/0x|is trying to|lock|\[inline\]|\(\S+\.(?:[chS]|rs):\d)"
     r"|(?:CPU|PID|Hardware name|Call [Tt]race|Code|Modules linked|RIP|RSP|R[A-D]X|CR2|pc|lr|sp|x\d+|Stack|Comm)\b"
     r"|(?:Workqueue|Tainted|FS|Oops|Internal error|Backtrace|NMI backtrace|Sending NMI|task|page|flags|raw)\b"
     r"|(?:Read of|Write of)\b| *(?:</?(?:TASK|IRQ|NMI)>|\[<[0-9a-f]+>\]|#\d: | #\d+ |->|other info|stack backtrace)"
@@ -167,6 +169,8 @@ class Report:
             return "messages were dropped within"
         if self.disturbed:
             return "another report began within"
+        if self.grammar.blame in _ONE_TASK and mixed(body):
+            return "another task's report within"
         if self.grammar.blame is not Blame.NOBODY:
             if strangers(body) and self.grammar.form.kind is SplatKind.LOCKDEP:
                 return "another task's stack within"

@@ -41,6 +41,8 @@ _CONSEQUENCE = re.compile(
     r"|Oops|.{1,20}: system warned too often|.{1,20} stack guard hit|Machine halted|invalid or fatal FRED"
     r"|Fatal hardware|low stack detected by irq handler|Corrupt kernel stack, can't continue)"
 )
+_QUESTION = "Sending NMI "
+_ANSWER = "NMI backtrace for cpu "
 # What is shown only where nothing else is.
 _WEAK = ASIDE | {Form.INFO, Form.REMARK, Form.OTHER, Form.USERSPACE}
 
@@ -135,17 +137,27 @@ class Scanner:
             self._look(line, alarming=False)
             return
         self._stamped += 1
-        report = self._open.get(found[0])
+        report = self._open.get(found[0]) or self._answered(*found)
         if report and report.add(self._number, found[1]):
             self._close(found[0])
         if self._number % _OFTEN == 0:
             self._expire()
 
+    def _answered(self, caller: str, text: str) -> Report | None:
+        """Let a CPU that was asked where it stands (lib/nmi_backtrace.c) go on with the report of who asked."""
+        if not text.startswith(_ANSWER):
+            return None
+        for asker, report in self._open.items():
+            if report.stackless and report.lines[-1].startswith(_QUESTION):
+                self._open[caller] = self._open.pop(asker)
+                return report
+        return None
+
     def _look(self, line: str, alarming: bool) -> None:
         self._line = line
         message = parse(line)
         self._stamped += message.stamped
-        report = self._open.get(message.caller)
+        report = self._open.get(message.caller) or self._answered(message.caller, message.text)
         header = None
         if alarming:
             if self._notice(message):

@@ -32,6 +32,13 @@ def innocent(function: str, skip: str = "") -> bool:
 
 
 @lru_cache(maxsize=_ASKED)
+def wrapper(function: str, skip: str = "") -> bool:
+    """Say whether nothing but what its name holds makes `function` innocent: a work item's may hold `flush_work`."""
+    bare = function.lstrip("_")
+    return innocent(function, skip) and not (_matches(bare, tables.COMMON) or _matches(bare, tables.TABLES[skip]))
+
+
+@lru_cache(maxsize=_ASKED)
 def queue(function: str) -> bool:
     """Say whether all who wait in `function` wait for one thing."""
     return _matches(function.lstrip("_"), tables.QUEUES)

@@ -26,6 +26,7 @@ _NUMBERS = (
 )
 _ACCESS_WORD = re.compile(r"(Read|Write) (?:of|at) ")
 _HELD = re.compile(r"\d+ locks? held by .{1,40}/(\d+)")
+_ASKED = ("NMI backtrace for cpu", "Sending NMI ")
 _RAN = re.compile(r"CPU: \d+ (?:UID: \d+ )?PID: (\d+) ")
 # What panic() says behind the words that matter.
 _TAIL = re.compile(r"(?: ?\.\.\.| exitcode=\S+|, error code \S+)$")
@@ -98,6 +99,15 @@ def strangers(body: Sequence[str]) -> bool:
     held = next((found[1] for line in body if (found := _HELD.match(line))), "")
     ran = next((found[1] for line in body if (found := _RAN.match(line))), "")
     return bool(held and ran) and held != ran
+
+
+def mixed(body: Sequence[str]) -> bool:
+    """Say whether two tasks show who they are: another's report stands between the lines of this one.
+
+    Where the watchdog, or an oops on its user's wish, shows what all CPUs do, they do that for it.
+    """
+    ran = {found[1] for line in body if (found := _RAN.match(line))}
+    return len(ran) > 1 and not any(line.startswith(_ASKED) for line in body)
 
 
 def canonical(name: str) -> str:

@@ -266,7 +266,7 @@ handle_tlb_protect exc_general_protection do_hash_fault __do_kernel_fault
 __list_add_valid kobject_put device_release refcount_warn_saturate
 _new_vmalloc_restore_context_a0 __cant_sleep __raw_copy_user __copy_tofrom_user_base probe_kernel_read ksize
 kvrealloc_noprof kmalloc_large_node kmalloc_trace __cfi_check_fail __cfi_slowpath_diag report_cfi_failure
-mte_check_tfsr_el1
+mte_check_tfsr_el1 kobject_cleanup handle_misaligned_access __div0 __aeabi_uldivmod div64_u64_rem __udivdi3
 f2fs_down_write reiserfs_write_lock bpf_prog_array_copy_to_user __snd_printk sort_r kthread_park
 """
 GUILTY = """
@@ -274,6 +274,7 @@ gup_fast get_user_pages_fast __get_user_pages zap_pte_range try_grab_folio do_mu
 remove_wait_queue kfree_skb sk_skb_reason_drop bitmap_ip_add atomic_open alloc_workqueue kobject_add_internal
 lock_sock_nested lock_mount ftrace_free_mem rht_deferred_worker folio_end_read copy_siginfo_to_user
 list_lru_add do_exit seq_read tty_release ocfs2_get_refcount_tree xfs_refcount_finish_one rb_insert_bss
+folio_clear_dirty_for_io __folio_set_anon page_fault_can_be_fast
 list_del_event copy_from_read_buf do_raw_setsockopt print_bpf_insn entry_lru_isolate find_first_extent_bit
 drm_atomic_add_affected_planes kmalloc_oob_right kmalloc_node_oob_right krealloc_more_oob_helper
 kmem_cache_double_free ksize_uaf slab_build_skb extent_write_locked_range handle_sysrq xchg_nr_deferred
@@ -297,6 +298,12 @@ def test_a_title_leaves_out_what_differs_from_run_to_run(said: str, told: str) -
 def test_helpers_are_never_blamed() -> None:
     assert [name for name in HELPERS.split() if not innocent(plain(name))] == []
     assert [name for name in GUILTY.split() if innocent(name) or innocent(name, "free")] == []
+
+
+def test_a_work_item_helps_nobody_whatever_it_is_called() -> None:
+    call = CALL.replace("culprit", "memset") + " dmz_flush_work+0x1/0x2\n"
+    assert one(console(f"{call} process_one_work+0x1/0x2\n")).functions == ("dmz_flush_work",)
+    assert one(console(f"{call} dmz_reclaim+0x1/0x2\n")).functions == ("dmz_reclaim",)
 
 
 def test_what_compilers_add_to_a_name_is_left_out() -> None:
@@ -333,6 +340,7 @@ def test_who_waits_for_another_or_takes_a_lock_for_him_did_not_hang() -> None:
 
 
 CALL = "BUG: kernel NULL pointer dereference, address: 0000000000000000\nRIP: 0010:culprit+0x1/0x2\nCall Trace:\n"
+TWO = "\nCPU: 0 PID: 1 Comm: a\nCPU: 1 PID: 2 Comm: b"
 UBSAN = next(text for form, _, text in FORMS if form is Form.UBSAN)
 
 
@@ -347,6 +355,8 @@ UBSAN = next(text for form, _, text in FORMS if form is Form.UBSAN)
         ("Kernel panic - not syncing: \nCPU: 0 PID: 1 Comm: init Not tainted 6.1.0 #1", "its header was cut"),
         ("BUG kmalloc-8 (Tainted: G    B         ): Object already free", "nothing follows its header"),
         (UBSAN.strip().removesuffix("=" * 80).rstrip("=\n"), ""),
+        (CALL + " caller+0x1/0x2" + TWO, "another task's report within"),
+        (CALL + " caller+0x1/0x2\nSending NMI from CPU 0 to CPUs 1:" + TWO, ""),
         (KASAN.strip().rstrip("=\n"), "cut before its end"),
         (KASAN.replace(" other+0x1/0x2", ""), "a stack is missing"),
         (KASAN.replace(" other+0x1/0x2", "(stack is not available)"), ""),

@@ -154,6 +154,66 @@ def test_two_cpus_that_print_at_once_are_pulled_apart() -> None:
     assert all(s.whole for s in found.values())
 
 
+def test_a_cpu_that_was_asked_where_it_stands_goes_on_with_the_report() -> None:
+    asked = stamped(
+        "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:\nSending NMI from CPU 1 to CPUs 0:", "  C1"
+    )
+    answer = """
+NMI backtrace for cpu 0
+CPU: 0 PID: 99 Comm: x Not tainted 6.1.0 #1
+RIP: 0010:spinner+0x1/0x2
+Call Trace:
+ spinner+0x1/0x2
+ __x64_sys_munmap+0x1/0x2
+"""
+    other = stamped("a driver's chatter\n" * 2, "  C1")
+    (splat,) = of(asked + stamped(answer, "  C0") + other).splats
+    assert (splat.title, splat.corrupted, splat.pid) == ("INFO: rcu detected stall in sys_munmap", "", 99)
+    (alone,) = of(asked + other + stamped(answer, "  C0")).splats
+    assert alone.corrupted == "no stack"
+
+
+def test_every_leak_is_a_report() -> None:
+    leaks = "".join(
+        f'BUG: memory leak\nunreferenced object 0xffff88810ee1c600 (size 256):\n  comm "x", pid 99\n  backtrace:\n'
+        f"    [<ffffffff8147ed3b>] kmemdup+0x1b/0x40\n    [<ffffffff8147ed3c>] {name}+0x1b/0x40\n\n"
+        for name in ("first_user", "other_user")
+    )
+    assert [splat.title for splat in of(leaks).splats] == ["memory leak in first_user", "memory leak in other_user"]
+
+
+COPIED = [
+    "[Fri Nov 27 18:38:44 2026] ",
+    "[Fri Nov  6 18:38:44 2026] [   T77] ",
+    "[Nov27 18:38] ",
+    "[  +0.000012] ",
+    "[  123.456789 <    0.000012>] ",
+    "[<    0.000012>] ",
+    "[   T77] ",
+    "kern  :warn  : [  123.456789] ",
+    "kern  :warn  : [Fri Nov 27 18:38:44 2026] ",
+    "2026-11-27T18:38:44,123456+00:00 ",
+    "Nov 27 18:38:44 host kernel: ",
+    "Nov 27 18:38:44.123456 host kernel: ",
+    "2026-11-27T18:38:44+0000 host kernel: ",
+    "2026-11-27T18:38:44.123456+00:00 host kernel: [  123.456789] ",
+    "1764268724.123456 host kernel: ",
+    "[  123.456789] host kernel: ",
+    "2026-11-27T18:38:44.1234567Z ",
+    "4,1234,123456789,-;",
+    "4,1234,123456789,-,caller=T77;",
+]
+
+
+@pytest.mark.parametrize("prefix", COPIED)
+def test_whatever_tool_copied_the_log_its_reports_are_found(prefix: str) -> None:
+    copied = "".join(
+        f"{prefix}{line}\n" for line in ["chatter"] * 20 + WARNING.strip().split("\n") + ["chatter"] * 20
+    )
+    (splat,) = of(copied).splats
+    assert splat.text == of(stamped(WARNING)).splats[0].text
+
+
 def test_the_same_report_again_is_counted_not_kept() -> None:
     (splat,) = of(stamped(KCSAN) * 7).splats
     assert splat.count == 7
@@ -172,6 +232,9 @@ QUOTES = [
     stamped("BUG: KCSAN: data-race in a / b\nthat was a quotation\nand goes on\nand on\nand on"),
     stamped("x\n" * 20) + "BUG: KASAN: use-after-free in gup_pgd_range+0x1/0x2\nRead of size 8 at addr 0 by task x\n",
     "<12>[   41.1][  T99] Kernel panic - not syncing: said a process\n",
+    "user  :warn  : [   41.100000] Kernel panic - not syncing: said a process\n",
+    "user  :warn  : [Fri Nov 27 18:38:44 2026] Kernel panic - not syncing: said a process\n",
+    "12,1234,123456789,-;Kernel panic - not syncing: said a process\n",
     stamped("INFO: NMI handler (perf_event_nmi_handler) took too long to run: 1.356 msecs"),
     stamped("WARNING: the mand mount option is being deprecated and"),
 ]

@@ -18,8 +18,8 @@
  *
  * Mode: A asks for a round and pins until B has unmapped; B begins after a random delay. B clears 1
  * GiB in each round, so there are few of them, and the synchroniser would use all of them up for its
- * measurements; but the call that B met is known, and the walk is stretched at a random instruction. By
- * the walk alone: the slow path would take pages from the pool. What is pinned with nobody else there
+ * measurements; but the call that B met is known, and the grab, by turns the walk, is stretched at a
+ * random instruction for as long as an unmap and the begin of a refill take. By the walk alone: the slow path would take pages from the pool. What is pinned with nobody else there
  * (*.still) needs no race.
  *
  * Oracles:
@@ -192,7 +192,10 @@ static void next_place(struct world *w)
 	};
 	static const struct stretch_code leaf = { .names = names, .least = 1, .pass = pin_alone };
 
-	stretch_by_turns(w->race, &leaf, w, STRETCH_LONG, w->done / NEXT_PLACE);
+	if (w->done / NEXT_PLACE % 2)
+		stretch_code(w->race, &leaf, w, STRETCH_LONG);
+	else
+		stretch_grab(w->race, STRETCH_LONG);
 	pin_alone(w->race, w);
 }
 

@@ -102,7 +102,8 @@ class CellRun:
         self.directory = run.cell_dir(cell)
         self.seed = cell.race.seed if cell.race.seed is not None else secrets.randbits(64)
         self.record = CellRecord(cell, shop.repeat(cell, self.seed), seed=self.seed)
-        self.marks: Marks | None = None
+        # All of a console is from before the race until its first mark is known: that of a guest lost at boot, too.
+        self.marks = Marks("", "")
         self.race_began: float | None = None
         self.kcsan = False
         records.save(self.directory / "cell.json", self.record)

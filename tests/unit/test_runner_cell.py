@@ -28,6 +28,9 @@ from orchestrator.verdict.judge import judge
 from orchestrator.verdict.model import Fault, Outcome, Verdict
 from tests.fakes.rundir import FakeRun
 
+READY = b"[    0.5] guprace-init: ready\n"
+DATA = Path(__file__).parents[1] / "data" / "splat" / "real"
+OOPS = (DATA / "6.1-x86_64-debian-null-deref.log").read_bytes()
 MET = """\
 KTAP version 1
 1..1
@@ -48,10 +51,10 @@ not ok 1 probe.munmap
 class Bench:
     """A cell to run, and what it told meanwhile."""
 
-    def __init__(self, root: Path, ktap: str = "") -> None:
+    def __init__(self, root: Path, ktap: str = "", console: bytes = READY, mutant: str | None = None) -> None:
         fake = FakeRun(root / "run")
-        files = {"console.log": b"[    0.5] guprace-init: ready\n", "race.ktap": ktap.encode()}
-        cell = fake.add(None, files={name: data for name, data in files.items() if data})
+        files = {"console.log": console, "race.ktap": ktap.encode()}
+        cell = fake.add(None, mutant=mutant, files={name: data for name, data in files.items() if data})
         self.events: list[Event] = []
         place = Workplace(root / "cache", {}, Stop())
         shop = Workshop(place, Project(), load_lists(Project()), self.events.append, lambda _cell, _seed: "again")
@@ -137,6 +140,27 @@ def test_a_hit_is_one_whatever_fails_behind_it(tmp_path: Path, error: Exception)
     assert verdict.reason.startswith("foreign_stamp in probe.munmap: expected 1, observed 2 (1 hit); then ")
 
 
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (GuestLostError(LostReason.PANIC, "Kernel panic - not syncing: Fatal exception"), Outcome.LOST),
+        (HostError("the probe module does not load: insmod: invalid module format"), Outcome.BROKEN),
+    ],
+)
+def test_what_a_kernel_says_before_there_is_a_race_is_from_before_it(
+    tmp_path: Path, error: Exception, outcome: Outcome
+) -> None:
+    """Such a control was not caught: it never raced, and nothing says that the set-up sees what is broken in it."""
+
+    def ends(_report: Callable[[str], None]) -> Kernel:
+        raise error
+
+    stock = Bench(tmp_path / "stock", console=OOPS).run(ends)
+    assert stock.outcome is Outcome.FAIL
+    assert "(before the race)" in stock.reason
+    assert Bench(tmp_path / "control", console=OOPS, mutant="M01").run(ends).outcome is outcome
+
+
 def test_a_console_that_our_reader_does_not_survive_is_that_cells_verdict(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -181,7 +205,7 @@ def test_a_hit_and_a_report_count_even_if_there_is_no_room_for_the_reports(
     monkeypatch.setattr(cells, "records", SimpleNamespace(save=save, disk_error=records.disk_error))
     verdict = bench.run(no_kernel)
     assert (verdict.outcome, verdict.hits) == (Outcome.FAIL, 1)
-    assert "(1 hit); kernel BUG in corrupted; then no kernel today; then no space left" in verdict.reason
+    assert "(1 hit); kernel BUG in corrupted (before the race); then no kernel today; then no space" in verdict.reason
 
 
 def test_a_report_counts_even_if_our_reader_does_not_survive_the_selftests_words(

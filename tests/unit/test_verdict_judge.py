@@ -277,6 +277,28 @@ def test_a_control_that_shows_nothing_of_its_own_is_missed() -> None:
     assert judge(same_as_stock).outcome is Outcome.MISSED
 
 
+STALLS = [SplatKind.SOFT_LOCKUP, SplatKind.WORKQUEUE_LOCKUP, SplatKind.RCU_STALL, SplatKind.HUNG_TASK]
+
+
+@pytest.mark.parametrize("kind", STALLS)
+def test_a_stall_that_the_guest_survives_neither_catches_a_control_nor_lets_it_be_missed(kind: SplatKind) -> None:
+    """A busy host can cause it, as it can lose the guest by it; and where it taints the kernel it ends the race."""
+    stall = Splat(kind, "INFO: a stall in pin_vs_munmap", 3, 9, "INFO")
+    verdict = judge(replace(control(), splats=(stall,)))
+    assert (verdict.outcome, verdict.fault) == (Outcome.BROKEN, Fault.NONE)
+    assert verdict.reason.startswith("INFO: a stall in pin_vs_munmap (a busy host can cause it, too): no catch")
+    assert judge(replace(control(), splats=(replace(stall, phase=Phase.BOOT),))).outcome is Outcome.MISSED
+    caught = judge(replace(control(), splats=(stall, KASAN)))
+    assert (caught.outcome, caught.splats) == (Outcome.CAUGHT, (KASAN.title,))
+
+
+def test_a_stall_on_a_stock_kernel_fails_and_says_what_else_may_be_its_cause() -> None:
+    stall = Splat(SplatKind.RCU_STALL, "INFO: rcu detected stall in f", 3, 9, "INFO")
+    verdict = judge(replace(facts(), splats=(stall,)))
+    assert verdict.outcome is Outcome.FAIL
+    assert verdict.reason == "INFO: rcu detected stall in f (a busy host can cause it, too)"
+
+
 def test_a_lost_control_is_lost() -> None:
     assert judge(Facts(Expectation.CAUGHT, loss=LOSS, splats=(PANIC,))).outcome is Outcome.LOST
 

@@ -60,7 +60,7 @@ def judge(facts: Facts) -> Verdict:
 def _completed(facts: Facts, verdict: Verdict) -> Verdict:
     race, evidence = facts.said, facts.evidence
     seconds = evidence.race_seconds if evidence else facts.lost_after or 0.0
-    found = verdict.outcome in (Outcome.FAIL, Outcome.CAUGHT)
+    found = verdict.outcome in (Outcome.FAIL, Outcome.CAUGHT) and (_told(facts) or _shown(facts))
     return replace(
         verdict,
         reason=verdict.reason[:MAX_REASON],
@@ -76,8 +76,8 @@ def _completed(facts: Facts, verdict: Verdict) -> Verdict:
 
 
 def _reported_after(facts: Facts) -> float | None:
-    """Return how long after the mark before the race the first report that decides came."""
-    return min((splat.since for splat in new_splats(facts) if splat.since is not None), default=None)
+    """Return how long after the mark before the race its first report came."""
+    return min((splat.since for splat in _shown(facts) if splat.since is not None), default=None)
 
 
 def new_splats(facts: Facts) -> tuple[Splat, ...]:
@@ -93,20 +93,30 @@ def new_splats(facts: Facts) -> tuple[Splat, ...]:
     return tuple(found)
 
 
+def _shown(facts: Facts) -> tuple[Splat, ...]:
+    """Return the reports that decide and are the race's: not from before it, nor what a busy host can cause, too."""
+    return tuple(s for s in new_splats(facts) if s.phase is not Phase.BOOT and s.kind not in _LAST_WORDS)
+
+
 def _found(facts: Facts) -> Verdict | None:
     if facts.control and facts.evidence and facts.evidence.config_lost:
         return None
-    race = facts.said
-    told = _hits_in_words(race) if race and race.hits else ""
-    if not told and race and race.upstream:
-        told = _failures_in_words(facts, race)
-    elif not told and not facts.control and (failed := failed_subtests(race)):
-        told = f"{', '.join(failed)} failed"
-    findings = [text for text in (told, _splats_in_words(new_splats(facts))) if text]
+    findings = [text for text in (_told(facts), _splats_in_words(new_splats(facts))) if text]
     if not findings:
         return None
     reason = "; ".join(findings) + _aftermath(facts)
     return Verdict(Outcome.CAUGHT if facts.control else Outcome.FAIL, reason, fault=Fault.KERNEL)
+
+
+def _told(facts: Facts) -> str:
+    """Say what the selftest found: its hits, or the failures that count; empty where it found nothing."""
+    race = facts.said
+    if race and race.hits:
+        return _hits_in_words(race)
+    if race and race.upstream:
+        return _failures_in_words(facts, race)
+    failed = () if facts.control else failed_subtests(race)
+    return f"{', '.join(failed)} failed" if failed else ""
 
 
 def _failures_in_words(facts: Facts, race: RaceResult) -> str:

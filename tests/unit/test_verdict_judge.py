@@ -14,7 +14,8 @@ from orchestrator.matrix.plan import Expectation
 from orchestrator.race.ktap import read_ktap
 from orchestrator.race.model import Ending, Evidence, RaceResult, SubtestResult
 from orchestrator.splat.model import Phase, Splat, SplatKind, Standing
-from orchestrator.verdict.facts import Facts, Loss, trouble_of
+from orchestrator.verdict.codes import BisectCode, bisect_code
+from orchestrator.verdict.facts import Facts, Loss, Trouble, trouble_of
 from orchestrator.verdict.judge import judge
 from orchestrator.verdict.model import Fault, Outcome
 
@@ -114,6 +115,35 @@ def test_a_new_report_before_the_race_fails_and_says_when() -> None:
     verdict = judge(replace(facts(), splats=(replace(KASAN, phase=Phase.BOOT),)))
     assert verdict.outcome is Outcome.FAIL
     assert "before the race" in verdict.reason
+
+
+BEFORE = replace(KASAN, phase=Phase.BOOT)
+STALL = Splat(SplatKind.RCU_STALL, "INFO: rcu detected stall in f", 3, 9, "INFO", since=2.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        (replace(facts(), splats=(BEFORE,)), BisectCode.SKIP),
+        (Facts(Expectation.CLEAN, loss=LOSS, splats=(BEFORE, replace(PANIC, phase=Phase.BOOT))), BisectCode.SKIP),
+        (Facts(Expectation.CLEAN, trouble=Trouble(Fault.HOST, "insmod"), splats=(BEFORE,)), BisectCode.SKIP),
+        (replace(facts(), splats=(STALL,)), BisectCode.SKIP),
+        (replace(facts(), splats=(BEFORE, STALL, replace(KASAN, since=4.0))), BisectCode.BAD),
+        (replace(facts(HIT), splats=(BEFORE,)), BisectCode.BAD),
+        (Facts(Expectation.CLEAN, loss=LOSS, splats=(KASAN, PANIC)), BisectCode.BAD),
+        (Facts(Expectation.CLEAN, race=HIT, trouble=Trouble(Fault.HOST, "disk full")), BisectCode.BAD),
+        (Facts(Expectation.CLEAN, trouble=Trouble(Fault.HOST, "a defect"), splats=(KASAN,)), BisectCode.BAD),
+    ],
+)
+def test_only_what_the_race_shows_makes_a_commit_bad(given: Facts, code: BisectCode) -> None:
+    verdict = judge(given)
+    assert verdict.outcome is Outcome.FAIL
+    assert bisect_code(verdict) is code
+    assert (verdict.found is None) == (code is BisectCode.SKIP)
+
+
+def test_the_time_of_a_finding_is_not_that_of_a_stall_before_it() -> None:
+    assert judge(replace(facts(), splats=(BEFORE, STALL, replace(KASAN, since=4.0)))).seconds_to_hit == 4.0
 
 
 @pytest.mark.parametrize(

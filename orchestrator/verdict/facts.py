@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from orchestrator.errors import BuildError, GupraceError, UsageError
+from orchestrator.errors import BuildError, GuestUnfitError, GupraceError, UsageError
 from orchestrator.guest.model import GuestLostError, LostReason
 from orchestrator.matrix.plan import Expectation
 from orchestrator.race.model import Ending, Evidence, RaceResult
@@ -83,9 +83,13 @@ def loss_of(error: GuestLostError) -> Loss:
 
 def trouble_of(error: GupraceError) -> Trouble:
     """Turn a typed error into a fact, by its branch."""
-    if isinstance(error, BuildError):
-        return Trouble(Fault.BUILD, str(error))
-    return Trouble(Fault.USER if isinstance(error, UsageError) else Fault.HOST, str(error))
+    branches = (
+        (BuildError, Fault.BUILD),
+        (UsageError, Fault.USER),
+        (GuestUnfitError, Fault.NONE),
+    )
+    fault = next((fault for branch, fault in branches if isinstance(error, branch)), Fault.HOST)
+    return Trouble(fault, str(error))
 
 
 def hit_count(race: RaceResult | None) -> int:

@@ -29,7 +29,7 @@ class Outcome(StrEnum):
 
 
 class Fault(StrEnum):
-    """Whose fault a BROKEN or LOST verdict is; decides the exit code."""
+    """Whose fault a BROKEN or LOST verdict is; decides the exit code. NONE: nobody's, or nobody knows whose."""
 
     NONE = "none"
     KERNEL = "kernel"

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import BuildError, HostError, UsageError
+from orchestrator.errors import BuildError, ExitCode, GuestUnfitError, GupraceError, HostError, UsageError
 from orchestrator.guest.model import LostReason
 from orchestrator.matrix.plan import Expectation
 from orchestrator.race.ktap import read_ktap
 from orchestrator.race.model import Ending, Evidence, RaceResult, SubtestResult
 from orchestrator.splat.model import Phase, Splat, SplatKind, Standing
-from orchestrator.verdict.codes import BisectCode, bisect_code
+from orchestrator.verdict.codes import BisectCode, bisect_code, exit_code
 from orchestrator.verdict.facts import Facts, Loss, Trouble, trouble_of
 from orchestrator.verdict.judge import judge
 from orchestrator.verdict.model import Fault, Outcome
@@ -179,11 +179,21 @@ def test_a_panic_that_nobody_lost_a_guest_over_fails() -> None:
 
 @pytest.mark.parametrize(
     ("error", "fault"),
-    [(BuildError("x"), Fault.BUILD), (UsageError("x"), Fault.USER), (HostError("x"), Fault.HOST)],
+    [
+        (BuildError("x"), Fault.BUILD),
+        (UsageError("x"), Fault.USER),
+        (HostError("x"), Fault.HOST),
+        (GuestUnfitError("x"), Fault.NONE),
+    ],
 )
-def test_trouble_is_broken_with_its_fault(error: BuildError, fault: Fault) -> None:
+def test_trouble_is_broken_with_its_fault(error: GupraceError, fault: Fault) -> None:
     verdict = judge(Facts(Expectation.CLEAN, trouble=trouble_of(error)))
     assert (verdict.outcome, verdict.fault) == (Outcome.BROKEN, fault)
+
+
+def test_a_guest_that_cannot_be_made_ready_is_an_error_that_a_bisection_goes_round() -> None:
+    verdict = judge(Facts(Expectation.CLEAN, trouble=trouble_of(GuestUnfitError("the probe does not load"))))
+    assert (exit_code([verdict]), bisect_code(verdict)) == (ExitCode.HOST, BisectCode.SKIP)
 
 
 def test_a_hit_outlives_trouble_afterwards() -> None:

@@ -39,8 +39,9 @@ class Facts:
     says were lost, `omitted` the reports on it that were too many to be kept; `baseline` the titles of reports that
     the unbroken kernel of the same run gave (for a control); `stock` what the same selftest of the kernel's own said
     on that kernel in the same run; `skip` why there is nothing to run in this cell; `counted` the faults of the
-    kernel that the selftest met and judged nothing by, in words (counted.py); `lost_after` the seconds raced when the
-    guest was lost; `files` the evidence, relative to the cell's directory.
+    kernel that the selftest met and judged nothing by, in words (counted.py); `ended_after` the seconds raced
+    when the guest was lost, or the host or the user made an end of it; `files` the evidence, relative to the cell's
+    directory.
     """
 
     expect: Expectation
@@ -48,7 +49,7 @@ class Facts:
     evidence: Evidence | None = None
     splats: tuple[Splat, ...] = ()
     loss: Loss | None = None
-    lost_after: float | None = None
+    ended_after: float | None = None
     trouble: Trouble | None = None
     kcsan: bool = False
     dropped: int = 0

@@ -59,8 +59,9 @@ def judge(facts: Facts) -> Verdict:
 
 def _completed(facts: Facts, verdict: Verdict) -> Verdict:
     race, evidence = facts.said, facts.evidence
-    seconds = evidence.race_seconds if evidence else facts.lost_after or 0.0
+    seconds = evidence.race_seconds if evidence else facts.ended_after or 0.0
     found = verdict.outcome in (Outcome.FAIL, Outcome.CAUGHT) and (_told(facts) or _shown(facts))
+    reported = min((splat.since for splat in _shown(facts) if splat.since is not None), default=None)
     return replace(
         verdict,
         reason=verdict.reason[:MAX_REASON],
@@ -71,13 +72,8 @@ def _completed(facts: Facts, verdict: Verdict) -> Verdict:
         evidence=facts.files,
         last_lines=facts.loss.last_lines if facts.loss else (),
         race_seconds=seconds,
-        found=finding(race, seconds, facts.lost_after, _reported_after(facts)) if found else None,
+        found=finding(race, seconds, facts.ended_after if facts.loss else None, reported) if found else None,
     )
-
-
-def _reported_after(facts: Facts) -> float | None:
-    """Return how long after the mark before the race its first report came."""
-    return min((splat.since for splat in _shown(facts) if splat.since is not None), default=None)
 
 
 def new_splats(facts: Facts) -> tuple[Splat, ...]:

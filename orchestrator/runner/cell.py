@@ -223,12 +223,17 @@ class CellRun:
         if not console.is_file():
             return facts
         found = scan(console, self.marks)
-        splats = self._placed(found.splats)
+        # Of a prebuilt kernel nobody but itself says which version it is.
+        version = self.record.kernel_version or found.version
+        splats = self._placed(found.splats, version)
         facts = replace(facts, splats=splats, dropped=found.dropped, omitted=found.omitted)
-        return self._attempted(self._with_reports_kept, facts)
+        return self._attempted(lambda known: self._with_reports_kept(known, version), facts)
 
-    def _with_reports_kept(self, facts: Facts) -> Facts:
+    def _with_reports_kept(self, facts: Facts, version: str) -> Facts:
+        """Keep the reports, and the version of the kernel that they were placed by: others will go by it, too."""
         records.save(self.directory / "splats.json", facts.splats)
+        if version != self.record.kernel_version:
+            self.note(kernel_version=version)
         return facts
 
     def _with_words(self, facts: Facts) -> Facts:
@@ -237,10 +242,10 @@ class CellRun:
             facts = replace(facts, race=said_in(self.directory, self.cell))
         return replace(facts, counted=counted(facts.said, self.shop.lists.counted))
 
-    def _placed(self, splats: tuple[Splat, ...]) -> tuple[Splat, ...]:
+    def _placed(self, splats: tuple[Splat, ...], version: str) -> tuple[Splat, ...]:
         """Say of each report whether it is new, known, or background."""
         kernel, lists = self.cell.kernel, self.shop.lists
-        subject = Subject(self.record.kernel_version, kernel.arch, kernel.flavour)
+        subject = Subject(version, kernel.arch, kernel.flavour)
         return classify(splats, lists.path, lists.known, subject, datetime.now(UTC).date())
 
     def _raced_for(self) -> float | None:

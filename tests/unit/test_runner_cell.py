@@ -6,6 +6,8 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,7 +26,9 @@ from orchestrator.runner.cell import CellRun, Workshop
 from orchestrator.runner.events import Event, State
 from orchestrator.runner.lists import load_lists
 from orchestrator.runner.rundir import RunDir
+from orchestrator.splat.model import SplatKind
 from orchestrator.splat.scan import MAX_SPLATS, Marks
+from orchestrator.splat.standing import KnownIssue
 from orchestrator.verdict.facts import Facts
 from orchestrator.verdict.finding import CONSOLE
 from orchestrator.verdict.judge import judge
@@ -324,6 +328,26 @@ def test_a_console_that_cannot_be_read_is_the_hosts_fault_and_no_defect_of_ours(
     verdict = bench.run(no_kernel)
     assert (verdict.outcome, verdict.fault) == (Outcome.BROKEN, Fault.HOST)
     assert "no kernel today; then console.log: Input/output error" in verdict.reason
+
+
+def test_a_known_issue_of_some_versions_is_known_on_a_prebuilt_kernel_of_one_of_them(bench: Bench) -> None:
+    """It has no tree that says which version it is; its console does, and everybody else reads it in the record."""
+    (bench.work.directory / "console.log").write_bytes(OOPS)
+    issue = KnownIssue("lkdtm", SplatKind.OOPS, "on purpose", "x", date(2099, 1, 1), since="6.1", before="6.2")
+    later = replace(issue, id="later", since="6.2", before=None)
+    lists = replace(bench.work.shop.lists, known=(later, issue))
+    bench.work.shop = replace(bench.work.shop, lists=lists)
+    assert bench.run(no_kernel).outcome is Outcome.BROKEN, "a report that is known decides nothing"
+    result = bench.rundir.result(bench.work.cell)
+    assert [splat.why[:6] for splat in result.splats if splat.kind is SplatKind.OOPS] == ["lkdtm:"]
+    assert result.record.kernel_version == "6.1.0-56-cloud-amd64"
+
+
+def test_what_the_console_says_does_not_replace_the_version_of_the_tree(bench: Bench) -> None:
+    (bench.work.directory / "console.log").write_bytes(OOPS)
+    bench.work.note(kernel_version="6.1.192")
+    bench.run(no_kernel)
+    assert bench.rundir.result(bench.work.cell).record.kernel_version == "6.1.192"
 
 
 def test_a_judge_that_fails_is_that_cells_verdict_and_names_the_evidence(

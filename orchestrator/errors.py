@@ -51,6 +51,13 @@ class HostError(GupraceError):
     exit_code = ExitCode.HOST
 
 
+class GuestUnfitError(HostError):
+    """A guest that booted cannot be made ready, or does not answer as it must.
+
+    Its kernel's fault or the host's, nobody knows: no result either way, so a bisection goes round this commit.
+    """
+
+
 class BuildError(GupraceError):
     """The kernel's fault: it does not patch, configure or build.
 

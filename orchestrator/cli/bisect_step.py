@@ -55,8 +55,9 @@ class _Step(click.Command):
 def command(tree: Path, cell: str, seconds: float, seed: int | None, accel: str, runs: Path | None) -> int:
     """Build the checked-out tree, race one cell, and answer git bisect.
 
-    0 good · 1 bad (an oracle hit or a new kernel report) · 125 does not build, does not boot, or inconclusive ·
-    129 usage · 130 interrupted · 131 host trouble; the last three stop the bisection.
+    0 good · 1 bad (an oracle hit or a new kernel report, in the race) · 125 does not build, does not boot, cannot be
+    made ready (the probe module does not load), or inconclusive (a report from before the race, a stall that a busy
+    host can cause, too) · 129 usage · 130 interrupted · 131 host trouble; the last three stop the bisection.
 
     \b
     Example:

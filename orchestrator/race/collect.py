@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.errors import HostError
+from orchestrator.errors import GuestUnfitError
 from orchestrator.kernel.fragments import read_config
 from orchestrator.proc import Deadline, Stop
 from orchestrator.race.steps import Said, Shell, Step, perform
@@ -100,7 +100,7 @@ def before(guest: Shell, first: Sequence[Step], built: Path | None, stop: Stop) 
     `built` is the .config that the kernel was built with, if it is known.
 
     Raises:
-        HostError: a step of `first` failed, the guest has no readable /proc, or did not answer all.
+        GuestUnfitError: a step of `first` failed, the guest has no readable /proc, or did not answer all.
         GuestLostError: it stopped answering.
     """
     mark = _mark("begin")
@@ -127,10 +127,10 @@ def after(guest: Shell, stop: Stop) -> After:
 
 
 def _snapshot(said: Mapping[str, Said]) -> Snapshot:
-    """Read taint, /proc/vmstat and KCSAN's counters. Raises HostError if there is no readable /proc."""
+    """Read taint, /proc/vmstat and KCSAN's counters. Raises GuestUnfitError if there is no readable /proc."""
     taint, vmstat, kcsan = said["tainted"], counters(said["vmstat"].text), said["kcsan"]
     if not _TAINT.fullmatch(taint.text.strip()) or said["vmstat"].status != 0 or not vmstat:
-        raise HostError("the guest's /proc cannot be read: no taint or no vmstat")
+        raise GuestUnfitError("the guest's /proc cannot be read: no taint or no vmstat")
     return Snapshot(int(taint.text), vmstat, counters(kcsan.text) if kcsan.status == 0 else None)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator import records
-from orchestrator.errors import HostError
+from orchestrator.errors import GuestUnfitError
 from orchestrator.guest.model import CommandResult, GuestFile
 from orchestrator.race.ktap import read_ktap
 from orchestrator.race.model import Ending, RaceResult
@@ -58,14 +58,14 @@ def prove_instruments(guest: Shell, selftest: str, seed: int, ktap: Path) -> Non
     """Run the synchroniser's self-test in this guest; its output goes to the file `ktap`.
 
     Raises:
-        HostError: it failed: what this guest and host say of offsets and windows cannot be believed.
-        GuestLostError: the guest stopped answering.
+        GuestUnfitError: it failed: what this guest and host say of offsets and windows cannot be believed.
+        GuestLostError, HostError: as `race`.
     """
     result = race(guest, Order(selftest, SELFTEST_SECONDS, seed), ktap, lambda _: None)
     failed = [f"{s.name} {s.detail}" for s in result.subtests if s.ending is not Ending.PASS]
     wrong = "; ".join(filter(None, [*failed, *(hit.text for hit in result.hits[:3]), result.problem]))
     if wrong:
-        raise HostError(f"the synchroniser's self-test failed in this guest: {wrong}", where=str(ktap))
+        raise GuestUnfitError(f"the synchroniser's self-test failed in this guest: {wrong}", where=str(ktap))
 
 
 def race(guest: Shell, order: Order, ktap: Path, tell: Callable[[str], None]) -> RaceResult:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.errors import HostError
+from orchestrator.errors import GuestUnfitError
 from orchestrator.guest.model import CommandResult, GuestLostError
 
 STEPS_SECONDS = 60.0
@@ -55,7 +55,7 @@ def perform(guest: Shell, steps: Sequence[Step]) -> Mapping[str, Said]:
     """Do all `steps`, in this order, and return what each said, by its name.
 
     Raises:
-        HostError: an answer is missing or cut short, named; or a step failed that must not, with its own words.
+        GuestUnfitError: an answer is missing or cut short, named; or a step failed that must not, with its own words.
         GuestLostError: the guest stopped answering; names the step.
     """
     if not steps:
@@ -69,7 +69,7 @@ def perform(guest: Shell, steps: Sequence[Step]) -> Mapping[str, Said]:
     said = read_said(done.stdout, steps, token)
     for step in steps:
         if step.must and said[step.name].status != 0:
-            raise HostError(f"{step.must}: {said[step.name].text.strip()[:SHOWN]}")
+            raise GuestUnfitError(f"{step.must}: {said[step.name].text.strip()[:SHOWN]}")
     return said
 
 
@@ -86,7 +86,7 @@ def read_said(text: str, steps: Sequence[Step], token: str) -> dict[str, Said]:
     """Take the answer to `script` apart.
 
     Raises:
-        HostError: it ends before all steps have answered; names the first that has not.
+        GuestUnfitError: it ends before all steps have answered; names the first that has not.
     """
     said = {}
     rest = text
@@ -95,7 +95,8 @@ def read_said(text: str, steps: Sequence[Step], token: str) -> dict[str, Said]:
         status, end, rest = behind.partition("\n")
         if not end or not _STATUS.fullmatch(status):
             shown = body.strip()[-SHOWN:]
-            raise HostError(f"the guest's answer ends before that of `{step.name}` is whole: {shown or 'nothing'}")
+            what = f"the guest's answer ends before that of `{step.name}` is whole: {shown or 'nothing'}"
+            raise GuestUnfitError(what)
         said[step.name] = Said(int(status), body)
     return said
 

@@ -43,10 +43,11 @@ def read_console(
     """Return the reports of `log`, placed by GUP's path and the known issues.
 
     A console does not tell flavour and architecture by itself: without a `subject`, entries that are for some only
-    match nothing.
+    match nothing. The version it tells, where the `subject` does not.
     """
     found = scan(log)
-    splats = classify(found.splats, path, known, subject or Subject(found.version, "", ""), today)
+    who = subject or Subject("", "", "")
+    splats = classify(found.splats, path, known, replace(who, version=who.version or found.version), today)
     return Reading(replace(found, splats=splats), races=races)
 
 

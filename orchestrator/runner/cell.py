@@ -28,16 +28,15 @@ from orchestrator.kernel.source import Workplace
 from orchestrator.matrix.plan import Cell
 from orchestrator.paths import Project
 from orchestrator.race import collect
-from orchestrator.race.ktap import read_ktap
 from orchestrator.race.model import Evidence, RaceResult
 from orchestrator.race.selftests import build_selftests
 from orchestrator.race.session import Order, carried, probe_steps, prove_instruments, race
 from orchestrator.race.steps import Step
-from orchestrator.race.tap import read_upstream
 from orchestrator.race.upstream_build import NotApplicableError, Upstream, build_upstream
 from orchestrator.race.upstream_run import run_upstream, upstream_steps
 from orchestrator.runner.events import Listener, State, event, held_up
 from orchestrator.runner.lanes import DEFAULT_VCPUS
+from orchestrator.runner.left import evidence_in, said_in
 from orchestrator.runner.lists import Lists
 from orchestrator.runner.rundir import CellRecord, RunDir
 from orchestrator.splat.model import Splat
@@ -53,10 +52,6 @@ log = logging.getLogger("guprace.cell")
 # What ends the whole machine, or a service with all of its processes, ends QEMU and us in either order: so long
 # after what looks like a failure the request to stop may still come.
 LAST_WORD_SECONDS = 0.3
-EVIDENCE_FILES = (
-    *("console.log", "dmesg.log", "sync.ktap", "race.ktap"),
-    *("evidence.json", "splats.json", "build.log", "qemu.log"),
-)
 
 GetKernel = Callable[[Callable[[str], None]], Kernel]
 """Gets the kernel, telling what it waits for."""
@@ -102,7 +97,8 @@ class CellRun:
         self.directory = run.cell_dir(cell)
         self.seed = cell.race.seed if cell.race.seed is not None else secrets.randbits(64)
         self.record = CellRecord(cell, shop.repeat(cell, self.seed), seed=self.seed)
-        self.marks: Marks | None = None
+        # All of a console is from before the race until its first mark is known: that of a guest lost at boot, too.
+        self.marks = Marks("", "")
         self.race_began: float | None = None
         self.kcsan = False
         records.save(self.directory / "cell.json", self.record)
@@ -144,29 +140,51 @@ class CellRun:
         """Take the cell to its verdict and write it; `baseline` and `stock` are what the unbroken kernel's cell gave.
 
         Raises:
-            RunInterruptedError: somebody asked to stop; the cell then has no verdict.
+            RunInterruptedError: somebody asked to stop; the cell then has no verdict, unless something was found.
             HostError: the run directory cannot be written.
         """
         log.info("%s: %s", self.cell.id, self.record.repeat)
         facts = Facts(self.cell.expect, baseline=baseline, stock=stock)
         try:
-            facts = replace(facts, evidence=self._evidence(get_kernel))
+            facts = self._gone_through(facts, get_kernel)
+        except RunInterruptedError as stopped:
+            self._keep_found(facts, stopped)
+            raise
+        return self._give(self._judged(self._with_what_is_left(facts)))
+
+    def _gone_through(self, facts: Facts, get_kernel: GetKernel) -> Facts:
+        """Go through the stages, and add to `facts` what came of them. Raises RunInterruptedError."""
+        try:
+            return replace(facts, evidence=self._evidence(get_kernel))
         except RunInterruptedError:
             raise
         except GuestLostError as error:
             if error.reason is LostReason.QEMU_DIED:
                 self.unless_stopped(LAST_WORD_SECONDS)
-            facts = replace(facts, loss=loss_of(error), lost_after=self._raced_for())
+            return replace(facts, loss=loss_of(error), ended_after=self._raced_for())
         except NotApplicableError as error:
-            facts = replace(facts, skip=str(error))
+            return replace(facts, skip=str(error))
         except (GupraceError, OSError) as error:
             self.unless_stopped()
-            facts = facts.then(self._trouble(error))
+            return replace(facts, ended_after=self._raced_for()).then(self._trouble(error))
         except Exception as error:
             # One cell's defect must not lose the others' verdicts; it is logged whole.
             log.exception("%s: internal error", self.cell.id)
-            facts = facts.then(_defect(error))
-        verdict = self._judged(facts)
+            return replace(facts, ended_after=self._raced_for()).then(_defect(error))
+
+    def _keep_found(self, facts: Facts, stopped: RunInterruptedError) -> None:
+        """Give a cell that is interrupted its verdict if something was found: raced again, it might not be.
+
+        A report that QEMU's end cut short is nothing found: what known issues and GUP's path go by may be missing.
+        """
+        facts = replace(facts, ended_after=self._raced_for()).then(Trouble(Fault.USER, f"the run was {stopped}"))
+        facts = self._with_what_is_left(facts)
+        verdict = self._judged(replace(facts, splats=tuple(splat for splat in facts.splats if splat.whole)))
+        if verdict.outcome in (Outcome.FAIL, Outcome.CAUGHT):
+            self._give(verdict)
+
+    def _give(self, verdict: Verdict) -> Verdict:
+        """Write the verdict, and tell it."""
         records.save(self.directory / "verdict.json", verdict)
         self.shop.tell(event(self.cell.id, "judge", State.VERDICT, verdict.outcome))
         return verdict
@@ -176,10 +194,14 @@ class CellRun:
             error = records.disk_error(error, Path(error.filename or self.directory))
         return trouble_of(error)
 
-    def _judged(self, facts: Facts) -> Verdict:
+    def _with_what_is_left(self, facts: Facts) -> Facts:
+        """Add what guest and selftest left behind: the console's reports, the selftest's words."""
         for step in (self._with_console, self._with_words):
             facts = self._attempted(step, facts)
-        files = tuple(name for name in EVIDENCE_FILES if (self.directory / name).is_file())
+        return facts
+
+    def _judged(self, facts: Facts) -> Verdict:
+        files = evidence_in(self.directory)
         try:
             return judge(replace(facts, kcsan=self.kcsan, files=files))
         except Exception as error:
@@ -201,32 +223,30 @@ class CellRun:
         if not console.is_file():
             return facts
         found = scan(console, self.marks)
-        splats = self._placed(found.splats)
+        # Of a prebuilt kernel nobody but itself says which version it is.
+        version = self.record.kernel_version or found.version
+        splats = self._placed(found.splats, version)
         facts = replace(facts, splats=splats, dropped=found.dropped, omitted=found.omitted)
-        return self._attempted(self._with_reports_kept, facts)
+        return self._attempted(lambda known: self._with_reports_kept(known, version), facts)
 
-    def _with_reports_kept(self, facts: Facts) -> Facts:
+    def _with_reports_kept(self, facts: Facts, version: str) -> Facts:
+        """Keep the reports, and the version of the kernel that they were placed by: others will go by it, too."""
         records.save(self.directory / "splats.json", facts.splats)
+        if version != self.record.kernel_version:
+            self.note(kernel_version=version)
         return facts
 
     def _with_words(self, facts: Facts) -> Facts:
         if facts.evidence is None:
             # Whatever ended it, what the selftest said before stands: a hit is a hit.
-            facts = replace(facts, race=self._said_so_far())
+            facts = replace(facts, race=said_in(self.directory, self.cell))
         return replace(facts, counted=counted(facts.said, self.shop.lists.counted))
 
-    def _placed(self, splats: tuple[Splat, ...]) -> tuple[Splat, ...]:
+    def _placed(self, splats: tuple[Splat, ...], version: str) -> tuple[Splat, ...]:
         """Say of each report whether it is new, known, or background."""
         kernel, lists = self.cell.kernel, self.shop.lists
-        subject = Subject(self.record.kernel_version, kernel.arch, kernel.flavour)
+        subject = Subject(version, kernel.arch, kernel.flavour)
         return classify(splats, lists.path, lists.known, subject, datetime.now(UTC).date())
-
-    def _said_so_far(self) -> RaceResult | None:
-        ktap = self.directory / "race.ktap"
-        if not ktap.is_file():
-            return None
-        text, program = ktap.read_text(encoding="utf-8", errors="replace"), self.cell.program
-        return read_upstream(text, program) if program else read_ktap(text)
 
     def _raced_for(self) -> float | None:
         return None if self.race_began is None else round(time.monotonic() - self.race_began, 3)

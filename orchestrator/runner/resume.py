@@ -16,16 +16,20 @@ from orchestrator import records
 from orchestrator.errors import HostError, UsageError
 from orchestrator.kernel.build import KernelBuilder
 from orchestrator.kernel.request import compare
-from orchestrator.matrix.plan import Cell, stock_id
+from orchestrator.matrix.plan import Cell, Expectation, stock_id
 from orchestrator.race.selftests import Selftests, build_selftests
 from orchestrator.runner.backup import unback_verdicts
 from orchestrator.runner.cell import made_of
 from orchestrator.runner.events import EventLog, State, event
 from orchestrator.runner.host import host_facts, judge_of, now
 from orchestrator.runner.lanes import lanes_of
+from orchestrator.runner.left import evidence_in, said_in
 from orchestrator.runner.rundir import CellResult, KernelRecord, Metadata, Resumed, RunDir
 from orchestrator.runner.schedule import Schedule, stock_first
-from orchestrator.verdict.model import Verdict
+from orchestrator.verdict.facts import Facts, Trouble
+from orchestrator.verdict.finding import raced_seconds
+from orchestrator.verdict.judge import judge
+from orchestrator.verdict.model import Fault, Outcome, Verdict
 
 # Of a host that is another one: what a race may feel.
 _FELT = ("name", "kernel", "machine", "cpus")
@@ -38,16 +42,21 @@ UNKNOWN = (
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The cells with a verdict that stands, by id; `fallen` says of the others with one why it does not."""
+    """The cells with a verdict that stands, by id; `fallen` says of the others with one why it does not.
+
+    `found` are those among them whose verdict is not written yet: a hit that guprace was killed over.
+    """
 
     kept: Mapping[str, CellResult]
     fallen: Mapping[str, str]
+    found: Mapping[str, CellResult]
 
 
 def standing(run: RunDir) -> Standing:
     """Return which verdicts of a run stand: those that can be read, and of a control only with its stock cell's.
 
-    Whatever its outcome is: to be repeated until it pleases is not what a race is for.
+    Whatever its outcome is: to be repeated until it pleases is not what a race is for. So what a race of a stock
+    kernel had found stands even if guprace was killed before there was a verdict.
 
     Raises:
         HostError: there is no plan to read.
@@ -56,6 +65,7 @@ def standing(run: RunDir) -> Standing:
     ids = {cell.id for cell in cells}
     kept: dict[str, CellResult] = {}
     fallen: dict[str, str] = {}
+    found: dict[str, CellResult] = {}
     for cell in stock_first(cells):
         try:
             result = _own(run, cell)
@@ -63,13 +73,30 @@ def standing(run: RunDir) -> Standing:
             fallen[cell.id] = f"its records cannot be read ({error.what})"
             continue
         if result.verdict is None:
+            if verdict := _found_before(result):
+                kept[cell.id] = found[cell.id] = replace(result, verdict=verdict)
             continue
         stock = stock_id(cell)
         if cell.kernel.mutant and stock in ids and stock not in kept:
             fallen[cell.id] = f"it was judged by what {stock} showed, which is raced again"
         else:
             kept[cell.id] = result
-    return Standing(kept, fallen)
+    return Standing(kept, fallen, found)
+
+
+def _found_before(result: CellResult) -> Verdict | None:
+    """Return the verdict on a stock kernel's race that had found something when guprace was killed; None: it had not.
+
+    By the selftest's words alone: nobody knows by which marks to read its console. A broken kernel's is raced again,
+    which can only tell less of it.
+    """
+    cell = result.record.cell
+    race = said_in(result.directory, cell) if cell.expect is Expectation.CLEAN else None
+    if race is None:
+        return None
+    facts = Facts(cell.expect, race, ended_after=raced_seconds(race, ""), files=evidence_in(result.directory))
+    verdict = judge(facts.then(Trouble(Fault.HOST, "guprace was killed, so its console was not judged")))
+    return verdict if verdict.outcome is Outcome.FAIL else None
 
 
 def _own(run: RunDir, cell: Cell) -> CellResult:
@@ -87,8 +114,8 @@ def take_up(
 ) -> bool:
     """Make a run ready for going on with it, tell what it is gone on from, and return whether anything is left.
 
-    Verdicts that do not stand are put aside. A run in which nothing is left to race is only said to have ended. The
-    caller has the run to itself.
+    Verdicts that do not stand are put aside, and one that stands without having been written is written. A run in
+    which nothing is left to race is only said to have ended. The caller has the run to itself.
 
     Raises:
         UsageError: a kept verdict is of a kernel or program that is another one now; nothing was touched.
@@ -98,6 +125,7 @@ def take_up(
     plan, found = run.plan(), standing(run)
     known = run.metadata()
     if all(schedule.next(found.kept) is None for schedule in schedules):
+        _write(found, run)
         if known.interrupted or not known.finished:
             records.save(run.metadata_file, replace(known, finished=known.finished or now(), interrupted=""))
         tell(f"every cell of {run.root.name} has its verdict: nothing is left to race")
@@ -106,10 +134,12 @@ def take_up(
         raise _refused(run, lines)
     changed = _changed(known, builder) if found.kept else ()
     notes = [f"goes on: {len(found.kept)} of {len(plan.cells)} cells have a verdict that stands", *changed]
+    notes += [f"{name}: what its race had found when guprace was killed stands" for name in found.found]
     for cell in plan.cells:
         if why := found.fallen.get(cell.id):
             aside = run.set_aside(cell)
             notes.append(f"{cell.id} is raced again: {why}; what it had is in {_below(run, aside)}")
+    _write(found, run)
     unback_verdicts(run)
     resumed = (*known.resumed, Resumed(now(), tuple(command), changed))
     records.save(run.metadata_file, replace(known, finished=None, interrupted="", resumed=resumed))
@@ -118,6 +148,11 @@ def take_up(
             events(event("", "resume", State.NOTE, note))
             tell(note)
     return True
+
+
+def _write(standing: Standing, run: RunDir) -> None:
+    for result in standing.found.values():
+        records.save(run.cell_dir(result.record.cell) / "verdict.json", result.verdict)
 
 
 def _below(run: RunDir, path: Path | None) -> str:

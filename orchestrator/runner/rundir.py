@@ -62,6 +62,7 @@ class KernelRecord:
 class CellRecord:
     """cell.json: the cell, and what its stages decided so far. Times in seconds.
 
+    `kernel_version` is what the tree says, or of a prebuilt image its own banner on the console, once it was read;
     `stages` maps stage name (build, image, boot, deploy, race, collect) to the seconds it took;
     `repeat` is the exact command that runs this cell again with the same seed; `made_of` maps what this cell has
     beside its lane's kernel (the program that races, words on the kernel's command line) to a digest or itself.

@@ -49,7 +49,10 @@ _WEAK = ASIDE | {Form.INFO, Form.REMARK, Form.OTHER, Form.USERSPACE}
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """The run's own marks, as written to /dev/kmsg: `guprace: mark begin <hex>` and `guprace: mark end <hex>`."""
+    """The run's own marks, as written to /dev/kmsg: `guprace: mark begin <hex>` and `guprace: mark end <hex>`.
+
+    An empty one was not written yet: no line of the console is it.
+    """
 
     begin: str
     end: str

@@ -65,8 +65,9 @@ def power_code(rows: Iterable[Row], interrupted: bool = False) -> ExitCode:
 def bisect_code(verdict: Verdict | None, interrupted: bool = False) -> BisectCode:
     """Return the answer to `git bisect run` for a cell that was expected to be clean.
 
-    0 good, 1 bad (an oracle hit or a new report), 125 unbuildable, unbootable, vacuous or otherwise inconclusive,
-    129 to 131 the user's or the host's trouble, which stops the session.
+    0 good, 1 bad (an oracle's hit, a failed test or a new report, in the race), 125 unbuildable, unbootable, vacuous
+    or otherwise inconclusive, 129 to 131 the user's or the host's trouble, which stops the session. A report from
+    before the race, or of a stall that a busy host can cause, says nothing of what the session looks for: 125.
     """
     if interrupted:
         return BisectCode.INTERRUPTED
@@ -75,7 +76,7 @@ def bisect_code(verdict: Verdict | None, interrupted: bool = False) -> BisectCod
     if verdict.outcome is Outcome.PASS:
         return BisectCode.GOOD
     if verdict.outcome in (Outcome.FAIL, Outcome.CAUGHT):
-        return BisectCode.BAD
+        return BisectCode.BAD if verdict.found else BisectCode.SKIP
     if verdict.fault is Fault.HOST:
         return BisectCode.HOST
     return BisectCode.USAGE if verdict.fault is Fault.USER else BisectCode.SKIP

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from orchestrator.errors import BuildError, GupraceError, UsageError
+from orchestrator.errors import BuildError, GuestUnfitError, GupraceError, UsageError
 from orchestrator.guest.model import GuestLostError, LostReason
 from orchestrator.matrix.plan import Expectation
 from orchestrator.race.model import Ending, Evidence, RaceResult
@@ -39,8 +39,9 @@ class Facts:
     says were lost, `omitted` the reports on it that were too many to be kept; `baseline` the titles of reports that
     the unbroken kernel of the same run gave (for a control); `stock` what the same selftest of the kernel's own said
     on that kernel in the same run; `skip` why there is nothing to run in this cell; `counted` the faults of the
-    kernel that the selftest met and judged nothing by, in words (counted.py); `lost_after` the seconds raced when the
-    guest was lost; `files` the evidence, relative to the cell's directory.
+    kernel that the selftest met and judged nothing by, in words (counted.py); `ended_after` the seconds raced
+    when the guest was lost, or the host or the user made an end of it; `files` the evidence, relative to the cell's
+    directory.
     """
 
     expect: Expectation
@@ -48,7 +49,7 @@ class Facts:
     evidence: Evidence | None = None
     splats: tuple[Splat, ...] = ()
     loss: Loss | None = None
-    lost_after: float | None = None
+    ended_after: float | None = None
     trouble: Trouble | None = None
     kcsan: bool = False
     dropped: int = 0
@@ -83,9 +84,13 @@ def loss_of(error: GuestLostError) -> Loss:
 
 def trouble_of(error: GupraceError) -> Trouble:
     """Turn a typed error into a fact, by its branch."""
-    if isinstance(error, BuildError):
-        return Trouble(Fault.BUILD, str(error))
-    return Trouble(Fault.USER if isinstance(error, UsageError) else Fault.HOST, str(error))
+    branches = (
+        (BuildError, Fault.BUILD),
+        (UsageError, Fault.USER),
+        (GuestUnfitError, Fault.NONE),
+    )
+    fault = next((fault for branch, fault in branches if isinstance(error, branch)), Fault.HOST)
+    return Trouble(fault, str(error))
 
 
 def hit_count(race: RaceResult | None) -> int:

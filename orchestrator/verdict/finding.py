@@ -37,8 +37,8 @@ class Finding:
 
 def finding(
     race: RaceResult | None, race_seconds: float, lost_after: float | None, reported_after: float | None = None
-) -> Finding | None:
-    """Return the first finding of a cell in which something was found; None when the selftest never raced.
+) -> Finding:
+    """Return the first finding of a race in which something was found; `race` is None where its words are not known.
 
     `race_seconds` is how long the whole selftest took, `lost_after` after how many seconds the guest was lost (None:
     it was not). An oracle's hit comes with its time. A kernel report is noticed by the taint it leaves (a tenth of a
@@ -47,7 +47,9 @@ def finding(
     of the whole race, the worst it could be.
     """
     if race is None:
-        return None
+        known = (reported_after, lost_after, race_seconds)
+        seconds = next(each for each in known if each is not None)
+        return Finding(CONSOLE, "", seconds, seconds)
     for subtest in [result.subtest for result in race.hits] + _counted(race, "first_taint_ms"):
         hit, taint = race.of(subtest, "first_hit_ms"), race.of(subtest, "first_taint_ms")
         if (found := hit if hit is not None else taint) is not None:

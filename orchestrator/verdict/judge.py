@@ -5,17 +5,18 @@ A verdict starts as LOST. The rules are tried in this order, and the first that 
 
 1. An oracle's hit, or a kernel report that is new: FAIL, for a control CAUGHT, even if the guest was lost, the host
    failed afterwards or one of our readers did not survive the rest (the reason says so). The report of the loss
-   itself (a bare panic, a lockup, a stall) is no such report, nor on a control is one from before the race or one
-   that the unbroken kernel gives as well. Known issues and background races never decide anything. A control whose
-   kernel is not the one built catches nothing. Of the kernel's own selftests a failed test is a finding too; on a
-   control one that passed on the stock kernel.
+   itself (a bare panic, a lockup, a stall) is no such report. On a control no lockup or stall is one, survived or
+   not, since a busy host can cause it; nor is what came before the race, nor what the unbroken kernel gives as well.
+   Known issues and background races never decide anything. A control whose kernel is not the one built catches
+   nothing. Of the kernel's own selftests a failed test is a finding too; on a control one that passed on the stock
+   kernel.
 2. The build, the host or the user stopped it: BROKEN, with the fault.
 3. The guest was lost: LOST with its reason.
 4. There is no result: LOST.
 5. The result cannot be trusted: BROKEN. Incomplete KTAP or a bail out, a kernel whose configuration is not the
    one built, KCSAN off or idle in a KCSAN kernel, a blind console, dropped messages, more reports than are kept, a
-   taint nothing explains; on a control a test of the kernel's own that failed, and of which the stock kernel's run
-   says nothing.
+   taint nothing explains; on a control a lockup or stall, or a test of the kernel's own that failed, and of which
+   the stock kernel's run says nothing.
 6. All subtests were skipped, or there is nothing to run in this cell: SKIP.
 7. The race did not happen: VACUOUS. No valid trial in a subtest that ran (where none are counted, since no race is
    needed: no check), or a counter below the floor that the selftest set for it.
@@ -41,17 +42,10 @@ from orchestrator.verdict.upstream import claim, in_words, new_failures, old_fai
 MAX_REASON = 2000
 MAX_TITLES = 50
 
+# What a guest says, too, that a busy host lets wait.
+_STALLS = frozenset({SplatKind.SOFT_LOCKUP, SplatKind.WORKQUEUE_LOCKUP, SplatKind.RCU_STALL, SplatKind.HUNG_TASK})
 # How a guest that stops says so: on its own each of these is the loss, not a finding.
-_LAST_WORDS = frozenset(
-    {
-        SplatKind.PANIC,
-        SplatKind.REBOOT,
-        SplatKind.SOFT_LOCKUP,
-        SplatKind.WORKQUEUE_LOCKUP,
-        SplatKind.RCU_STALL,
-        SplatKind.HUNG_TASK,
-    }
-)
+_LAST_WORDS = _STALLS | {SplatKind.PANIC, SplatKind.REBOOT}
 
 
 def judge(facts: Facts) -> Verdict:
@@ -65,8 +59,9 @@ def judge(facts: Facts) -> Verdict:
 
 def _completed(facts: Facts, verdict: Verdict) -> Verdict:
     race, evidence = facts.said, facts.evidence
-    seconds = evidence.race_seconds if evidence else facts.lost_after or 0.0
-    found = verdict.outcome in (Outcome.FAIL, Outcome.CAUGHT)
+    seconds = evidence.race_seconds if evidence else facts.ended_after or 0.0
+    found = verdict.outcome in (Outcome.FAIL, Outcome.CAUGHT) and (_told(facts) or _shown(facts))
+    reported = min((splat.since for splat in _shown(facts) if splat.since is not None), default=None)
     return replace(
         verdict,
         reason=verdict.reason[:MAX_REASON],
@@ -77,39 +72,47 @@ def _completed(facts: Facts, verdict: Verdict) -> Verdict:
         evidence=facts.files,
         last_lines=facts.loss.last_lines if facts.loss else (),
         race_seconds=seconds,
-        found=finding(race, seconds, facts.lost_after, _reported_after(facts)) if found else None,
+        found=finding(race, seconds, facts.ended_after if facts.loss else None, reported) if found else None,
     )
 
 
-def _reported_after(facts: Facts) -> float | None:
-    """Return how long after the mark before the race the first report that decides came."""
-    return min((splat.since for splat in new_splats(facts) if splat.since is not None), default=None)
-
-
 def new_splats(facts: Facts) -> tuple[Splat, ...]:
-    """Return the reports that decide: new ones other than the loss itself; for a control those of the race only."""
+    """Return the reports that decide: new ones other than the loss itself.
+
+    For a control, those of the race only that nothing but its kernel can have caused.
+    """
     found = [splat for splat in facts.splats if splat.standing is Standing.NEW]
-    if facts.loss:
+    if facts.loss or facts.control:
         found = [splat for splat in found if splat.kind not in _LAST_WORDS]
     if facts.control:
         found = [s for s in found if s.phase is not Phase.BOOT and s.title not in facts.baseline]
     return tuple(found)
 
 
+def _shown(facts: Facts) -> tuple[Splat, ...]:
+    """Return the reports that decide and are the race's: not from before it, nor what a busy host can cause, too."""
+    return tuple(s for s in new_splats(facts) if s.phase is not Phase.BOOT and s.kind not in _LAST_WORDS)
+
+
 def _found(facts: Facts) -> Verdict | None:
     if facts.control and facts.evidence and facts.evidence.config_lost:
         return None
-    race = facts.said
-    told = _hits_in_words(race) if race and race.hits else ""
-    if not told and race and race.upstream:
-        told = _failures_in_words(facts, race)
-    elif not told and not facts.control and (failed := failed_subtests(race)):
-        told = f"{', '.join(failed)} failed"
-    findings = [text for text in (told, _splats_in_words(new_splats(facts))) if text]
+    findings = [text for text in (_told(facts), _splats_in_words(new_splats(facts))) if text]
     if not findings:
         return None
     reason = "; ".join(findings) + _aftermath(facts)
     return Verdict(Outcome.CAUGHT if facts.control else Outcome.FAIL, reason, fault=Fault.KERNEL)
+
+
+def _told(facts: Facts) -> str:
+    """Say what the selftest found: its hits, or the failures that count; empty where it found nothing."""
+    race = facts.said
+    if race and race.hits:
+        return _hits_in_words(race)
+    if race and race.upstream:
+        return _failures_in_words(facts, race)
+    failed = () if facts.control else failed_subtests(race)
+    return f"{', '.join(failed)} failed" if failed else ""
 
 
 def _failures_in_words(facts: Facts, race: RaceResult) -> str:
@@ -128,9 +131,16 @@ def _hits_in_words(race: RaceResult) -> str:
 
 
 def _splats_in_words(splats: tuple[Splat, ...]) -> str:
-    shown = [s.title + (" (before the race)" if s.phase is Phase.BOOT else "") for s in splats[:3]]
+    shown = [s.title + _remark(s) for s in splats[:3]]
     more = len(splats) - len(shown)
     return "; ".join([*shown, f"and {more} more reports"] if more else shown)
+
+
+def _remark(splat: Splat) -> str:
+    """Say of a report why it need not be the race's; empty where nothing is known against it."""
+    if splat.phase is Phase.BOOT:
+        return " (before the race)"
+    return " (a busy host can cause it, too)" if splat.kind in _STALLS else ""
 
 
 def _aftermath(facts: Facts) -> str:
@@ -166,9 +176,18 @@ def _absent(facts: Facts) -> Verdict | None:
 
 def _doubtful(facts: Facts) -> Verdict | None:
     found, bits = doubts(facts), tainted(facts)
-    found = (*found, *filter(None, (bits, unproven(facts))))
+    found = (*found, *filter(None, (bits, unproven(facts), _survived(facts))))
     fault = Fault.KERNEL if bits else Fault.NONE
     return Verdict(Outcome.BROKEN, "; ".join(found), fault=fault) if found else None
+
+
+def _survived(facts: Facts) -> str:
+    """Name last words that a control survived: no catch, nor a miss, since a soft lockup's taint ends a race."""
+    if not facts.control:
+        return ""
+    new = (s for s in facts.splats if s.standing is Standing.NEW and s.phase is not Phase.BOOT)
+    told = tuple(s for s in new if s.kind in _LAST_WORDS)
+    return f"{_splats_in_words(told)}: no catch, and no race that missed" if told else ""
 
 
 def _skipped(facts: Facts) -> Verdict | None:

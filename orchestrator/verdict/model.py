@@ -29,7 +29,7 @@ class Outcome(StrEnum):
 
 
 class Fault(StrEnum):
-    """Whose fault a BROKEN or LOST verdict is; decides the exit code."""
+    """Whose fault a BROKEN or LOST verdict is; decides the exit code. NONE: nobody's, or nobody knows whose."""
 
     NONE = "none"
     KERNEL = "kernel"
@@ -65,9 +65,10 @@ class Verdict:
     `trials` are the valid ones of all subtests; `bound` is the 95 % upper bound on hits per trial (3/n, the rule of
     three) of the subtest with the fewest, None when the race is not clean or no subtest raced (checks that need no
     race bound no rate); `evidence` are file names relative to the cell's directory; `last_lines` the end of the
-    console where the guest was lost; `found` says when, where and by what the first finding was made; `controls` are
-    the broken kernels that the same set-up raced (see backing.py); `counted` are, of a PASS, the faults of the kernel
-    that it met and judged nothing by, in words (see counted.py).
+    console where the guest was lost; `found` says when, where and by what the race's first finding was made, None
+    where it made none (a report from before the race, or of a stall that a busy host can cause, fails a kernel, but
+    the race has not shown it); `controls` are the broken kernels that the same set-up raced (see backing.py);
+    `counted` are, of a PASS, the faults of the kernel that it met and judged nothing by, in words (see counted.py).
     """
 
     outcome: Outcome

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator import records
+from orchestrator.runner.rundir import CellRecord
 from tests.fakes.rundir import FakeRun, every_ending, evidence, race_result
 from tests.unit.cli_inside import Guprace
 
@@ -81,3 +82,18 @@ def test_a_cells_directory_says_what_kcsan_counted(guprace: Guprace, tmp_path: P
     races = json.loads(guprace("triage", "--json", str(where))[1])["races"]
     assert (races["counted"], races["possible"]) == ({"known": 77, "unknown": 0}, True)
     assert guprace("triage", str(tmp_path))[0] == 2
+
+
+def test_a_cell_that_does_not_know_its_kernels_version_goes_by_that_of_the_console(
+    guprace: Guprace, tmp_path: Path
+) -> None:
+    known = tmp_path / "known.yaml"
+    bound = '  kernels: {since: "6.1", before: "6.2"}\n  flavours: [debug]\n'
+    known.write_text(KNOWN.replace("PANIC", "OOPS").replace("kernel panic: ", "") + bound)
+    oops = (LOG.parent / "real" / "6.1-x86_64-debian-null-deref.log").read_bytes()
+    cell = FakeRun(tmp_path).add(None, flavour="debug", files={"console.log": oops})
+    where = tmp_path / cell.id
+    record = records.load(where / "cell.json", CellRecord)
+    records.save(where / "cell.json", replace(record, kernel_version=""))
+    reports = json.loads(guprace("triage", "--json", "--known", str(known), str(where))[1])["reports"]
+    assert [each["standing"] for each in reports if each["family"] == "OOPS"] == ["known"]

@@ -64,7 +64,10 @@ def test_git_bisect_run_names_the_commit_that_removed_the_re_read(house: House) 
 
 @pytest.mark.parametrize(
     ("fake", "code"),
-    [("", 0), ("hit", 1), ("panic-at-boot", 125), ("panic-mid-race", 125), ("vacuous", 125), ("die", 131)],
+    [
+        *[("", 0), ("hit", 1), ("panic-at-boot", 125), ("panic-mid-race", 125), ("vacuous", 125), ("die", 131)],
+        *[("insmod-fails", 125), ("cut-answer", 125), ("bad-sync", 125)],
+    ],
 )
 def test_a_bisect_step_answers_git(house: House, fake: str, code: int) -> None:
     got, said = house.guprace(*STEP, fake=fake, cwd=house.tree)

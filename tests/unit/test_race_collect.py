@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import HostError
+from orchestrator.errors import GuestUnfitError
 from orchestrator.guest.model import CommandResult
 from orchestrator.proc import Stop
 from orchestrator.race import collect
@@ -101,8 +101,8 @@ def test_a_kernel_without_kcsan_has_no_counters_of_it(tmp_path: Path) -> None:
         {"vmstat": Said(1, "pgfault 12\n")},
     ],
 )
-def test_a_guest_without_a_readable_proc_is_the_hosts_trouble(tmp_path: Path, said: Mapping[str, Said]) -> None:
-    with pytest.raises(HostError, match="no taint or no vmstat"):
+def test_a_guest_without_a_readable_proc_is_unfit(tmp_path: Path, said: Mapping[str, Said]) -> None:
+    with pytest.raises(GuestUnfitError, match="no taint or no vmstat"):
         collect.after(FakeGuest(tmp_path, said), Stop())
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import HostError
+from orchestrator.errors import GuestUnfitError, HostError
 from orchestrator.guest.model import CommandResult, GuestLostError, LostReason
 from orchestrator.guest.ssh import SSH_ERRORS
-from orchestrator.race.session import transcribe
+from orchestrator.race.session import prove_instruments, transcribe
 
 
 class Speaking:
@@ -42,3 +42,9 @@ def test_each_line_is_in_the_file_as_soon_as_it_is_said(tmp_path: Path) -> None:
     guest = Speaking("# hit probe.munmap foreign_stamp", "not ok 1 probe.munmap")
     transcribe(guest, "race", 1.0, ktap, lambda _: seen.append(ktap.read_text()))
     assert seen == ["# hit probe.munmap foreign_stamp\nnot ok 1 probe.munmap\n"]
+
+
+def test_a_guest_whose_instruments_fail_is_unfit_and_says_what_they_said(tmp_path: Path) -> None:
+    guest = Speaking("KTAP version 1", "1..1", "not ok 1 steered # sync: 1 hit", "# totals pass:0 fail:1 skip:0")
+    with pytest.raises(GuestUnfitError, match="self-test failed in this guest: steered sync: 1 hit"):
+        prove_instruments(guest, "sync_test", 1, tmp_path / "sync.ktap")

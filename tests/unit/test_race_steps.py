@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.errors import HostError
+from orchestrator.errors import GuestUnfitError
 from orchestrator.guest.model import CommandResult, GuestLostError, LostReason
 from orchestrator.race.steps import Said, Step, perform, read_said, script
 
@@ -79,15 +79,15 @@ def test_nothing_to_do_is_no_exec() -> None:
 
 def test_a_step_that_must_not_fail_is_an_error_with_its_own_words() -> None:
     must = Step("load", "echo no such module >&2; (exit 1)", must="the probe module does not load")
-    with pytest.raises(HostError, match=r"^the probe module does not load: no such module$"):
+    with pytest.raises(GuestUnfitError, match=r"^the probe module does not load: no such module$"):
         perform(LocalGuest(), (ONE, must, TWO))
     assert perform(LocalGuest(), (Step("may", "(exit 1)"), TWO))["may"].status == 1
 
 
 def test_a_shell_that_ends_too_soon_names_the_step_that_has_not_answered() -> None:
-    with pytest.raises(HostError, match=r"before that of `killed` is whole: half an answer$"):
+    with pytest.raises(GuestUnfitError, match=r"before that of `killed` is whole: half an answer$"):
         perform(LocalGuest(), (ONE, Step("killed", "echo half an answer; kill -9 $$"), TWO))
-    with pytest.raises(HostError, match=r"before that of `two` is whole: nothing$"):
+    with pytest.raises(GuestUnfitError, match=r"before that of `two` is whole: nothing$"):
         perform(LocalGuest(), (ONE, Step("two", "exit 0")))
 
 
@@ -111,7 +111,7 @@ def test_a_fence_stands_at_the_beginning_of_a_line_and_has_the_steps_name() -> N
 
 @pytest.mark.parametrize("status", ["", "-1", "1000", "9" * 5000, "x", "\u0661", " 1"])
 def test_a_status_that_is_none_is_an_answer_cut_short(status: str) -> None:
-    with pytest.raises(HostError, match="`one`"):
+    with pytest.raises(GuestUnfitError, match="`one`"):
         read_said(f"text\n{TOKEN} one {status}\n", (ONE,), TOKEN)
 
 
@@ -122,7 +122,7 @@ def test_any_bytes_come_back_and_any_cut_is_noticed(first: bytes, second: bytes,
     whole = answer(*said.values())
     assert read_said(whole, (ONE, TWO), TOKEN) == said
     for end in range(0, len(whole), 7):
-        with pytest.raises(HostError, match=r"`(one|two)`"):
+        with pytest.raises(GuestUnfitError, match=r"`(one|two)`"):
             read_said(whole[:end], (ONE, TWO), TOKEN)
 
 

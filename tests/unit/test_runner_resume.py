@@ -105,6 +105,49 @@ def test_records_that_cannot_be_read_are_no_verdict(bench: Bench) -> None:
     assert not bench.run.cell_dir(bench.control).exists()
 
 
+HIT = b"KTAP version 1\n1..2\n# subtest probe.zap\n# hit probe.zap foreign_stamp expected 1, observed 2\n"
+
+
+def test_a_hit_that_guprace_was_killed_over_stands(bench: Bench) -> None:
+    where = bench.run.cell_dir(bench.left)
+    records.write_atomically(where / "race.ktap", HIT)
+    assert bench.run.result(bench.left).verdict is None
+    due, said = bench.take_up()
+    assert not due, "raced again, it could pass"
+    verdict = bench.run.result(bench.left).verdict
+    assert verdict
+    assert (verdict.outcome, verdict.hits, verdict.found is not None) == (Outcome.FAIL, 1, True)
+    assert "observed 2 (1 hit); then guprace was killed, so its console was not judged" in verdict.reason
+    assert "race.ktap" in verdict.evidence
+    assert said == ["every cell of run has its verdict: nothing is left to race"]
+
+
+def test_a_hit_that_guprace_was_killed_over_must_be_of_the_kernel_that_is_raced_on(bench: Bench) -> None:
+    (bench.run.cell_dir(bench.control) / "verdict.json").unlink()
+    records.write_atomically(bench.run.cell_dir(bench.left) / "race.ktap", HIT)
+    with pytest.raises(UsageError):
+        bench.take_up(LANE | {"source": "6.1.195"})
+    assert bench.run.result(bench.left).verdict is None, "nothing is touched"
+    due, said = bench.take_up()
+    assert due
+    assert said[0] == "goes on: 2 of 3 cells have a verdict that stands"
+    assert f"{bench.left.id}: what its race had found when guprace was killed stands" in said
+    assert bench.run.result(bench.left).verdict
+
+
+@pytest.mark.parametrize("said", [HIT.partition(b"# hit")[0], b"", b"\0" * 4096])
+def test_a_race_that_had_found_nothing_is_raced_again(bench: Bench, said: bytes) -> None:
+    records.write_atomically(bench.run.cell_dir(bench.left) / "race.ktap", said)
+    assert bench.take_up()[0]
+    assert bench.run.result(bench.left).verdict is None
+
+
+def test_a_control_that_guprace_was_killed_over_is_raced_again(bench: Bench) -> None:
+    (bench.run.cell_dir(bench.control) / "verdict.json").unlink()
+    records.write_atomically(bench.run.cell_dir(bench.control) / "race.ktap", HIT)
+    assert bench.control.id not in standing(bench.run).kept
+
+
 def test_what_is_put_aside_never_lands_on_what_was_before(bench: Bench) -> None:
     for number in (1, 2):
         assert bench.run.set_aside(bench.left) == bench.run.root / f"{bench.left.id}.interrupted-{number}"

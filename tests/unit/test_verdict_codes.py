@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator.errors import ExitCode
 from orchestrator.verdict.codes import BisectCode, bisect_code, exit_code
+from orchestrator.verdict.finding import CONSOLE, Finding
 from orchestrator.verdict.model import Fault, Outcome, Verdict
 from orchestrator.verdict.statistics import clopper_pearson, incomplete_beta, rule_of_three
 from orchestrator.verdict.taint import decode, unexplained
@@ -46,7 +47,8 @@ def test_the_gravest_verdict_decides_the_exit_code(verdicts: list[Verdict | None
     ("verdict", "code"),
     [
         (PASS, BisectCode.GOOD),
-        (Verdict(Outcome.FAIL, "", fault=Fault.KERNEL), BisectCode.BAD),
+        (Verdict(Outcome.FAIL, "", fault=Fault.KERNEL, found=Finding(CONSOLE, "", 1.0, 1.0)), BisectCode.BAD),
+        (Verdict(Outcome.FAIL, "only before the race", fault=Fault.KERNEL, race_seconds=9.0), BisectCode.SKIP),
         (UNBUILT, BisectCode.SKIP),
         (PANIC, BisectCode.SKIP),
         (DOUBT, BisectCode.SKIP),

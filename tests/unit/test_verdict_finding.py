@@ -54,8 +54,13 @@ def test_a_report_without_taint_has_the_kernel_s_clock_where_that_is_known() -> 
     assert finding(said(FIRST + HIT), 9.0, None, 0.1) == Finding("foreign_stamp", "vmsplice.b", 2.25, 0.25, 9)
 
 
-def test_nobody_raced_nothing_found() -> None:
-    assert finding(None, 3.0, None) is None
+@pytest.mark.parametrize(
+    ("lost", "reported", "seconds"), [(None, None, 3.0), (2.5, None, 2.5), (2.5, 1.5, 1.5), (None, 0.0, 0.0)]
+)
+def test_a_report_has_its_time_even_if_nobody_knows_what_the_selftest_said(
+    lost: float | None, reported: float | None, seconds: float
+) -> None:
+    assert finding(None, 3.0, lost, reported) == Finding(CONSOLE, "", seconds, seconds)
 
 
 def test_a_finished_subtest_is_not_the_one_that_was_running() -> None:

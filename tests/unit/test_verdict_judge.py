@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import BuildError, HostError, UsageError
+from orchestrator.errors import BuildError, ExitCode, GuestUnfitError, GupraceError, HostError, UsageError
 from orchestrator.guest.model import LostReason
 from orchestrator.matrix.plan import Expectation
 from orchestrator.race.ktap import read_ktap
 from orchestrator.race.model import Ending, Evidence, RaceResult, SubtestResult
 from orchestrator.splat.model import Phase, Splat, SplatKind, Standing
-from orchestrator.verdict.facts import Facts, Loss, trouble_of
+from orchestrator.verdict.codes import BisectCode, bisect_code, exit_code
+from orchestrator.verdict.facts import Facts, Loss, Trouble, trouble_of
 from orchestrator.verdict.judge import judge
 from orchestrator.verdict.model import Fault, Outcome
 
@@ -116,6 +117,35 @@ def test_a_new_report_before_the_race_fails_and_says_when() -> None:
     assert "before the race" in verdict.reason
 
 
+BEFORE = replace(KASAN, phase=Phase.BOOT)
+STALL = Splat(SplatKind.RCU_STALL, "INFO: rcu detected stall in f", 3, 9, "INFO", since=2.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        (replace(facts(), splats=(BEFORE,)), BisectCode.SKIP),
+        (Facts(Expectation.CLEAN, loss=LOSS, splats=(BEFORE, replace(PANIC, phase=Phase.BOOT))), BisectCode.SKIP),
+        (Facts(Expectation.CLEAN, trouble=Trouble(Fault.HOST, "insmod"), splats=(BEFORE,)), BisectCode.SKIP),
+        (replace(facts(), splats=(STALL,)), BisectCode.SKIP),
+        (replace(facts(), splats=(BEFORE, STALL, replace(KASAN, since=4.0))), BisectCode.BAD),
+        (replace(facts(HIT), splats=(BEFORE,)), BisectCode.BAD),
+        (Facts(Expectation.CLEAN, loss=LOSS, splats=(KASAN, PANIC)), BisectCode.BAD),
+        (Facts(Expectation.CLEAN, race=HIT, trouble=Trouble(Fault.HOST, "disk full")), BisectCode.BAD),
+        (Facts(Expectation.CLEAN, trouble=Trouble(Fault.HOST, "a defect"), splats=(KASAN,)), BisectCode.BAD),
+    ],
+)
+def test_only_what_the_race_shows_makes_a_commit_bad(given: Facts, code: BisectCode) -> None:
+    verdict = judge(given)
+    assert verdict.outcome is Outcome.FAIL
+    assert bisect_code(verdict) is code
+    assert (verdict.found is None) == (code is BisectCode.SKIP)
+
+
+def test_the_time_of_a_finding_is_not_that_of_a_stall_before_it() -> None:
+    assert judge(replace(facts(), splats=(BEFORE, STALL, replace(KASAN, since=4.0)))).seconds_to_hit == 4.0
+
+
 @pytest.mark.parametrize(
     ("reason", "fault"), [(r, Fault.KERNEL) for r in LostReason if r is not LostReason.QEMU_DIED]
 )
@@ -149,11 +179,21 @@ def test_a_panic_that_nobody_lost_a_guest_over_fails() -> None:
 
 @pytest.mark.parametrize(
     ("error", "fault"),
-    [(BuildError("x"), Fault.BUILD), (UsageError("x"), Fault.USER), (HostError("x"), Fault.HOST)],
+    [
+        (BuildError("x"), Fault.BUILD),
+        (UsageError("x"), Fault.USER),
+        (HostError("x"), Fault.HOST),
+        (GuestUnfitError("x"), Fault.NONE),
+    ],
 )
-def test_trouble_is_broken_with_its_fault(error: BuildError, fault: Fault) -> None:
+def test_trouble_is_broken_with_its_fault(error: GupraceError, fault: Fault) -> None:
     verdict = judge(Facts(Expectation.CLEAN, trouble=trouble_of(error)))
     assert (verdict.outcome, verdict.fault) == (Outcome.BROKEN, fault)
+
+
+def test_a_guest_that_cannot_be_made_ready_is_an_error_that_a_bisection_goes_round() -> None:
+    verdict = judge(Facts(Expectation.CLEAN, trouble=trouble_of(GuestUnfitError("the probe does not load"))))
+    assert (exit_code([verdict]), bisect_code(verdict)) == (ExitCode.HOST, BisectCode.SKIP)
 
 
 def test_a_hit_outlives_trouble_afterwards() -> None:
@@ -275,6 +315,28 @@ def test_a_control_that_shows_nothing_of_its_own_is_missed() -> None:
         assert judge(replace(control(), splats=(no_catch,))).outcome is Outcome.MISSED
     same_as_stock = replace(control(), splats=(KASAN,), baseline=frozenset({KASAN.title}))
     assert judge(same_as_stock).outcome is Outcome.MISSED
+
+
+STALLS = [SplatKind.SOFT_LOCKUP, SplatKind.WORKQUEUE_LOCKUP, SplatKind.RCU_STALL, SplatKind.HUNG_TASK]
+
+
+@pytest.mark.parametrize("kind", STALLS)
+def test_a_stall_that_the_guest_survives_neither_catches_a_control_nor_lets_it_be_missed(kind: SplatKind) -> None:
+    """A busy host can cause it, as it can lose the guest by it; and where it taints the kernel it ends the race."""
+    stall = Splat(kind, "INFO: a stall in pin_vs_munmap", 3, 9, "INFO")
+    verdict = judge(replace(control(), splats=(stall,)))
+    assert (verdict.outcome, verdict.fault) == (Outcome.BROKEN, Fault.NONE)
+    assert verdict.reason.startswith("INFO: a stall in pin_vs_munmap (a busy host can cause it, too): no catch")
+    assert judge(replace(control(), splats=(replace(stall, phase=Phase.BOOT),))).outcome is Outcome.MISSED
+    caught = judge(replace(control(), splats=(stall, KASAN)))
+    assert (caught.outcome, caught.splats) == (Outcome.CAUGHT, (KASAN.title,))
+
+
+def test_a_stall_on_a_stock_kernel_fails_and_says_what_else_may_be_its_cause() -> None:
+    stall = Splat(SplatKind.RCU_STALL, "INFO: rcu detected stall in f", 3, 9, "INFO")
+    verdict = judge(replace(facts(), splats=(stall,)))
+    assert verdict.outcome is Outcome.FAIL
+    assert verdict.reason == "INFO: rcu detected stall in f (a busy host can cause it, too)"
 
 
 def test_a_lost_control_is_lost() -> None:

@@ -14,14 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator import records
-from orchestrator.errors import GupraceError, HostError, RunInterruptedError
+from orchestrator.errors import GupraceError, RunInterruptedError
 from orchestrator.guest.accel import choose
 from orchestrator.guest.boot import boot
 from orchestrator.guest.guest import Guest
 from orchestrator.guest.model import AccelChoice, GuestFile, GuestLostError, GuestSpec, LostReason
 from orchestrator.image.build import build_image
 from orchestrator.image.model import Image
-from orchestrator.kernel.cache import file_digest
 from orchestrator.kernel.fragments import read_config
 from orchestrator.kernel.model import Kernel
 from orchestrator.kernel.source import Workplace
@@ -38,6 +37,7 @@ from orchestrator.runner.events import Listener, State, event, held_up
 from orchestrator.runner.lanes import DEFAULT_VCPUS
 from orchestrator.runner.left import evidence_in, said_in
 from orchestrator.runner.lists import Lists
+from orchestrator.runner.machine import cmdline, made_of, memory
 from orchestrator.runner.rundir import CellRecord, RunDir
 from orchestrator.splat.model import Splat
 from orchestrator.splat.scan import Marks, scan
@@ -370,43 +370,6 @@ class CellRun:
             return run_upstream(guest, prepared.upstream, accel, ktap, lambda text: self.waiting("race", text))
         order = Order(self.cell.scenario, self.cell.race.seconds, self.seed, self.cell.race.first_hit)
         return race(guest, order, ktap, lambda text: self.waiting("race", text))
-
-
-def cmdline(cell: Cell, project: Project) -> tuple[str, ...]:
-    """Return what flavour and scenario want on the kernel's command line: files beside their fragments."""
-    files = (
-        project.fragments / f"{cell.kernel.flavour}.cmdline",
-        project.selftests / "scenarios" / f"{cell.scenario}.cmdline",
-    )
-    return tuple(word for path in files if path.is_file() for word in path.read_text().split())
-
-
-def memory(cell: Cell, project: Project) -> int:
-    """Return the guest's memory, MiB: what the matrix says, at least what `<scenario>.memory` says.
-
-    Raises:
-        HostError: the scenario's file holds no number.
-    """
-    path = project.selftests / "scenarios" / f"{cell.scenario}.memory"
-    if not path.is_file():
-        return cell.guest.memory
-    text = path.read_text().strip()
-    if not text.isdecimal():
-        raise HostError(f"{path}: {text!r} is no number of MiB")
-    return max(cell.guest.memory, int(text))
-
-
-def made_of(cell: Cell, binary: Path, project: Project) -> dict[str, str]:
-    """Return what a cell has beside its lane's kernel, for its record: what is raced, and how it is booted.
-
-    Raises:
-        HostError: there is no such program.
-    """
-    return {
-        "program": file_digest(binary),
-        "kernel command line": " ".join(cmdline(cell, project)),
-        "memory": f"{memory(cell, project)} MiB",
-    }
 
 
 def _defect(error: Exception) -> Trouble:

@@ -19,11 +19,11 @@ from orchestrator.kernel.request import compare
 from orchestrator.matrix.plan import Cell, Expectation, stock_id
 from orchestrator.race.selftests import Selftests, build_selftests
 from orchestrator.runner.backup import unback_verdicts
-from orchestrator.runner.cell import made_of
 from orchestrator.runner.events import EventLog, State, event
 from orchestrator.runner.host import host_facts, judge_of, now
 from orchestrator.runner.lanes import lanes_of
 from orchestrator.runner.left import evidence_in, said_in
+from orchestrator.runner.machine import made_of
 from orchestrator.runner.rundir import CellResult, KernelRecord, Metadata, Resumed, RunDir
 from orchestrator.runner.schedule import Schedule, stock_first
 from orchestrator.verdict.facts import Facts, Trouble

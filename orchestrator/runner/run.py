@@ -24,10 +24,11 @@ from orchestrator.matrix.plan import Cell, KernelSpec, Plan, stock_id
 from orchestrator.paths import Project
 from orchestrator.proc import Stop
 from orchestrator.race.model import RaceResult
-from orchestrator.runner.cell import LAST_WORD_SECONDS, CellRun, Workshop, memory
+from orchestrator.runner.cell import LAST_WORD_SECONDS, CellRun, Workshop
 from orchestrator.runner.events import EventLog, State, event, fan_out, held_up
 from orchestrator.runner.host import free_memory, host_facts, judge_of, now
 from orchestrator.runner.lanes import groups_of, guests_at_once
+from orchestrator.runner.machine import memory
 from orchestrator.runner.rundir import CellResult, KernelRecord, Metadata, RunDir
 from orchestrator.runner.schedule import InOrder, Schedule, stock_first
 from orchestrator.runner.sequential import UntilConfident

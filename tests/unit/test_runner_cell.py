@@ -18,7 +18,6 @@ from orchestrator.errors import HostError, RunInterruptedError
 from orchestrator.guest.model import GuestLostError, LostReason
 from orchestrator.kernel.model import Kernel
 from orchestrator.kernel.source import Workplace
-from orchestrator.matrix.plan import GuestSettings
 from orchestrator.paths import Project
 from orchestrator.proc import Stop
 from orchestrator.runner import cell as cells
@@ -366,25 +365,3 @@ def test_a_known_fault_that_the_selftest_met_is_a_fact_of_its_cell(tmp_path: Pat
     assert [facts.counted for facts in judged] == [
         ("fork loses private hugetlb pages of 64 KiB (36 times, docs/findings.md)",)
     ]
-
-
-@pytest.mark.parametrize(
-    ("said", "asked", "gets"), [("6144\n", 1024, 6144), ("6144\n", 8192, 8192), (None, 1024, 1024)]
-)
-def test_a_scenario_has_the_memory_that_it_needs(tmp_path: Path, said: str | None, asked: int, gets: int) -> None:
-    project, cell = project_with(tmp_path, said), FakeRun(tmp_path / "run").add(None)
-    assert cells.memory(replace(cell, guest=GuestSettings(memory=asked)), project) == gets
-
-
-def test_memory_that_is_no_number_is_said_with_its_file(tmp_path: Path) -> None:
-    project, cell = project_with(tmp_path, "6 GiB"), FakeRun(tmp_path / "run").add(None)
-    with pytest.raises(HostError, match=r"pin_vs_munmap\.memory: '6 GiB' is no number of MiB"):
-        cells.memory(cell, project)
-
-
-def project_with(root: Path, memory: str | None) -> Project:
-    scenarios = root / "kselftests" / "scenarios"
-    scenarios.mkdir(parents=True)
-    if memory is not None:
-        (scenarios / "pin_vs_munmap.memory").write_text(memory)
-    return Project(root)

@@ -58,7 +58,8 @@ def finding(
     if lost_after is not None:
         # A hit that was told before the guest died has no counter any more.
         oracle = next((h.oracle for h in race.hits if h.subtest == race.begun), CONSOLE)
-        own = max(0.0, lost_after - _raced(race, race.begun))
+        # After the last subtest nobody knows whose it was: all of the race, then.
+        own = max(0.0, lost_after - (_raced(race, race.begun) if race.begun else 0.0))
         return Finding(oracle, race.begun, lost_after, own)
     if reported_after is not None and not race.hits:
         return Finding(CONSOLE, "", reported_after, reported_after)

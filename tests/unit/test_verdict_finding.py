@@ -68,6 +68,10 @@ def test_a_finished_subtest_is_not_the_one_that_was_running() -> None:
     assert said(FIRST + "# subtest vmsplice.b\n").begun == "vmsplice.b"
 
 
+def test_a_guest_lost_after_the_last_subtest_was_lost_by_any_of_them() -> None:
+    assert finding(said(FIRST), 0.0, 2.5) == Finding(CONSOLE, "", 2.5, 2.5)
+
+
 @pytest.mark.parametrize("name", ["", "probe/../a", "probe.a " * 40])
 def test_a_hostile_subtest_line_is_a_problem(name: str) -> None:
     assert "malformed" in said(f"# subtest {name}\n").problem or not name

@@ -31,6 +31,12 @@ static void rounds(struct forked *f, const char *when, fate *fate)
 	race_count(f->race, "checks", f->family.judged);
 }
 
+static void protect(struct forked *f, int prot)
+{
+	if (mprotect(f->target.addr, f->target.size, prot))
+		broken("mprotect(%#x) of the target: %s", prot, strerror(errno));
+}
+
 /* By somebody else, who gives back as many as he took. */
 static void pin_in_passing(struct forked *f)
 {
@@ -99,12 +105,20 @@ void forked_held_parted(struct forked *f)
 	rounds(f, "forked without the first page of its folio, then pinned", fork_part_pin);
 }
 
-/* Every second time the mapping is split by the fork itself. */
+/*
+ * By turns the mapping is split by the fork itself, before the pins, and after them, while nobody may
+ * write: then no PTE tells by being writable that it is of a page of ours alone.
+ */
 static void split_pin_fork(struct forked *f, unsigned int round)
 {
-	if (round % 2)
+	if (round % 3 == 1)
 		forked_split_mapping(f);
 	forked_pin(f->race, f);
+	if (round % 3 == 2) {
+		protect(f, PROT_READ);
+		forked_split_mapping(f);
+		protect(f, PROT_READ | PROT_WRITE);
+	}
 	forked_fork(f->race, f);
 }
 
@@ -298,12 +312,6 @@ void forked_held_arrived(struct forked *f)
 {
 	forked_need_two_nodes(f);
 	rounds(f, "moved to another node, pinned, then forked", move_pin_fork);
-}
-
-static void protect(struct forked *f, int prot)
-{
-	if (mprotect(f->target.addr, f->target.size, prot))
-		broken("mprotect(%#x) of the target: %s", prot, strerror(errno));
 }
 
 /*

@@ -26,7 +26,10 @@ void forked_held_split(struct forked *f);
  */
 void forked_held_parted(struct forked *f);
 
-/* Not the first page of a huge one: exclusive while a PMD maps it, and when a table of PTEs does. */
+/*
+ * Not the first page of a huge one: exclusive while a PMD maps it, and when a table of PTEs does, also
+ * where that was made while the page could not be written.
+ */
 void forked_held_exclusive(struct forked *f);
 
 /*

@@ -22,7 +22,7 @@
  *      ... had the split taken the entry for a mapping, it would show as one until it is done
  *   A: pin: reads the PMD
  *
- * Mode: steered; held pins need no race. A pins many pages by one walk while B's call moves the
+ * Mode: steered; held pins, and what came by one and moves along (lib/carried.h), need no race. A pins many pages by one walk while B's call moves the
  * same pages, to the other NUMA node and with the next trial back: as many chances as pages that
  * the two pass together. By turns the end of a PTE is stretched at a random instruction.
  *
@@ -40,7 +40,7 @@
  * Fixed by: 6c287605fd56 ("mm: remember exclusively mapped anonymous pages with PG_anon_exclusive",
  * v5.19) and 088b8aa537c2 ("mm: fix PageAnonExclusive clearing racing with concurrent RCU
  * GUP-fast", v6.1) have the rule "clear the PTE, then look"; 3a5a8d343e1c ("mm: fix race between
- * __split_huge_pmd_locked() and GUP-fast", v6.10); no CVE. Controls: M15, M23, M28, G30. Kconfig:
+ * __split_huge_pmd_locked() and GUP-fast", v6.10); no CVE. Controls: M15, M23, M28, G30, G86. Kconfig:
  * pin_vs_migrate.config.
  */
 #define _GNU_SOURCE
@@ -52,6 +52,7 @@
 
 #include "agree.h"
 #include "backing.h"
+#include "carried.h"
 #include "check.h"
 #include "nodes.h"
 #include "pagemap.h"
@@ -362,6 +363,13 @@ static const struct floor split_moving[] = {
 	{ }
 };
 
+static const struct floor carried[] = {
+	{ "checks", CARRIED_ROUNDS },
+	{ "moved", CARRIED_ROUNDS / 2 },
+	{ "swapped", CARRIED_ROUNDS / 2 },
+	{ }
+};
+
 static const struct subtest subtests[] = {
 	{ "probe.held", &vehicle_probe, hold, held, SMALL },
 	{ "probe_ro.held", &vehicle_probe_ro, hold, held, SMALL },
@@ -370,10 +378,11 @@ static const struct subtest subtests[] = {
 	{ "probe_get.held_thp", &vehicle_probe_get, hold, held_huge, THP },
 	{ "probe_get.held_shmem", &vehicle_probe_get, hold, held, SHMEM },
 	{ "probe_get.held_hugetlb", &vehicle_probe_get, hold, held_huge, HUGETLB },
+	{ "direct_in.carried", NULL, carried_by_moves, carried, 0 },
 	{ "probe.move_pages", &vehicle_probe, race_move_pages, raced, SMALL },
+	{ "probe.split_moving", &vehicle_probe, race_split_moving, split_moving, THP },
 	{ "probe_get.move_pages", &vehicle_probe_get, race_move_pages, raced, SMALL },
 	{ "probe_ro.move_thp", &vehicle_probe_ro, race_move_pages, raced_thp, THP },
-	{ "probe.split_moving", &vehicle_probe, race_split_moving, split_moving, THP },
 	{ }
 };
 

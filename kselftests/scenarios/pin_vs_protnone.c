@@ -22,10 +22,12 @@
  * Mode: steered. mprotect: B's window is PROT_NONE, a dwell of four quiet pin calls so that some of
  * A's fall into it whole, and back. numa_hint: the task scan, made as fast as the kernel lets it,
  * runs when it will; the trials go round a region whose pages it has made hinting ones since their
- * last turn, and B's window writes to them. mbind: B's window moves the pages to the other node.
+ * last turn, and B's window writes to them. mbind: B's window moves the pages to the other node. What a
+ * fork has shared, and hinting gives back, needs no race (numa_hint_shared, lib/hinted.h).
  *
  * Oracles:
  *   granted   a pin though the range was PROT_NONE throughout the call
+ *   admitted  a pin for writing, by the walk alone, of what a child shares
  *   refused   no pin though the range was accessible throughout, or FOLL_FORCE was said
  *   address against pin, both ways, after both windows (lib/agree.h); also for FOLL_GET, since all
  *   pages were written by this process, which shares them with nobody: nothing is ever copied
@@ -38,7 +40,7 @@
  *   quiet_ticks  median of a pin call that nothing disturbs, in an open or a closed range
  *   vm.*         PTEs made hinting ones, hinting faults, pages moved by them; all pages moved
  *
- * Controls: M23, G24, G25; M12 and M13 stay silent. Hinting entries in GUP-fast: commit
+ * Controls: M23, G24, G25, G85; M12 and M13 stay silent. Hinting entries in GUP-fast: commit
  * 2b4847e73004 ("mm: numa: serialise parallel get_user_page against THP migration", v3.13).
  * Kconfig: pin_vs_protnone.config.
  */
@@ -54,6 +56,7 @@
 #include "agree.h"
 #include "check.h"
 #include "clock.h"
+#include "hinted.h"
 #include "huge.h"
 #include "pagemap.h"
 #include "quiet.h"
@@ -329,6 +332,13 @@ static void race_hint(struct race *race)
 	setting_restore();
 }
 
+static void look_at_shared(struct race *race)
+{
+	scan_fast(race);
+	hinted_shared(race);
+	setting_restore();
+}
+
 static const char * const vmstat[] = {
 	"numa_pte_updates", "numa_hint_faults", "numa_pages_migrated", "pgmigrate_success", NULL
 };
@@ -349,6 +359,10 @@ static const struct floor hint_huge_floors[] = {
 	{ "huge", 50 }, { "vm.numa_pte_updates", 100 }, { "vm.numa_hint_faults", 50 }, { }
 };
 
+static const struct floor shared_floors[] = {
+	{ "checks", 100 }, { "vm.numa_pte_updates", 100 }, { "vm.numa_hint_faults", 20 }, { }
+};
+
 static const struct floor mbind_floors[] = {
 	{ "pins", 100 }, { "vm.pgmigrate_success", 50 }, { }
 };
@@ -360,6 +374,7 @@ static const struct subtest subtests[] = {
 	{ "probe.numa_hint", &vehicle_probe, race_hint, hint_floors, 0 },
 	{ "probe_get.numa_hint", &vehicle_probe_get, race_hint, hint_floors, 0 },
 	{ "probe.numa_hint_huge", &vehicle_probe, race_hint, hint_huge_floors, ARG_HUGE },
+	{ "fast.numa_hint_shared", &vehicle_fast, look_at_shared, shared_floors, 0 },
 	{ "probe_get.mbind", &vehicle_probe_get, race_mbind, mbind_floors, 0 },
 	{ }
 };

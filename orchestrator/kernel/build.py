@@ -98,7 +98,7 @@ class KernelBuilder:
         hit = self._from_cache(job, self.requests.answer(job.request), started, built=False)
         if hit:
             return hit
-        lane = LaneTree(self.place.cache / "lanes" / _lane_name(job))
+        lane = LaneTree(self.place.cache / "lanes" / job.request.lane)
         what = f"lane {lane.root.name}"
         try:
             with locked(lane.root / "lock", what, self.place.stop, self.place.waits), lane.building():
@@ -158,9 +158,6 @@ class KernelBuilder:
             return digest, False
         target = KERNEL_ARCHES[job.spec.arch].image_target
         make(target, "modules", report=report)
-        if isinstance(job.tree, UserTree) and source == job.tree.path:
-            # Somebody may have gone on editing: that is another kernel than the one which was named.
-            job.tree.check(self.place)
         if not known:
             self.kernels.add(digest, _products(job.spec, lane), _facts(job, lane))
         report("probe module")
@@ -183,16 +180,6 @@ def lane_label(tree: ArchiveTree | UserTree | GitTree) -> str:
     if isinstance(tree, GitTree):
         return f"{tree.label}-{digest_of(str(tree.repository))[:8]}"
     return tree.label if isinstance(tree, UserTree) else f"{tree.label}-{tree.identity[:8]}"
-
-
-def _lane_name(job: Job) -> str:
-    """Name the directory of work and object tree.
-
-    Compilers are told the path of the source, and make builds all anew where that is another one. So the user's own
-    tree and the copy of it that is patched have an object tree each.
-    """
-    copied = isinstance(job.tree, UserTree) and job.spec.patches
-    return f"{job.request.lane}-patched" if copied else job.request.lane
 
 
 def _products(spec: KernelSpec, lane: LaneTree) -> dict[str, Path]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from orchestrator.kernel.cache import digest_of
 from orchestrator.proc import Completed, Stop, run
 
 GIT_SECONDS = 600.0
+# What the identity of a checkout begins with.
+CHECKOUT = "tree:"
 
 
 def git(
@@ -64,8 +67,18 @@ def worktree_identity(path: Path, environ: Mapping[str, str], stop: Stop) -> str
     others = git(path, "ls-files", "--others", "--exclude-standard", "-z", environ=environ, stop=stop)
     fresh = [(name, _content(path / name)) for name in others.stdout.split("\0") if name]
     if not changed.stdout and not fresh:
-        return f"tree:{head.stdout.strip()}"
-    return f"tree:{head.stdout.strip()}+{digest_of([changed.stdout, fresh])}"
+        return f"{CHECKOUT}{head.stdout.strip()}"
+    return f"{CHECKOUT}{head.stdout.strip()}+{digest_of([changed.stdout, fresh])}"
+
+
+def worktree_files(path: Path, environ: Mapping[str, str], stop: Stop) -> tuple[str, ...]:
+    """Return the files of a checkout that `worktree_identity` names, relative to it: all but what git ignores."""
+    asked = ("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    listed = git(path, *asked, environ=environ, stop=stop).stdout.split("\0")
+    # A file that was deleted is listed until that is committed; a conflict lists it three times; a directory is
+    # somebody else's repository.
+    present = (name for name in sorted({*listed}) if name and os.path.lexists(path / name))
+    return tuple(name for name in present if (path / name).is_symlink() or not (path / name).is_dir())
 
 
 def _content(path: Path) -> str:

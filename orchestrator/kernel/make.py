@@ -88,7 +88,7 @@ class KernelMake:
             grace=INTERRUPT_SECONDS,
         )
         if done.returncode != 0:
-            raise build_failure(self.log_file, start, targets)
+            raise build_failure(self.log_file, start, targets, self.source)
 
 
 def progress(log_file: Path) -> str:
@@ -103,8 +103,8 @@ def progress(log_file: Path) -> str:
     return ""
 
 
-def build_failure(log_file: Path, start: int, targets: Sequence[str]) -> BuildError | HostError:
-    """Say why make failed, from what it wrote to `log_file` after byte `start`."""
+def build_failure(log_file: Path, start: int, targets: Sequence[str], source: Path) -> BuildError | HostError:
+    """Say why making `targets` of the tree `source` failed, from what make wrote to `log_file` after byte `start`."""
     whole = log_file.read_bytes()
     text = whole[start:].decode(errors="replace")
     if os.strerror(errno.ENOSPC) in text:
@@ -115,5 +115,6 @@ def build_failure(log_file: Path, start: int, targets: Sequence[str]) -> BuildEr
         # No compiler's error: what stands right before make's first complaint.
         first = next((n for n, line in enumerate(lines) if ": *** [" in line), len(lines))
         errors = [line.strip() for line in lines[max(0, first - 3) : first + 1]]
-    shown = "\n    ".join(errors[:8])
+    # Files as the user knows them: whoever opens one of the copy that was built would mend that.
+    shown = "\n    ".join(errors[:8]).replace(f"{source}/", "")
     return BuildError(f"make {' '.join(targets)} failed:\n    {shown}", where=str(log_file), log=whole)

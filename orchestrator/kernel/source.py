@@ -17,7 +17,7 @@ from orchestrator.errors import HostError, UsageError
 from orchestrator.kernel.aptroot import AptRoot
 from orchestrator.kernel.apttext import Candidate
 from orchestrator.kernel.cache import digest_of, file_digest
-from orchestrator.kernel.gitsource import GitTree, commit_of, worktree_identity
+from orchestrator.kernel.gitsource import CHECKOUT, GitTree, commit_of, worktree_files, worktree_identity
 from orchestrator.kernel.lock import Waits, locked, say_in_log
 from orchestrator.matrix.plan import DebSource, GitSource, PrebuiltSource, Source, TarballSource, TreeSource
 from orchestrator.proc import Stop, run
@@ -110,7 +110,7 @@ def _download(apt: AptRoot, wanted: Candidate, into: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class UserTree:
-    """A tree of the user's, read only."""
+    """A tree of the user's, read only: what is built is a lane's copy of it."""
 
     identity: str
     label: str
@@ -128,11 +128,19 @@ class UserTree:
                 )
         return self.path
 
+    def files(self, place: Workplace) -> tuple[str, ...] | None:
+        """Return the files that `identity` names, relative to the tree; None: all of them.
+
+        What git ignores (other builds' objects, gigabytes of them) is no part of a checkout's identity, so it must
+        not be of what is built either.
+        """
+        return worktree_files(self.path, place.environ, place.stop) if self.identity.startswith(CHECKOUT) else None
+
     def check(self, place: Workplace) -> None:
-        """Raise UsageError if the tree is not what `identity` names any more: what was built of it has no name."""
+        """Raise UsageError if the tree is not what `identity` names any more: a copy made meanwhile has no name."""
         if _identity(self.path, place) != self.identity:
             raise UsageError(
-                "this tree was changed while a kernel was being built of it",
+                "this tree was changed while it was being read",
                 where=str(self.path),
                 hint="leave it alone and run the same command again; or name a commit (`git:`), which nobody changes",
             )

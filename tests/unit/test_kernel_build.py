@@ -6,6 +6,7 @@ from __future__ import annotations
 import concurrent.futures
 import hashlib
 import logging
+import os
 import shutil
 import subprocess
 import tarfile
@@ -159,21 +160,55 @@ def test_a_tree_configured_in_place_is_refused_with_the_way_out(room: Room) -> N
         room.builder.build(room.spec())
 
 
-def lanes(room: Room) -> set[tuple[str, str]]:
-    """Return source and object tree of each lane's last build."""
-    logs = [path.read_text().split() for path in room.cache.glob("lanes/*/build.log")]
-    return {(words[words.index("-C") + 1], next(w for w in words if w.startswith("O="))) for words in logs}
-
-
-def test_the_users_tree_and_its_patched_copy_have_an_object_tree_each(room: Room) -> None:
+def test_the_users_tree_and_its_patched_kernels_share_one_lane(room: Room) -> None:
     room.builder.build(room.spec())
     room.builder.build(room.spec(patches=(M01,)))
+    assert compiled(room) == ["mm/gup.o"]
     (room.tree / "mm/mmap.c").write_text("/* edited */\n")
-    room.builder.build(room.spec(patches=(M01,)))
-    room.builder.build(room.spec())
-    found = lanes(room)
-    assert len(found) == len({objects for _, objects in found}) == 2
-    assert str(room.tree) in {source for source, _ in found}
+    assert "re-read: yes" in room.builder.build(room.spec()).image.read_text()
+    assert compiled(room) == ["mm/gup.o", "mm/mmap.o"]
+
+
+def test_no_object_survives_that_is_newer_than_the_file_which_comes_back(room: Room) -> None:
+    """make would keep the edited file's object: `mv gup.c.orig gup.c` brings an older time than that has."""
+    gup, whole = room.tree / "mm/gup.c", room.root / "gup.c.orig"
+    gup.rename(whole)
+    gup.write_text("/* gone */\n")
+    assert "re-read: no" in room.builder.build(room.spec()).image.read_text()
+    whole.replace(gup)
+    assert "re-read: yes" in room.builder.build(room.spec()).image.read_text()
+
+
+def test_no_object_survives_another_release_that_is_unpacked_in_the_same_place(room: Room) -> None:
+    new = room.root / "new"
+    shutil.copytree(room.tree, new)
+    (new / "mm/gup.c").write_text("/* gone */\n")
+    for path in new.rglob("*"):
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    assert "re-read: yes" in room.builder.build(room.spec()).image.read_text()
+    shutil.rmtree(room.tree)
+    new.rename(room.tree)
+    assert "re-read: no" in room.builder.build(room.spec()).image.read_text()
+
+
+def test_of_a_checkout_only_that_is_built_which_names_it(room: Room) -> None:
+    (room.tree / ".gitignore").write_text("/objects/\n*.orig\n")
+    (room.tree / "mm/new.c").write_text("/* not committed */\n")
+    repo = repository(room)
+    (repo / "mm/gup.c.orig").write_text("ignored\n")
+    (repo / "objects").mkdir()
+    (repo / "objects/vmlinux").write_text("gigabytes of another build\n")
+    (repo / "mm/mmap.c").unlink()
+    (repo / "mm/later.c").write_text("/* not added */\n")
+    room.builder.build(room.spec(TreeSource(repo)))
+    assert compiled(room) == ["mm/gup.o", "mm/later.o", "mm/new.o"]
+    (work,) = room.cache.glob("lanes/*/src")
+    assert not (work / "objects").exists()
+    assert not (work / "mm/gup.c.orig").exists()
+    (repo / "mm/later.c").rename(repo / "mm/last.c")
+    room.builder.build(room.spec(TreeSource(repo)))
+    assert compiled(room) == ["mm/last.o"]
+    assert {path.name for path in (work / "mm").iterdir()} == {"gup.c", "last.c", "new.c"}
 
 
 def test_an_edit_of_a_tree_rebuilds_of_its_patched_copy_what_it_changed(room: Room) -> None:
@@ -233,20 +268,44 @@ def test_links_and_directories_of_a_tree_are_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("patches", [(), (M01,)])
-def test_a_tree_that_is_edited_while_it_is_built_gives_no_kernel(room: Room, patches: tuple[Path, ...]) -> None:
+def test_a_tree_that_is_edited_while_it_is_copied_gives_no_kernel(room: Room, patches: tuple[Path, ...]) -> None:
     edited = room.tree / "mm/mmap.c"
-    before, when = edited.read_bytes(), "olddefconfig" if not patches else "preparing"
+    before = edited.read_bytes()
 
     def edit(text: str) -> None:
-        if text.startswith(when):
+        if text.startswith("preparing"):
             edited.write_text("/* edited meanwhile, and longer */\n")
 
-    with pytest.raises(UsageError, match="changed while a kernel was being built"):
+    with pytest.raises(UsageError, match="changed while it was being read"):
         room.builder.build(room.spec(patches=patches), edit)
     edited.write_bytes(before)
     assert not room.builder.build(room.spec(patches=patches)).cached
     (built,) = room.cache.glob("lanes/*/obj/mm/mmap.o")
     assert built.read_bytes() == before
+
+
+def test_a_tree_may_be_edited_while_its_copy_is_compiled(room: Room) -> None:
+    def edit(text: str) -> None:
+        if text == "olddefconfig":
+            (room.tree / "mm/gup.c").write_text("/* gone */\n")
+
+    first = room.builder.build(room.spec(), edit)
+    assert "re-read: yes" in first.image.read_text()
+    second = room.builder.build(room.spec())
+    assert second.digest != first.digest
+    assert "re-read: no" in second.image.read_text()
+
+
+def test_a_file_that_vanishes_while_the_tree_is_copied_is_told_as_an_edit(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cp = room.root / "bin/cp"
+    cp.parent.mkdir()
+    cp.write_text(f'#!/bin/sh\nrm -f "{room.tree}/mm/mmap.c"\nPATH="{os.environ["PATH"]}" exec cp "$@"\n')
+    cp.chmod(0o755)
+    monkeypatch.setenv("PATH", str(cp.parent), prepend=os.pathsep)
+    with pytest.raises(UsageError, match="changed while it was being read"):
+        room.builder.build(room.spec(TreeSource(repository(room))))
 
 
 def test_a_file_that_does_not_compile_is_named(room: Room) -> None:
@@ -259,10 +318,16 @@ def test_a_file_that_does_not_compile_is_named(room: Room) -> None:
     assert b"olddefconfig" in caught.value.log, "all of it"
 
 
+def test_an_error_names_the_users_file_not_that_of_the_copy(tmp_path: Path) -> None:
+    log = tmp_path / "build.log"
+    log.write_text(f"{tmp_path}/src/mm/gup.c:7:2: error: expected ';'\n")
+    assert "\n    mm/gup.c:7:2: error" in str(build_failure(log, 0, ["Image"], tmp_path / "src"))
+
+
 def test_a_full_disk_is_the_hosts_fault(tmp_path: Path) -> None:
     log = tmp_path / "build.log"
     log.write_text("  CC mm/gup.o\nfatal error: error writing to /tmp/x.s: No space left on device\n")
-    error = build_failure(log, 0, ["Image"])
+    error = build_failure(log, 0, ["Image"], tmp_path)
     assert isinstance(error, HostError)
     assert not isinstance(error, BuildError)
 

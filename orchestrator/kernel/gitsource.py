@@ -104,7 +104,8 @@ class GitTree:
         if probe is None or probe.returncode != 0:
             shutil.rmtree(where, ignore_errors=True)
             where.parent.mkdir(parents=True, exist_ok=True)
-            git(self.repository, "worktree", "prune", environ=environ, stop=stop)
+            # By force: its record may be there still. `git worktree prune` would clear those of the user's own, too,
+            # whose disk is not mounted just now.
             add = ("worktree", "add", "--force", "--detach", str(where), self.commit)
             git(self.repository, *add, environ=environ, stop=stop)
         git(where, "checkout", "--quiet", "--force", "--detach", self.commit, environ=environ, stop=stop)

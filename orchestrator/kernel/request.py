@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from orchestrator.matrix.plan import KernelSpec
 class Request:
     """Everything that decides a kernel, by name: what `build --why` compares.
 
-    `components` maps a readable name (`source`, `patch M01-6.1.patch`, `fragment debug.config`, `toolchain`,
+    `components` maps a readable name (`source`, `patch M01-6.1.patch`, `fragment flavour debug.config`, `toolchain`,
     `flags`) to a version or digest; `kernel` is the digest of the kernel it led to, empty before that is known.
     """
 
@@ -37,8 +38,14 @@ def describe(spec: KernelSpec, lane: str, identity: str, toolchain: str) -> Requ
     for number, patch in enumerate(spec.patches, 1):
         components[f"patch {number} {patch.name}"] = file_digest(patch)
     for fragment in spec.fragments:
-        components[f"fragment {fragment.role} {fragment.path.name}"] = file_digest(fragment.path)
+        components[_unused(f"fragment {fragment.role} {fragment.path.name}", components)] = file_digest(fragment.path)
     return Request(lane, components)
+
+
+def _unused(name: str, taken: Container[str]) -> str:
+    """Return `name`, with a number behind it where another file of the same name has it."""
+    numbered = (f"{name} ({number})" for number in itertools.count(2))
+    return next(each for each in itertools.chain([name], numbered) if each not in taken)
 
 
 @dataclass(frozen=True, slots=True)

@@ -375,6 +375,23 @@ def test_why_names_what_differs_from_the_nearest_kernel(room: Room) -> None:
     assert reasons == ("patch 1 M01-6.1.patch: added",)
 
 
+def test_fragments_of_one_name_are_each_part_of_the_kernel(room: Room) -> None:
+    for name in ("mm", "net"):
+        (room.root / name).mkdir()
+    two = (
+        room.fragment("CONFIG_DEBUG_VM=y\n", "mm/extra.config"),
+        room.fragment("CONFIG_DEBUG_LIST=y\n", "net/extra.config"),
+    )
+    first = room.builder.build(room.spec(extra=two))
+    room.fragment("CONFIG_DEBUG_VM=y\nCONFIG_DEBUG_ATOMIC_SLEEP=y\n", "mm/extra.config")
+    assert [line.split(":")[0] for line in room.builder.why(room.spec(extra=two))[1]] == [
+        "fragment user extra.config"
+    ]
+    second = room.builder.build(room.spec(extra=two))
+    assert second.digest != first.digest
+    assert not room.builder.why(room.spec(extra=two[1:]))[0]
+
+
 def test_a_corrupt_entry_is_rebuilt_and_said(room: Room, caplog: pytest.LogCaptureFixture) -> None:
     kernel = room.builder.build(room.spec())
     good = kernel.image.read_bytes()

@@ -21,7 +21,7 @@ from orchestrator.kernel.lane import LaneTree, prepare
 from orchestrator.kernel.lock import locked
 from orchestrator.kernel.make import FLAGS, KernelMake
 from orchestrator.kernel.model import Kernel
-from orchestrator.kernel.request import Request, Requests, describe
+from orchestrator.kernel.request import Request, Requests, check_unchanged, describe
 from orchestrator.kernel.source import ArchiveTree, UserTree, Workplace, resolve
 from orchestrator.kernel.toolchain import KERNEL_ARCHES, Tools, identify
 from orchestrator.matrix.plan import KernelSpec, PrebuiltSource
@@ -75,7 +75,7 @@ class KernelBuilder:
         return self._made_of(self._resolve(spec))
 
     def _made_of(self, job: Job) -> dict[str, str]:
-        return {**job.request.components, "probe module": tree_digest(self.project.selftests / "probe")}
+        return {**job.request.components, "probe module": tree_digest(self._probe_sources)}
 
     def build(
         self, spec: KernelSpec, report: Report = lambda text: None, asked: Asked = lambda made_of: None
@@ -141,7 +141,11 @@ class KernelBuilder:
         return _kernel(where, entry, probe[0] / "guprace_probe.ko", not built, time.monotonic() - started)
 
     def _probe_digest(self, kernel: str) -> str:
-        return probe_digest(kernel, self.project)
+        return probe_digest(kernel, self._probe_sources)
+
+    @property
+    def _probe_sources(self) -> Path:
+        return self.project.selftests / "probe"
 
     def _in_lane(self, job: Job, lane: LaneTree, report: Report) -> tuple[str, bool]:
         """Bring the lane to this kernel; build what the cache lacks. The caller holds the lane's lock."""
@@ -151,6 +155,7 @@ class KernelBuilder:
         log_file.unlink(missing_ok=True)
         make = KernelMake(source, lane.objects, job.tools, log_file, self.jobs, self.place)
         config = configure(job.spec, make, report)
+        check_unchanged(job.spec, job.request)
         patches = [value for name, value in job.request.components.items() if name.startswith("patch ")]
         digest = digest_of([job.tree.identity, patches, config, job.tools.identity, FLAGS])
         known = self.kernels.find(digest)
@@ -168,11 +173,19 @@ class KernelBuilder:
         where = lane.root / "probe"
         shutil.rmtree(where, ignore_errors=True)
         try:
-            shutil.copytree(self.project.selftests / "probe", where)
+            shutil.copytree(self._probe_sources, where)
         except (OSError, shutil.Error) as error:
             raise HostError(f"cannot copy the probe module: {error}", where=str(where)) from error
+        # By what is built, which nobody edits; of the sources themselves nobody knows what they are by then.
+        name = probe_digest(digest, where)
         make(f"M={where}", "modules")
-        self.probes.add(self._probe_digest(digest), {"guprace_probe.ko": where / "guprace_probe.ko"}, {})
+        self.probes.add(name, {"guprace_probe.ko": where / "guprace_probe.ko"}, {})
+        if name != self._probe_digest(digest):
+            raise UsageError(
+                "the probe module was changed while it was being built",
+                where=str(self._probe_sources),
+                hint="leave it alone and run the same command again",
+            )
 
 
 def lane_label(tree: ArchiveTree | UserTree | GitTree) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator import records
+from orchestrator.errors import UsageError
 from orchestrator.kernel.cache import digest_of, file_digest
 from orchestrator.kernel.make import FLAGS
 from orchestrator.matrix.plan import KernelSpec
@@ -40,6 +41,22 @@ def describe(spec: KernelSpec, lane: str, identity: str, toolchain: str) -> Requ
     for fragment in spec.fragments:
         components[_unused(f"fragment {fragment.role} {fragment.path.name}", components)] = file_digest(fragment.path)
     return Request(lane, components)
+
+
+def check_unchanged(spec: KernelSpec, request: Request) -> None:
+    """Raise UsageError if a patch or fragment, which was read by now, is not the one that `request` names any more.
+
+    A kernel waits for its lane, and what is edited meanwhile would be built under the name of what it was. Raises
+    HostError when one cannot be read.
+    """
+    parts = request.components
+    now = describe(spec, request.lane, parts["source"], parts["toolchain"])
+    if changed := compare(parts, now.components):
+        raise UsageError(
+            f"changed while a kernel was being made of it: {'; '.join(changed)}",
+            where=spec.name,
+            hint="leave it alone and run the same command again",
+        )
 
 
 def _unused(name: str, taken: Container[str]) -> str:

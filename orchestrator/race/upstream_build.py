@@ -95,12 +95,12 @@ def build_upstream(
     if isinstance(spec.source, PrebuiltSource):
         raise NotApplicableError(f"a prebuilt image has no tree to build {name} from")
     job = _job(spec, project, place)
-    store = Store(place.cache / "upstream")
-    found = store.find(job.digest)
+    store, digest = Store(place.cache / "upstream"), job.digest
+    found = store.find(digest)
     if not found:
         what = f"the selftests of {job.tree.label}"
-        with locked(store.root / f".{job.digest}.lock", what, place.stop, place.waits):
-            found = store.find(job.digest) or _build(job, store, place, report)
+        with locked(store.root / f".{digest}.lock", what, place.stop, place.waits):
+            found = store.find(digest) or _build(job, digest, store, place, report)
     where, entry = found
     if name not in entry.files:
         raise NotApplicableError(entry.facts.get(f"no {name}", f"this kernel's tree has no {name}"))
@@ -135,7 +135,9 @@ def _candidates(apt: AptRoot, architecture: str) -> tuple[Candidate, ...]:
     return found
 
 
-def _build(job: _Job, store: Store, place: Workplace, report: Callable[[str], None]) -> tuple[Path, Entry]:
+def _build(
+    job: _Job, digest: str, store: Store, place: Workplace, report: Callable[[str], None]
+) -> tuple[Path, Entry]:
     report(f"the selftests of {job.tree.label}")
     source = _source(job, place)
     directory = next((name for name in DIRECTORIES if (source / SELFTESTS / name / "Makefile").is_file()), "")
@@ -158,10 +160,16 @@ def _build(job: _Job, store: Store, place: Workplace, report: Callable[[str], No
                     files[name] = room / "out" / name
         if isinstance(job.tree, UserTree):
             job.tree.check(place)
-        store.add(job.digest, files, facts)
-    found = store.find(job.digest)
+        if job.digest != digest:
+            what, hint = (
+                "a patch was changed while it was being used",
+                "leave it alone and run the same command again",
+            )
+            raise UsageError(what, where=", ".join(str(patch) for patch in job.patches), hint=hint)
+        store.add(digest, files, facts)
+    found = store.find(digest)
     if not found:
-        raise HostError(f"selftests {job.digest[:12]} vanished from the cache", where=str(store.root))
+        raise HostError(f"selftests {digest[:12]} vanished from the cache", where=str(store.root))
     return found
 
 

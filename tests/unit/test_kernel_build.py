@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tarfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from orchestrator.errors import BuildError, HostError, RunInterruptedError, Usag
 from orchestrator.kernel.lane import follow
 from orchestrator.kernel.make import build_failure
 from orchestrator.matrix.plan import GitSource, PrebuiltSource, TarballSource, TreeSource
+from orchestrator.paths import Project
 from tests.unit.kernel_room import M01, PROJECT, Room, make_room, manifest
 
 pytestmark = pytest.mark.skipif(shutil.which("aarch64-linux-gnu-gcc") is None, reason="no arm64 cross compiler")
@@ -390,6 +392,41 @@ def test_fragments_of_one_name_are_each_part_of_the_kernel(room: Room) -> None:
     second = room.builder.build(room.spec(extra=two))
     assert second.digest != first.digest
     assert not room.builder.why(room.spec(extra=two[1:]))[0]
+
+
+@pytest.mark.parametrize("which", ["extra.config", "mine.patch"])
+def test_what_is_edited_while_a_kernel_waits_for_its_lane_gives_none(room: Room, which: str) -> None:
+    mine = room.root / "mine.patch"
+    shutil.copy(M01, mine)
+    spec = room.spec(patches=(mine,), extra=(room.fragment("CONFIG_DEBUG_VM=y\n"),))
+    edited = room.root / which
+    before = edited.read_text()
+
+    def edit(text: str) -> None:
+        if text.startswith("preparing"):
+            edited.write_text({"extra.config": "CONFIG_DEBUG_LIST=y\n"}.get(which, f"Edited.\n\n{before}"))
+
+    with pytest.raises(UsageError, match=f"changed while a kernel was being made of it: .*{which}"):
+        room.builder.build(spec, edit)
+    edited.write_text(before)
+    kernel = room.builder.build(spec)
+    assert not kernel.cached
+    assert "CONFIG_DEBUG_VM=y" in (kernel.config or Path()).read_text()
+
+
+def test_a_probe_module_is_named_by_what_it_was_built_of(room: Room, tmp_path: Path) -> None:
+    project = Project(tmp_path / "checkout")
+    shutil.copytree(PROJECT.selftests / "probe", project.selftests / "probe")
+    builder, source = replace(room.builder, project=project), project.selftests / "probe/map.c"
+    before = source.read_bytes()
+    # An M= build is the last thing that make is asked for.
+    (room.tree / "Makefile").write_text((room.tree / "Makefile").read_text() + f"\t@test -z '$(M)' || : >{source}\n")
+    with pytest.raises(UsageError, match="the probe module was changed"):
+        builder.build(room.spec())
+    (named,) = builder.probes.root.iterdir()
+    source.write_bytes(before)
+    kernel = builder.build(room.spec())
+    assert (kernel.probe or Path()).parent == named
 
 
 def test_a_corrupt_entry_is_rebuilt_and_said(room: Room, caplog: pytest.LogCaptureFixture) -> None:

@@ -41,6 +41,14 @@ class LaneState:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """What a patch makes of a file: its bytes, and whether it may be run (the one mode that git keeps)."""
+
+    data: bytes
+    executable: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LaneTree:
     """The directories of one lane."""
 
@@ -116,7 +124,7 @@ def prepare(
 
 def _bring(
     lane: LaneTree, tree: ArchiveTree | UserTree, patches: tuple[Path, ...], place: Workplace
-) -> dict[str, bytes | None]:
+) -> dict[str, Content | None]:
     """Make the work tree one of `tree`; return what each file must hold that is patched, or was (None: no file)."""
     pristine, state = tree.pristine(place), lane.state()
     if state is None or not lane.work.is_dir():
@@ -215,7 +223,7 @@ def _replace(source: Path, target: Path) -> None:
     shutil.copy(source, target, follow_symlinks=False)
 
 
-def _stage(base: Path, patches: tuple[Path, ...], place: Workplace) -> dict[str, bytes | None]:
+def _stage(base: Path, patches: tuple[Path, ...], place: Workplace) -> dict[str, Content | None]:
     """Apply patches to copies; return the content each touched file must have (None: no such file)."""
     environ = dict(place.environ)
     names = {name for patch in patches for name in patching.touched(patch, place.stop, environ)}
@@ -229,11 +237,13 @@ def _stage(base: Path, patches: tuple[Path, ...], place: Workplace) -> dict[str,
         return {name: _read(staging / name) for name in names}
 
 
-def _read(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None
+def _read(path: Path) -> Content | None:
+    if not path.is_file():
+        return None
+    return Content(path.read_bytes(), bool(path.stat().st_mode & stat.S_IXUSR))
 
 
-def _write(work: Path, staged: dict[str, bytes | None]) -> None:
+def _write(work: Path, staged: dict[str, Content | None]) -> None:
     for name, content in staged.items():
         path = work / name
         if _read(path) == content:
@@ -243,5 +253,6 @@ def _write(work: Path, staged: dict[str, bytes | None]) -> None:
         path.unlink(missing_ok=True)
         if content is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            path.chmod(mode)
+            path.write_bytes(content.data)
+            # Whoever may read a program may run it.
+            path.chmod(mode | (mode & 0o444) >> 2 if content.executable else mode & ~0o111)

@@ -359,6 +359,26 @@ def test_a_patch_that_failed_leaves_the_lane_as_it_was(room: Room, tmp_path: Pat
     assert room.builder.build(room.spec(source)).cached
 
 
+def test_a_patch_s_file_modes_are_kept_and_taken_back(room: Room, tmp_path: Path) -> None:
+    patch = tmp_path / "modes.patch"
+    patch.write_text(
+        "diff --git a/scripts/new.sh b/scripts/new.sh\nnew file mode 100755\n--- /dev/null\n+++ b/scripts/new.sh\n"
+        "@@ -0,0 +1 @@\n+#!/bin/sh\n"
+        "diff --git a/scripts/needle b/scripts/needle\nold mode 100644\nnew mode 100755\n"
+    )
+    (room.tree / "scripts/needle").chmod(0o640)
+    source = TarballSource(*tarball(room))
+    room.builder.build(room.spec(source, patches=(patch,)))
+    (work,) = room.cache.glob("lanes/*/src/scripts")
+    assert oct((work / "new.sh").stat().st_mode & 0o777) == "0o755"
+    assert oct((work / "needle").stat().st_mode & 0o777) == "0o750"
+    room.builder.build(room.spec(source))
+    assert not (work / "new.sh").exists()
+    assert oct((work / "needle").stat().st_mode & 0o777) == "0o640"
+    (pristine,) = room.cache.glob("sources/*/scripts/needle")
+    assert oct(pristine.stat().st_mode & 0o777) == "0o640"
+
+
 @pytest.mark.parametrize("name", ["../outside.c", "/etc/passwd"])
 def test_a_patch_cannot_reach_outside_the_tree(room: Room, tmp_path: Path, name: str) -> None:
     patch = tmp_path / "evil.patch"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -160,7 +161,7 @@ def resolve(source: Source, place: Workplace) -> ArchiveTree | UserTree | GitTre
             return _resolve_tarball(source)
         case GitSource():
             commit = commit_of(source.git, source.ref, place.environ, place.stop)
-            return GitTree(f"git:{commit}", source.git.resolve().name, source.git.resolve(), commit)
+            return GitTree(f"git:{commit}", _label(source.git.resolve().name), source.git.resolve(), commit)
         case TreeSource():
             return _resolve_tree(source, place)
         case PrebuiltSource():
@@ -193,14 +194,19 @@ def _resolve_tarball(source: TarballSource) -> ArchiveTree:
             where=str(source.tarball),
             hint="download it again, or correct the sum",
         )
-    return ArchiveTree(got, source.tarball.name.split(".tar")[0], archive=source.tarball)
+    return ArchiveTree(got, _label(source.tarball.name.split(".tar")[0]), archive=source.tarball)
 
 
 def _resolve_tree(source: TreeSource, place: Workplace) -> UserTree:
     path = source.tree.resolve()
     if not (path / "Makefile").is_file() or not (path / "Kconfig").is_file():
         raise UsageError("not a Linux source tree (no Makefile and Kconfig)", where=str(source.tree))
-    return UserTree(_identity(path, place), f"{path.name}-{digest_of(str(path))[:8]}", path)
+    return UserTree(_identity(path, place), f"{_label(path.name)}-{digest_of(str(path))[:8]}", path)
+
+
+def _label(name: str) -> str:
+    """Return a file's name as it may be part of a path that make is told."""
+    return re.sub(r"[\s:]", "_", name)
 
 
 def _identity(tree: Path, place: Workplace) -> str:

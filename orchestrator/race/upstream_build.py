@@ -7,7 +7,6 @@ may. So it is given a tree of links in which only its own directory is a copy.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
@@ -27,7 +26,7 @@ from orchestrator.kernel.cache import Entry, Store, digest_of, file_digest
 from orchestrator.kernel.gitsource import GitTree
 from orchestrator.kernel.lane import LaneTree, prepare
 from orchestrator.kernel.lock import locked
-from orchestrator.kernel.make import KernelMake
+from orchestrator.kernel.make import KernelMake, host_trouble
 from orchestrator.kernel.source import ArchiveTree, UserTree, Workplace, resolve
 from orchestrator.kernel.toolchain import KERNEL_ARCHES, Tools, cross_prefix, identify
 from orchestrator.matrix.plan import Arch, KernelSpec, PrebuiltSource, Toolchain
@@ -242,9 +241,10 @@ def _compile(job: _Job, name: str, room: Path, directory: Path, place: Workplace
         return ""
     lines = [line.strip().replace(f"{room}/", "") for line in done.stderr.splitlines()]
     first = next((line for line in lines if _ERROR.search(line)), "")
-    if not first or os.strerror(errno.ENOSPC) in done.stderr:
+    said = host_trouble(done.stderr)
+    if said or not first:
         # Not the tree's fault, so nothing to remember of it: a full disk, a compiler that was killed.
-        raise HostError(f"{name} was not built: {'; '.join(lines[-3:])[:500]}", where=str(directory))
+        raise HostError(f"{name} was not built: {(said or '; '.join(lines[-3:]))[:500]}", where=str(directory))
     return f"{name} does not compile in this kernel's tree: {first[:300]}"
 
 

@@ -16,9 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import BuildError, HostError, RunInterruptedError, UsageError
+from orchestrator.errors import BuildError, RunInterruptedError, UsageError
 from orchestrator.kernel.lane import follow
-from orchestrator.kernel.make import build_failure
 from orchestrator.matrix.plan import GitSource, PrebuiltSource, TarballSource, TreeSource
 from orchestrator.paths import Project
 from tests.unit.kernel_room import M01, PROJECT, Room, make_room, manifest
@@ -213,6 +212,18 @@ def test_of_a_checkout_only_that_is_built_which_names_it(room: Room) -> None:
     assert {path.name for path in (work / "mm").iterdir()} == {"gup.c", "last.c", "new.c"}
 
 
+def test_a_tree_may_lie_where_no_make_could_build_it(room: Room) -> None:
+    room.tree = room.tree.rename(room.root / "my tree: 2")
+    assert "re-read: yes" in room.builder.build(room.spec()).image.read_text()
+    assert compiled(room) == ["mm/gup.o", "mm/mmap.o"]
+
+
+def test_a_cache_where_no_make_can_build_is_refused(room: Room) -> None:
+    room = Room(room.root / "two words", room.tree)
+    with pytest.raises(UsageError, match=r"no path with blanks or colons(?s:.*)GUPRACE_CACHE"):
+        room.builder.build(room.spec())
+
+
 def test_an_edit_of_a_tree_rebuilds_of_its_patched_copy_what_it_changed(room: Room) -> None:
     room.builder.build(room.spec(patches=(M01,)))
     (room.tree / "mm/mmap.c").write_text("/* edited */\n")
@@ -318,20 +329,6 @@ def test_a_file_that_does_not_compile_is_named(room: Room) -> None:
     room.builder.build(room.spec())
     assert b"mm/mmap.c:2:2: error: #error broken here" in caught.value.log
     assert b"olddefconfig" in caught.value.log, "all of it"
-
-
-def test_an_error_names_the_users_file_not_that_of_the_copy(tmp_path: Path) -> None:
-    log = tmp_path / "build.log"
-    log.write_text(f"{tmp_path}/src/mm/gup.c:7:2: error: expected ';'\n")
-    assert "\n    mm/gup.c:7:2: error" in str(build_failure(log, 0, ["Image"], tmp_path / "src"))
-
-
-def test_a_full_disk_is_the_hosts_fault(tmp_path: Path) -> None:
-    log = tmp_path / "build.log"
-    log.write_text("  CC mm/gup.o\nfatal error: error writing to /tmp/x.s: No space left on device\n")
-    error = build_failure(log, 0, ["Image"], tmp_path)
-    assert isinstance(error, HostError)
-    assert not isinstance(error, BuildError)
 
 
 def test_a_lost_option_is_named_with_its_fragment_line_and_dependency(tmp_path: Path) -> None:

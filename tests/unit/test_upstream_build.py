@@ -129,6 +129,16 @@ def test_a_build_that_the_host_broke_is_not_remembered_as_the_trees_fault(tmp_pa
     assert not list((place.cache / "upstream").glob("[0-9a-f]*"))
 
 
+def test_a_compiler_that_was_killed_says_nothing_of_the_tree(tmp_path: Path, place: Workplace) -> None:
+    tree = make_tree(tmp_path / "tree")
+    makefile = tree / "tools/testing/selftests/mm/Makefile"
+    killed = "gcc: fatal error: Killed signal terminated program cc1"
+    makefile.write_text(makefile.read_text().replace("\t@cat", f"\t@echo '{killed}' >&2; exit 1\n\t@cat"))
+    with pytest.raises(HostError, match=killed):
+        build(spec_of(tree), "cow", place)
+    assert not list((place.cache / "upstream").glob("[0-9a-f]*"))
+
+
 def test_a_tree_without_selftests_and_a_prebuilt_image_are_skips(tmp_path: Path, place: Workplace) -> None:
     tree = make_tree(tmp_path / "tree")
     shutil.rmtree(tree / "tools")

@@ -51,7 +51,8 @@ from orchestrator.verdict.codes import exit_code
 @click.command("run")
 @matrix_argument
 @only_option
-@click.option("--dry-run", is_flag=True, help="Show the cells and which kernels are in the cache; do nothing.")
+@click.option("--dry-run", is_flag=True, help="Show the cells and which kernels are in the cache; build and race "
+              "nothing. Asks apt for a package's version, and fetches its lists if there are none yet.")  # fmt: skip
 @race_options
 @click.option("--controls", type=click.Choice(["one", "all"]), is_flag=False, flag_value="one",
               help="Race broken kernels too: for each scenario one that it must catch, or all of those.")  # fmt: skip

@@ -112,13 +112,18 @@ class KernelBuilder:
         return kernel
 
     def why(self, spec: KernelSpec) -> tuple[bool, tuple[str, ...]]:
-        """Say whether `spec` is in the cache, and else what differs from the nearest request. Raises as `build`."""
+        """Say whether `spec` is in the cache, and else what it lacks or how it differs from the nearest request.
+
+        Raises as `build`.
+        """
         if isinstance(spec.source, PrebuiltSource):
             return True, ("prebuilt: nothing to build",)
         job = self._resolve(spec)
         digest = self.requests.answer(job.request)
         if digest and self.kernels.find(digest):
-            return True, (f"kernel {digest[:12]} in {self.kernels.root}",)
+            if self.probes.find(self._probe_digest(digest)):
+                return True, (f"kernel {digest[:12]} in {self.kernels.root}",)
+            return False, (f"kernel {digest[:12]} is there, but no probe module of today's sources for it",)
         if digest:
             return False, (f"kernel {digest[:12]} was built before, but is no longer in {self.kernels.root}",)
         return False, self.requests.differences(job.request)

@@ -394,6 +394,16 @@ def test_why_names_what_differs_from_the_nearest_kernel(room: Room) -> None:
     assert reasons == ("patch 1 M01-6.1.patch: added",)
 
 
+def test_why_tells_a_kernel_that_lacks_its_probe_module(room: Room) -> None:
+    kernel = room.builder.build(room.spec())
+    shutil.rmtree(room.cache / "probes")
+    hit, reasons = room.builder.why(room.spec())
+    assert not hit
+    assert reasons == (f"kernel {kernel.digest[:12]} is there, but no probe module of today's sources for it",)
+    room.builder.build(room.spec())
+    assert room.builder.why(room.spec())[0]
+
+
 def test_fragments_of_one_name_are_each_part_of_the_kernel(room: Room) -> None:
     for name in ("mm", "net"):
         (room.root / name).mkdir()

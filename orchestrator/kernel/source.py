@@ -15,7 +15,7 @@ from typing import assert_never
 
 from orchestrator import records
 from orchestrator.errors import HostError, UsageError
-from orchestrator.kernel.aptroot import AptRoot
+from orchestrator.kernel.aptroot import AptRoot, GoneError
 from orchestrator.kernel.apttext import Candidate
 from orchestrator.kernel.cache import digest_of, file_digest
 from orchestrator.kernel.gitsource import CHECKOUT, GitTree, commit_of, worktree_files, worktree_identity
@@ -96,10 +96,8 @@ class ArchiveTree:
 def _download(apt: AptRoot, wanted: Candidate, into: Path) -> Path:
     """Download a package; the archive may have dropped a version that our lists still name."""
     try:
-        return apt.download(wanted, into)
-    except HostError as error:
-        log.warning("%s; refreshing the package lists", error.what.splitlines()[0])
-        apt.ensure(refresh=True)
+        return apt.with_fresh_lists(lambda: apt.download(wanted, into))
+    except GoneError as error:
         fresh = apt.candidate(wanted.package)
         if fresh.version == wanted.version:
             raise

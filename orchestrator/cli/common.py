@@ -205,10 +205,3 @@ def log_to(path: Path) -> None:
 def say(text: str) -> None:
     """Tell whoever watches one line; a guest's words among it cannot act on the terminal."""
     click.echo(harmless(text))
-
-
-def show_path(path: Path) -> str:
-    """Return a path as the user would type it here."""
-    with contextlib.suppress(ValueError):
-        return str(path.absolute().relative_to(Path.cwd()))
-    return str(path)

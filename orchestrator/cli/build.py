@@ -17,7 +17,8 @@ from orchestrator.runner.lanes import Lane, lanes_of
 @click.command("build")
 @matrix_argument
 @only_option
-@click.option("--why", is_flag=True, help="Build nothing: say for each kernel whether it is cached, and if not, why.")
+@click.option("--why", is_flag=True, help="Build nothing: say for each kernel whether it is cached, and if not, why. "
+              "Asks apt for a package's version, and fetches its lists if there are none yet.")  # fmt: skip
 def command(matrix: Path | None, only: tuple[str, ...], why: bool) -> int:
     """Build the kernels that MATRIX (default: configs/quick.yaml) needs, each into the cache.
 

@@ -167,6 +167,24 @@ class _Stderr(logging.Handler):
             sys.stderr.write(f"guprace: {record.levelname.lower()}: {harmless(record.getMessage())}\n")
 
 
+class _Book(logging.FileHandler):
+    """The lab book. What a full disk takes of it is told once, and the run goes on: verdicts say so themselves."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8", errors="replace")
+        self._told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        """Tell whoever watches, without Python's traceback for each line."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._told:
+            self._told = True
+            with contextlib.suppress(OSError):
+                sys.stderr.write(f"guprace: warning: {disk_error(error, Path(self.baseFilename))}\n")
+
+
 def log_to(path: Path) -> None:
     """Write the lab book: INFO and worse to the file, warnings also to stderr.
 
@@ -176,7 +194,7 @@ def log_to(path: Path) -> None:
     root = logging.getLogger("guprace")
     root.setLevel(logging.INFO)
     try:
-        book = logging.FileHandler(path, encoding="utf-8", errors="replace")
+        book = _Book(path)
     except OSError as error:
         raise disk_error(error, path) from error
     book.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -187,10 +205,3 @@ def log_to(path: Path) -> None:
 def say(text: str) -> None:
     """Tell whoever watches one line; a guest's words among it cannot act on the terminal."""
     click.echo(harmless(text))
-
-
-def show_path(path: Path) -> str:
-    """Return a path as the user would type it here."""
-    with contextlib.suppress(ValueError):
-        return str(path.absolute().relative_to(Path.cwd()))
-    return str(path)

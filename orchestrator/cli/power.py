@@ -20,7 +20,6 @@ from orchestrator.cli.common import (
     refuse_beside_resume,
     run_options,
     say,
-    show_path,
     workplace,
 )
 from orchestrator.cli.main import tell_error
@@ -35,6 +34,7 @@ from orchestrator.paths import Project
 from orchestrator.report.live import watcher
 from orchestrator.report.power import CAMPAIGN, is_power_run, power_table, power_view
 from orchestrator.report.terminal import Output
+from orchestrator.report.text import near
 from orchestrator.report.write import write_reports
 from orchestrator.runner.cell import Workshop
 from orchestrator.runner.lists import Lists, load_lists
@@ -178,7 +178,7 @@ def lanes(plan: Plan, kernels: Sequence[str], arches: Sequence[str], scenarios: 
     left = tuple(cell for cell in cells if wanted(cell))
     if not left:
         hint = "each name is in the plan, but not together: `guprace list` shows its cells"
-        raise UsageError("nothing is left to race", where=show_path(plan.matrix), hint=hint)
+        raise UsageError("nothing is left to race", where=near(plan.matrix), hint=hint)
     return replace(plan, cells=left)
 
 
@@ -191,7 +191,7 @@ def _named(what: str, asked: Sequence[str], known: set[str], plan: Plan) -> tupl
     for glob in asked:
         if not any(fnmatchcase(name, glob) for name in known):
             hint = f"there is: {', '.join(sorted(known)) or 'none'}"
-            raise UsageError(f"no {what} {glob!r} in {show_path(plan.matrix)}{nearest(glob, known)}", hint=hint)
+            raise UsageError(f"no {what} {glob!r} in {near(plan.matrix)}{nearest(glob, known)}", hint=hint)
     return tuple(sorted(name for name in known if any(fnmatchcase(name, glob) for glob in asked)))
 
 
@@ -218,7 +218,7 @@ def _campaign(
         found = tuple(replace(target, others=()) for target in found)
     if not found:
         hint = "; ".join(left_out) or "the plan has none of the flavours that show it; see --flavour"
-        raise UsageError("no broken kernel to race on these lanes", where=show_path(plan.matrix), hint=hint)
+        raise UsageError("no broken kernel to race on these lanes", where=near(plan.matrix), hint=hint)
     return Campaign(found, seeds, rounds, left_out)
 
 
@@ -247,10 +247,10 @@ def repeater(matrix: Path, campaign: Campaign) -> Callable[[Cell, int], str]:
     def repeat(cell: Cell, seed: int) -> str:
         kernel = cell.kernel
         if kernel.mutant is None:
-            what = ["guprace", "run", show_path(matrix), "--only", cell_id(kernel, cell.scenario)]
+            what = ["guprace", "run", near(matrix), "--only", cell_id(kernel, cell.scenario)]
             return shlex.join([*what, "--seconds", f"{cell.race.seconds:g}", "--seed", f"{seed:#x}"])
         which = ["--patch", str(patched[kernel.mutant])] if kernel.mutant in patched else ["--mutant", kernel.mutant]
-        words = ["guprace", "power", show_path(matrix), "--kernel", kernel.name, "--arch", str(kernel.arch)]
+        words = ["guprace", "power", near(matrix), "--kernel", kernel.name, "--arch", str(kernel.arch)]
         words += ["--flavour", kernel.flavour, *which, "--scenario", cell.scenario, "--seeds", "1", "--rounds", "1"]
         return shlex.join([*words, "--seconds", f"{cell.race.seconds:g}", "--seed", f"{seed:#x}"])
 

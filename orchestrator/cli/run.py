@@ -21,7 +21,6 @@ from orchestrator.cli.common import (
     refuse_beside_resume,
     run_options,
     say,
-    show_path,
     with_race,
     workplace,
 )
@@ -36,6 +35,7 @@ from orchestrator.report.known import show_known
 from orchestrator.report.live import watcher
 from orchestrator.report.power import is_power_run
 from orchestrator.report.terminal import Output, show
+from orchestrator.report.text import near
 from orchestrator.report.view import view
 from orchestrator.report.write import write_reports
 from orchestrator.runner.backup import back_verdicts
@@ -51,7 +51,8 @@ from orchestrator.verdict.codes import exit_code
 @click.command("run")
 @matrix_argument
 @only_option
-@click.option("--dry-run", is_flag=True, help="Show the cells and which kernels are in the cache; do nothing.")
+@click.option("--dry-run", is_flag=True, help="Show the cells and which kernels are in the cache; build and race "
+              "nothing. Asks apt for a package's version, and fetches its lists if there are none yet.")  # fmt: skip
 @race_options
 @click.option("--controls", type=click.Choice(["one", "all"]), is_flag=False, flag_value="one",
               help="Race broken kernels too: for each scenario one that it must catch, or all of those.")  # fmt: skip
@@ -158,7 +159,7 @@ def repeater(plan: Plan) -> Callable[[Cell, int], str]:
         if cell.program and cell.kernel.mutant and first not in ours:
             # Its failed tests count only beside those of the stock kernel in the same run.
             only.append(stock_id(cell))
-        again = ["guprace", "run", show_path(plan.matrix)]
+        again = ["guprace", "run", near(plan.matrix)]
         again += [word for each in only for word in ("--only", each)]
         again += ["--seed", f"{seed:#x}", *(["--controls=all"] if first in ours else [])]
         kept = plan.seconds if cell.attempt == 1 else cell.race.seconds

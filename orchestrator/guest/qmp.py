@@ -109,11 +109,6 @@ class Qmp:
         answer = self.execute("query-kvm")
         return isinstance(answer, dict) and answer.get("enabled") is True
 
-    def status(self) -> str:
-        """Return QEMU's run state, such as `running`. Raises QmpError."""
-        answer = self.execute("query-status")
-        return str(answer.get("status")) if isinstance(answer, dict) else ""
-
     def quit(self) -> None:
         """Ask QEMU to end; it may be gone already."""
         with contextlib.suppress(QmpError):

@@ -22,6 +22,7 @@ from orchestrator.kernel.apttext import (
     choose_entries,
     config_text,
     host_codename,
+    is_gone,
     parse_records,
     parse_targets,
     setting,
@@ -113,8 +114,8 @@ class AptRoot:
         """Download one package, verified by apt and against its digest, and return the .deb in `into`.
 
         Raises:
-            GoneError: the archive does not have it any more, or cannot be reached.
-            HostError: the disk is full, or it is not the file that the archive's index names.
+            GoneError: the archive does not have it any more.
+            HostError: the archive cannot be reached, the disk is full, or the file is not what the index names.
         """
         target = into / candidate.file_name
         wanted = f"{candidate.package}:{candidate.architecture}={candidate.version}"
@@ -122,6 +123,8 @@ class AptRoot:
             try:
                 self._apt(["apt-get", "download", wanted], DOWNLOAD_SECONDS, cwd=Path(scratch))
             except HostError as error:
+                if not is_gone(error.what):
+                    raise
                 hint = f"if its lists are old: rm {self.directory / 'complete'} and run the same command again"
                 raise GoneError(error.what, where=f"package {wanted}", hint=hint) from error
             got = Path(scratch) / candidate.file_name

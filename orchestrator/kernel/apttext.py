@@ -12,6 +12,13 @@ from pathlib import Path
 from orchestrator.errors import HostError
 from orchestrator.proc import Completed
 
+# The archive has no such file, another one in its place, or apt's own lists have no such version any more.
+_GONE = re.compile(
+    r"\b404 +Not Found|\b410 +Gone|File not found|Hash Sum mismatch|File has unexpected size"
+    r"|^E: Version '.*' for '.*' was not found|^E: Can't find a source to download|^E: Unable to locate package",
+    re.MULTILINE,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -197,6 +204,14 @@ def update_error(done: Completed, suite: str | None) -> HostError:
         hint = "is the suite spelled right? Debian's are bullseye, bookworm, trixie, forky, sid"
         return HostError(f"the archive has no such suite\n{said}", where=where, hint=hint)
     return HostError(f"apt-get update failed\n{said}", where=where, hint="check the network, then try again")
+
+
+def is_gone(said: str) -> bool:
+    """Whether `apt-get download` failed (its words, in an English locale) since our lists name what is no more.
+
+    A network, a proxy or a disk that fails says nothing of the lists, and newer ones would not help.
+    """
+    return bool(_GONE.search(said))
 
 
 def host_codename(os_release: Path = Path("/etc/os-release")) -> str:

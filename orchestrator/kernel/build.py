@@ -21,7 +21,7 @@ from orchestrator.kernel.lane import LaneTree, prepare
 from orchestrator.kernel.lock import locked
 from orchestrator.kernel.make import FLAGS, KernelMake
 from orchestrator.kernel.model import Kernel
-from orchestrator.kernel.request import Request, Requests, describe
+from orchestrator.kernel.request import Request, Requests, check_unchanged, describe
 from orchestrator.kernel.source import ArchiveTree, UserTree, Workplace, resolve
 from orchestrator.kernel.toolchain import KERNEL_ARCHES, Tools, identify
 from orchestrator.matrix.plan import KernelSpec, PrebuiltSource
@@ -75,7 +75,7 @@ class KernelBuilder:
         return self._made_of(self._resolve(spec))
 
     def _made_of(self, job: Job) -> dict[str, str]:
-        return {**job.request.components, "probe module": tree_digest(self.project.selftests / "probe")}
+        return {**job.request.components, "probe module": tree_digest(self._probe_sources)}
 
     def build(
         self, spec: KernelSpec, report: Report = lambda text: None, asked: Asked = lambda made_of: None
@@ -98,7 +98,7 @@ class KernelBuilder:
         hit = self._from_cache(job, self.requests.answer(job.request), started, built=False)
         if hit:
             return hit
-        lane = LaneTree(self.place.cache / "lanes" / _lane_name(job))
+        lane = LaneTree(self.place.cache / "lanes" / job.request.lane)
         what = f"lane {lane.root.name}"
         try:
             with locked(lane.root / "lock", what, self.place.stop, self.place.waits), lane.building():
@@ -112,13 +112,18 @@ class KernelBuilder:
         return kernel
 
     def why(self, spec: KernelSpec) -> tuple[bool, tuple[str, ...]]:
-        """Say whether `spec` is in the cache, and else what differs from the nearest request. Raises as `build`."""
+        """Say whether `spec` is in the cache, and else what it lacks or how it differs from the nearest request.
+
+        Raises as `build`.
+        """
         if isinstance(spec.source, PrebuiltSource):
             return True, ("prebuilt: nothing to build",)
         job = self._resolve(spec)
         digest = self.requests.answer(job.request)
         if digest and self.kernels.find(digest):
-            return True, (f"kernel {digest[:12]} in {self.kernels.root}",)
+            if self.probes.find(self._probe_digest(digest)):
+                return True, (f"kernel {digest[:12]} in {self.kernels.root}",)
+            return False, (f"kernel {digest[:12]} is there, but no probe module of today's sources for it",)
         if digest:
             return False, (f"kernel {digest[:12]} was built before, but is no longer in {self.kernels.root}",)
         return False, self.requests.differences(job.request)
@@ -141,7 +146,11 @@ class KernelBuilder:
         return _kernel(where, entry, probe[0] / "guprace_probe.ko", not built, time.monotonic() - started)
 
     def _probe_digest(self, kernel: str) -> str:
-        return probe_digest(kernel, self.project)
+        return probe_digest(kernel, self._probe_sources)
+
+    @property
+    def _probe_sources(self) -> Path:
+        return self.project.selftests / "probe"
 
     def _in_lane(self, job: Job, lane: LaneTree, report: Report) -> tuple[str, bool]:
         """Bring the lane to this kernel; build what the cache lacks. The caller holds the lane's lock."""
@@ -151,6 +160,7 @@ class KernelBuilder:
         log_file.unlink(missing_ok=True)
         make = KernelMake(source, lane.objects, job.tools, log_file, self.jobs, self.place)
         config = configure(job.spec, make, report)
+        check_unchanged(job.spec, job.request)
         patches = [value for name, value in job.request.components.items() if name.startswith("patch ")]
         digest = digest_of([job.tree.identity, patches, config, job.tools.identity, FLAGS])
         known = self.kernels.find(digest)
@@ -158,9 +168,6 @@ class KernelBuilder:
             return digest, False
         target = KERNEL_ARCHES[job.spec.arch].image_target
         make(target, "modules", report=report)
-        if isinstance(job.tree, UserTree) and source == job.tree.path:
-            # Somebody may have gone on editing: that is another kernel than the one which was named.
-            job.tree.check(self.place)
         if not known:
             self.kernels.add(digest, _products(job.spec, lane), _facts(job, lane))
         report("probe module")
@@ -171,11 +178,19 @@ class KernelBuilder:
         where = lane.root / "probe"
         shutil.rmtree(where, ignore_errors=True)
         try:
-            shutil.copytree(self.project.selftests / "probe", where)
+            shutil.copytree(self._probe_sources, where)
         except (OSError, shutil.Error) as error:
             raise HostError(f"cannot copy the probe module: {error}", where=str(where)) from error
+        # By what is built, which nobody edits; of the sources themselves nobody knows what they are by then.
+        name = probe_digest(digest, where)
         make(f"M={where}", "modules")
-        self.probes.add(self._probe_digest(digest), {"guprace_probe.ko": where / "guprace_probe.ko"}, {})
+        self.probes.add(name, {"guprace_probe.ko": where / "guprace_probe.ko"}, {})
+        if name != self._probe_digest(digest):
+            raise UsageError(
+                "the probe module was changed while it was being built",
+                where=str(self._probe_sources),
+                hint="leave it alone and run the same command again",
+            )
 
 
 def lane_label(tree: ArchiveTree | UserTree | GitTree) -> str:
@@ -183,16 +198,6 @@ def lane_label(tree: ArchiveTree | UserTree | GitTree) -> str:
     if isinstance(tree, GitTree):
         return f"{tree.label}-{digest_of(str(tree.repository))[:8]}"
     return tree.label if isinstance(tree, UserTree) else f"{tree.label}-{tree.identity[:8]}"
-
-
-def _lane_name(job: Job) -> str:
-    """Name the directory of work and object tree.
-
-    Compilers are told the path of the source, and make builds all anew where that is another one. So the user's own
-    tree and the copy of it that is patched have an object tree each.
-    """
-    copied = isinstance(job.tree, UserTree) and job.spec.patches
-    return f"{job.request.lane}-patched" if copied else job.request.lane
 
 
 def _products(spec: KernelSpec, lane: LaneTree) -> dict[str, Path]:

@@ -3,16 +3,23 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.errors import UsageError
+from orchestrator.errors import HostError, UsageError
 from orchestrator.kernel.cache import digest_of
 from orchestrator.proc import Completed, Stop, run
 
+log = logging.getLogger("guprace.git")
+
 GIT_SECONDS = 600.0
+INTERRUPT_SECONDS = 3.0
+# What the identity of a checkout begins with.
+CHECKOUT = "tree:"
 
 
 def git(
@@ -22,7 +29,9 @@ def git(
     env = {name: value for name, value in environ.items() if not name.startswith("GIT_")}
     if index:
         env["GIT_INDEX_FILE"] = str(index)
-    return run(["git", "-C", str(path), *arguments], stop=stop, seconds=GIT_SECONDS, env=env, check=check)
+    argv = ["git", "-C", str(path), *arguments]
+    # On SIGTERM git removes its locks and what it has half made, in the user's repository; on SIGKILL both stay.
+    return run(argv, stop=stop, seconds=GIT_SECONDS, env=env, check=check, grace=INTERRUPT_SECONDS)
 
 
 def commit_of(repository: Path, ref: str, environ: Mapping[str, str], stop: Stop) -> str:
@@ -64,8 +73,18 @@ def worktree_identity(path: Path, environ: Mapping[str, str], stop: Stop) -> str
     others = git(path, "ls-files", "--others", "--exclude-standard", "-z", environ=environ, stop=stop)
     fresh = [(name, _content(path / name)) for name in others.stdout.split("\0") if name]
     if not changed.stdout and not fresh:
-        return f"tree:{head.stdout.strip()}"
-    return f"tree:{head.stdout.strip()}+{digest_of([changed.stdout, fresh])}"
+        return f"{CHECKOUT}{head.stdout.strip()}"
+    return f"{CHECKOUT}{head.stdout.strip()}+{digest_of([changed.stdout, fresh])}"
+
+
+def worktree_files(path: Path, environ: Mapping[str, str], stop: Stop) -> tuple[str, ...]:
+    """Return the files of a checkout that `worktree_identity` names, relative to it: all but what git ignores."""
+    asked = ("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    listed = git(path, *asked, environ=environ, stop=stop).stdout.split("\0")
+    # A file that was deleted is listed until that is committed; a conflict lists it three times; a directory is
+    # somebody else's repository.
+    present = (name for name in sorted({*listed}) if name and os.path.lexists(path / name))
+    return tuple(name for name in present if (path / name).is_symlink() or not (path / name).is_dir())
 
 
 def _content(path: Path) -> str:
@@ -84,15 +103,27 @@ class GitTree:
     def checkout(self, where: Path, environ: Mapping[str, str], stop: Stop) -> None:
         """Make `where` a detached worktree at the commit; files that do not change keep their times.
 
+        One that git cannot bring there any more is made anew, and the log says so: a git that was killed (a power
+        cut, kill -9) leaves its lock, or half an index. The caller holds the lane's lock: no other git works there.
+
         Raises:
             HostError: git failed.
         """
-        probe = git(where, "rev-parse", "HEAD", environ=environ, stop=stop, check=False) if where.is_dir() else None
-        if probe is None or probe.returncode != 0:
-            shutil.rmtree(where, ignore_errors=True)
-            where.parent.mkdir(parents=True, exist_ok=True)
-            git(self.repository, "worktree", "prune", environ=environ, stop=stop)
-            add = ("worktree", "add", "--force", "--detach", str(where), self.commit)
-            git(self.repository, *add, environ=environ, stop=stop)
+        # Without a .git of its own git would look for one above, and act on whose that is.
+        if (where / ".git").is_file():
+            try:
+                self._switch(where, environ, stop)
+                return
+            except HostError as error:
+                log.warning("%s\nthe worktree %s is made anew", error.what, where)
+        shutil.rmtree(where, ignore_errors=True)
+        where.parent.mkdir(parents=True, exist_ok=True)
+        # By force: its record may be there still, and locked if that git was making it. `git worktree prune` would
+        # clear those of the user's own, too, whose disk is not mounted just now.
+        add = ("worktree", "add", "--force", "--force", "--detach", str(where), self.commit)
+        git(self.repository, *add, environ=environ, stop=stop)
+        self._switch(where, environ, stop)
+
+    def _switch(self, where: Path, environ: Mapping[str, str], stop: Stop) -> None:
         git(where, "checkout", "--quiet", "--force", "--detach", self.commit, environ=environ, stop=stop)
         git(where, "clean", "--quiet", "-fdx", environ=environ, stop=stop)

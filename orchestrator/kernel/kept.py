@@ -22,12 +22,12 @@ def kept_vmlinux(cache: Path, digest: str) -> Path | None:
     return vmlinux if _HAS_LINES in lines and vmlinux.is_file() else None
 
 
-def probe_digest(kernel: str, project: Project) -> str:
-    """Return what the probe module is called that was built for `kernel` from the sources as they are."""
-    return digest_of([kernel, tree_digest(project.selftests / "probe")])
+def probe_digest(kernel: str, sources: Path) -> str:
+    """Return what the probe module is called that is built for `kernel` from the directory `sources` as it is."""
+    return digest_of([kernel, tree_digest(sources)])
 
 
 def kept_modules(cache: Path, digest: str, project: Project) -> dict[str, Path]:
     """Return the modules that were built for a kernel, by name: the probe."""
-    probe = cache / "probes" / probe_digest(digest, project) / "guprace_probe.ko"
+    probe = cache / "probes" / probe_digest(digest, project.selftests / "probe") / "guprace_probe.ko"
     return {probe.stem: probe} if probe.is_file() else {}

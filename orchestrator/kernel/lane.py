@@ -3,7 +3,8 @@
 
 make decides by modification times, so a file that keeps its content keeps its time: a patched kernel
 rebuilds what the patch touched, and nothing else. And one that gets another content gets a new time, even if it had
-that content, and an older time, before.
+that content, and an older time, before. So a tree of the user's is copied, too: in it an older file may come back
+(`mv gup.c.orig gup.c`, another release unpacked), beside whose object make would see nothing to do.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator import records
+from orchestrator.errors import HostError
 from orchestrator.kernel import patches as patching
 from orchestrator.kernel.gitsource import GitTree
 from orchestrator.kernel.source import ArchiveTree, UserTree, Workplace
@@ -39,8 +41,16 @@ class LaneState:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """What a patch makes of a file: its bytes, and whether it may be run (the one mode that git keeps)."""
+
+    data: bytes
+    executable: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LaneTree:
-    """The directories of one lane. `source` is the tree to build: the lane's own, or the user's."""
+    """The directories of one lane."""
 
     root: Path
 
@@ -94,53 +104,80 @@ def prepare(
         UsageError, HostError: as the source's own; a tree of the user's was changed while it was copied.
     """
     wanted = tuple(patches)
-    if isinstance(tree, UserTree) and not wanted:
-        return tree.pristine(place)
     if isinstance(tree, GitTree):
         lane.state_file.unlink(missing_ok=True)
         tree.checkout(lane.work, place.environ, place.stop)
-        staged = _stage(lane.work, wanted, place)
-        _write(lane.work, staged)
+        _write(lane.work, _stage(lane.work, wanted, place))
         return lane.work
-    pristine = tree.pristine(place)
-    state = lane.state()
-    if state is None or not lane.work.is_dir():
-        _clone(pristine, lane, place, hardlinks=isinstance(tree, ArchiveTree))
-        state = LaneState(tree.identity, ())
-    elif state.identity != tree.identity:
-        # Whatever dies in between, the next run finds the name of no tree, and follows again.
-        records.save(lane.state_file, LaneState("", state.patched))
-        follow(pristine, lane.work, leave_out=state.patched)
-    staged = _stage(pristine, wanted, place)
-    for name in state.patched:
-        staged.setdefault(name, _read(pristine / name))
-    if isinstance(tree, UserTree):
-        tree.check(place)
+    try:
+        staged = _bring(lane, tree, wanted, place)
+    except (HostError, OSError):
+        # A file that vanished, say: if the user is at work there, that is what to tell.
+        _check(tree, place)
+        raise
+    _check(tree, place)
     # Written before the act: whatever dies in between, the next run knows which files may differ.
     records.save(lane.state_file, LaneState(tree.identity, tuple(sorted(staged))))
     _write(lane.work, staged)
     return lane.work
 
 
-def _clone(pristine: Path, lane: LaneTree, place: Workplace, *, hardlinks: bool) -> None:
+def _bring(
+    lane: LaneTree, tree: ArchiveTree | UserTree, patches: tuple[Path, ...], place: Workplace
+) -> dict[str, Content | None]:
+    """Make the work tree one of `tree`; return what each file must hold that is patched, or was (None: no file)."""
+    pristine, state = tree.pristine(place), lane.state()
+    if state is None or not lane.work.is_dir():
+        _clone(pristine, lane, tree, place)
+        patched: tuple[str, ...] = ()
+    else:
+        patched = state.patched
+        if state.identity != tree.identity:
+            # Whatever dies in between, the next run finds the name of no tree, and follows again.
+            records.save(lane.state_file, LaneState("", patched))
+            follow(pristine, lane.work, patched, _named(tree, place))
+    staged = _stage(pristine, patches, place)
+    for name in patched:
+        staged.setdefault(name, _read(pristine / name))
+    return staged
+
+
+def _named(tree: ArchiveTree | UserTree, place: Workplace) -> tuple[str, ...] | None:
+    """Return the files that the tree's identity names; None: all there are."""
+    return tree.files(place) if isinstance(tree, UserTree) else None
+
+
+def _check(tree: ArchiveTree | UserTree, place: Workplace) -> None:
+    if isinstance(tree, UserTree):
+        tree.check(place)
+
+
+def _clone(pristine: Path, lane: LaneTree, tree: ArchiveTree | UserTree, place: Workplace) -> None:
     """Copy the tree; by hard links from the cache's own, which nobody edits in place."""
     lane.state_file.unlink(missing_ok=True)
     # A copy has the times of its source: objects of what stood here before would pass for newer.
     for old in (lane.objects, lane.work):
         shutil.rmtree(old, ignore_errors=True)
     lane.work.mkdir(parents=True)
-    how = ["cp", "-al"] if hardlinks else ["cp", "-a", "--reflink=auto"]
-    entries = [str(entry) for entry in sorted(pristine.iterdir()) if entry.name != _HISTORY]
-    run([*how, "--", *entries, str(lane.work)], stop=place.stop, seconds=900, env=place.environ)
+    how = ["-al"] if isinstance(tree, ArchiveTree) else ["-a", "--reflink=auto"]
+    names = _named(tree, place)
+    if names is None:
+        names = tuple(sorted(entry.name for entry in pristine.iterdir() if entry.name != _HISTORY))
+    # As its input: 80 000 names are more than a command line holds.
+    copy = ["xargs", "-0", "cp", *how, "--parents", "-t", str(lane.work), "--"]
+    listed = "\0".join(names).encode()
+    run(copy, stop=place.stop, seconds=900, env=place.environ, cwd=pristine, input_bytes=listed)
 
 
-def follow(pristine: Path, work: Path, leave_out: Container[str] = ()) -> None:
+def follow(pristine: Path, work: Path, leave_out: Container[str] = (), names: Iterable[str] | None = None) -> None:
     """Bring a copy of a tree to what the tree is now, in place, but for the files to `leave_out`: those are patched.
+
+    Of the tree it has the files `names`, by their relative names; None: all.
 
     Raises:
         OSError: a file cannot be read or written.
     """
-    there, here = _files(pristine), _files(work)
+    there, here = _files(pristine) if names is None else _states(pristine, names), _files(work)
     for name in here.keys() - there.keys():
         if name not in leave_out:
             (work / name).unlink()
@@ -155,14 +192,18 @@ def follow(pristine: Path, work: Path, leave_out: Container[str] = ()) -> None:
 
 def _files(root: Path) -> dict[str, os.stat_result]:
     """Return all that is no directory below `root`, by its relative name; git's own files aside."""
-    found = {}
+    found: list[str] = []
     for directory, names, files in os.walk(root):
         links = [name for name in names if Path(directory, name).is_symlink()]
         if Path(directory) == root:
             names[:] = [name for name in names if name != _HISTORY]
-        for path in (Path(directory, name) for name in (*files, *links) if name != _HISTORY):
-            found[str(path.relative_to(root))] = path.lstat()
-    return found
+        below = Path(directory).relative_to(root)
+        found += [str(below / name) for name in (*files, *links) if name != _HISTORY]
+    return _states(root, found)
+
+
+def _states(root: Path, names: Iterable[str]) -> dict[str, os.stat_result]:
+    return {name: (root / name).lstat() for name in names}
 
 
 def _same(ours: Path, status: os.stat_result, theirs: Path, other: os.stat_result) -> bool:
@@ -182,7 +223,7 @@ def _replace(source: Path, target: Path) -> None:
     shutil.copy(source, target, follow_symlinks=False)
 
 
-def _stage(base: Path, patches: tuple[Path, ...], place: Workplace) -> dict[str, bytes | None]:
+def _stage(base: Path, patches: tuple[Path, ...], place: Workplace) -> dict[str, Content | None]:
     """Apply patches to copies; return the content each touched file must have (None: no such file)."""
     environ = dict(place.environ)
     names = {name for patch in patches for name in patching.touched(patch, place.stop, environ)}
@@ -196,11 +237,13 @@ def _stage(base: Path, patches: tuple[Path, ...], place: Workplace) -> dict[str,
         return {name: _read(staging / name) for name in names}
 
 
-def _read(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None
+def _read(path: Path) -> Content | None:
+    if not path.is_file():
+        return None
+    return Content(path.read_bytes(), bool(path.stat().st_mode & stat.S_IXUSR))
 
 
-def _write(work: Path, staged: dict[str, bytes | None]) -> None:
+def _write(work: Path, staged: dict[str, Content | None]) -> None:
     for name, content in staged.items():
         path = work / name
         if _read(path) == content:
@@ -210,5 +253,6 @@ def _write(work: Path, staged: dict[str, bytes | None]) -> None:
         path.unlink(missing_ok=True)
         if content is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            path.chmod(mode)
+            path.write_bytes(content.data)
+            # Whoever may read a program may run it.
+            path.chmod(mode | (mode & 0o444) >> 2 if content.executable else mode & ~0o111)

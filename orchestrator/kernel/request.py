@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator import records
+from orchestrator.errors import UsageError
 from orchestrator.kernel.cache import digest_of, file_digest
 from orchestrator.kernel.make import FLAGS
 from orchestrator.matrix.plan import KernelSpec
@@ -17,7 +19,7 @@ from orchestrator.matrix.plan import KernelSpec
 class Request:
     """Everything that decides a kernel, by name: what `build --why` compares.
 
-    `components` maps a readable name (`source`, `patch M01-6.1.patch`, `fragment debug.config`, `toolchain`,
+    `components` maps a readable name (`source`, `patch M01-6.1.patch`, `fragment flavour debug.config`, `toolchain`,
     `flags`) to a version or digest; `kernel` is the digest of the kernel it led to, empty before that is known.
     """
 
@@ -37,8 +39,30 @@ def describe(spec: KernelSpec, lane: str, identity: str, toolchain: str) -> Requ
     for number, patch in enumerate(spec.patches, 1):
         components[f"patch {number} {patch.name}"] = file_digest(patch)
     for fragment in spec.fragments:
-        components[f"fragment {fragment.role} {fragment.path.name}"] = file_digest(fragment.path)
+        components[_unused(f"fragment {fragment.role} {fragment.path.name}", components)] = file_digest(fragment.path)
     return Request(lane, components)
+
+
+def check_unchanged(spec: KernelSpec, request: Request) -> None:
+    """Raise UsageError if a patch or fragment, which was read by now, is not the one that `request` names any more.
+
+    A kernel waits for its lane, and what is edited meanwhile would be built under the name of what it was. Raises
+    HostError when one cannot be read.
+    """
+    parts = request.components
+    now = describe(spec, request.lane, parts["source"], parts["toolchain"])
+    if changed := compare(parts, now.components):
+        raise UsageError(
+            f"changed while a kernel was being made of it: {'; '.join(changed)}",
+            where=spec.name,
+            hint="leave it alone and run the same command again",
+        )
+
+
+def _unused(name: str, taken: Container[str]) -> str:
+    """Return `name`, with a number behind it where another file of the same name has it."""
+    numbered = (f"{name} ({number})" for number in itertools.count(2))
+    return next(each for each in itertools.chain([name], numbered) if each not in taken)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,10 +15,10 @@ from typing import assert_never
 
 from orchestrator import records
 from orchestrator.errors import HostError, UsageError
-from orchestrator.kernel.aptroot import AptRoot
+from orchestrator.kernel.aptroot import AptRoot, GoneError
 from orchestrator.kernel.apttext import Candidate
 from orchestrator.kernel.cache import digest_of, file_digest
-from orchestrator.kernel.gitsource import GitTree, commit_of, worktree_identity
+from orchestrator.kernel.gitsource import CHECKOUT, GitTree, commit_of, worktree_files, worktree_identity
 from orchestrator.kernel.lock import Waits, locked, say_in_log
 from orchestrator.matrix.plan import DebSource, GitSource, PrebuiltSource, Source, TarballSource, TreeSource
 from orchestrator.proc import Stop, run
@@ -95,10 +96,8 @@ class ArchiveTree:
 def _download(apt: AptRoot, wanted: Candidate, into: Path) -> Path:
     """Download a package; the archive may have dropped a version that our lists still name."""
     try:
-        return apt.download(wanted, into)
-    except HostError as error:
-        log.warning("%s; refreshing the package lists", error.what.splitlines()[0])
-        apt.ensure(refresh=True)
+        return apt.with_fresh_lists(lambda: apt.download(wanted, into))
+    except GoneError as error:
         fresh = apt.candidate(wanted.package)
         if fresh.version == wanted.version:
             raise
@@ -110,7 +109,7 @@ def _download(apt: AptRoot, wanted: Candidate, into: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class UserTree:
-    """A tree of the user's, read only."""
+    """A tree of the user's, read only: what is built is a lane's copy of it."""
 
     identity: str
     label: str
@@ -128,11 +127,19 @@ class UserTree:
                 )
         return self.path
 
+    def files(self, place: Workplace) -> tuple[str, ...] | None:
+        """Return the files that `identity` names, relative to the tree; None: all of them.
+
+        What git ignores (other builds' objects, gigabytes of them) is no part of a checkout's identity, so it must
+        not be of what is built either.
+        """
+        return worktree_files(self.path, place.environ, place.stop) if self.identity.startswith(CHECKOUT) else None
+
     def check(self, place: Workplace) -> None:
-        """Raise UsageError if the tree is not what `identity` names any more: what was built of it has no name."""
+        """Raise UsageError if the tree is not what `identity` names any more: a copy made meanwhile has no name."""
         if _identity(self.path, place) != self.identity:
             raise UsageError(
-                "this tree was changed while a kernel was being built of it",
+                "this tree was changed while it was being read",
                 where=str(self.path),
                 hint="leave it alone and run the same command again; or name a commit (`git:`), which nobody changes",
             )
@@ -152,7 +159,7 @@ def resolve(source: Source, place: Workplace) -> ArchiveTree | UserTree | GitTre
             return _resolve_tarball(source)
         case GitSource():
             commit = commit_of(source.git, source.ref, place.environ, place.stop)
-            return GitTree(f"git:{commit}", source.git.resolve().name, source.git.resolve(), commit)
+            return GitTree(f"git:{commit}", _label(source.git.resolve().name), source.git.resolve(), commit)
         case TreeSource():
             return _resolve_tree(source, place)
         case PrebuiltSource():
@@ -185,14 +192,19 @@ def _resolve_tarball(source: TarballSource) -> ArchiveTree:
             where=str(source.tarball),
             hint="download it again, or correct the sum",
         )
-    return ArchiveTree(got, source.tarball.name.split(".tar")[0], archive=source.tarball)
+    return ArchiveTree(got, _label(source.tarball.name.split(".tar")[0]), archive=source.tarball)
 
 
 def _resolve_tree(source: TreeSource, place: Workplace) -> UserTree:
     path = source.tree.resolve()
     if not (path / "Makefile").is_file() or not (path / "Kconfig").is_file():
         raise UsageError("not a Linux source tree (no Makefile and Kconfig)", where=str(source.tree))
-    return UserTree(_identity(path, place), f"{path.name}-{digest_of(str(path))[:8]}", path)
+    return UserTree(_identity(path, place), f"{_label(path.name)}-{digest_of(str(path))[:8]}", path)
+
+
+def _label(name: str) -> str:
+    """Return a file's name as it may be part of a path that make is told."""
+    return re.sub(r"[\s:]", "_", name)
 
 
 def _identity(tree: Path, place: Workplace) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from orchestrator.errors import UsageError
 from orchestrator.matrix.likely import Places, likely_first
 from orchestrator.matrix.mutants import Mutant, MutantExpectation
 from orchestrator.matrix.plan import (
@@ -19,6 +20,7 @@ from orchestrator.matrix.plan import (
     RaceSettings,
     cell_id,
 )
+from orchestrator.matrix.problems import dotted
 
 CATALOGUE = "M"
 DEFAULT_FLAVOUR = "plain"
@@ -102,6 +104,8 @@ def targets(
             patch = mutant.patches.get(kernel.series or "")
             if expect is None:
                 left_out.append(f"{mutant.id} has no meaning on {kernel.arch}")
+            elif _series_unknown(kernel):
+                left_out.append(f"{_of_which_series(kernel)}; say it: {_series_key(kernel)}")
             elif patch is None or isinstance(kernel.source, PrebuiltSource):
                 left_out.append(f"{mutant.id} has no patch for kernel {kernel.name}")
             else:
@@ -146,6 +150,9 @@ def with_controls(plan: Plan, mutants: Sequence[Mutant], every: bool) -> Plan:
     this series and flavour: one for each scenario that has none yet (the first by id, the open catalogue's before
     those we thought of ourselves), or with `every` all there are. It is raced as its scenario is, and ends with its
     first hit.
+
+    Raises:
+        UsageError: nobody knows of which series a kernel is, so no mutant has a patch for it.
     """
     ordered = sorted(mutants, key=lambda mutant: (not mutant.id.startswith(CATALOGUE), mutant.id))
     cells = list(plan.cells)
@@ -154,11 +161,26 @@ def with_controls(plan: Plan, mutants: Sequence[Mutant], every: bool) -> Plan:
     for cell in plan.cells:
         if cell.kernel.mutant or (cell.id in controlled and not every):
             continue
+        if _series_unknown(cell.kernel):
+            hint = f"say it: {_series_key(cell.kernel)}"
+            raise UsageError(_of_which_series(cell.kernel), where=str(plan.matrix), hint=hint)
         fitting = (control for mutant in ordered if (control := _control(cell, mutant)))
         for control in fitting if every else list(fitting)[:1]:
             if control.id not in known:
                 cells.append(control)
     return replace(plan, cells=tuple(cells), controlled=True)
+
+
+def _series_unknown(kernel: KernelSpec) -> bool:
+    return kernel.series is None and not isinstance(kernel.source, PrebuiltSource)
+
+
+def _of_which_series(kernel: KernelSpec) -> str:
+    return f"of which series is kernel {kernel.name!r}? a mutant has a patch for each"
+
+
+def _series_key(kernel: KernelSpec) -> str:
+    return dotted(("kernels", kernel.name, "series"))
 
 
 def _control(cell: Cell, mutant: Mutant) -> Cell | None:

@@ -7,7 +7,6 @@ may. So it is given a tree of links in which only its own directory is a copy.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
@@ -27,7 +26,7 @@ from orchestrator.kernel.cache import Entry, Store, digest_of, file_digest
 from orchestrator.kernel.gitsource import GitTree
 from orchestrator.kernel.lane import LaneTree, prepare
 from orchestrator.kernel.lock import locked
-from orchestrator.kernel.make import KernelMake
+from orchestrator.kernel.make import KernelMake, host_trouble
 from orchestrator.kernel.source import ArchiveTree, UserTree, Workplace, resolve
 from orchestrator.kernel.toolchain import KERNEL_ARCHES, Tools, cross_prefix, identify
 from orchestrator.matrix.plan import Arch, KernelSpec, PrebuiltSource, Toolchain
@@ -95,12 +94,12 @@ def build_upstream(
     if isinstance(spec.source, PrebuiltSource):
         raise NotApplicableError(f"a prebuilt image has no tree to build {name} from")
     job = _job(spec, project, place)
-    store = Store(place.cache / "upstream")
-    found = store.find(job.digest)
+    store, digest = Store(place.cache / "upstream"), job.digest
+    found = store.find(digest)
     if not found:
         what = f"the selftests of {job.tree.label}"
-        with locked(store.root / f".{job.digest}.lock", what, place.stop, place.waits):
-            found = store.find(job.digest) or _build(job, store, place, report)
+        with locked(store.root / f".{digest}.lock", what, place.stop, place.waits):
+            found = store.find(digest) or _build(job, digest, store, place, report)
     where, entry = found
     if name not in entry.files:
         raise NotApplicableError(entry.facts.get(f"no {name}", f"this kernel's tree has no {name}"))
@@ -135,7 +134,9 @@ def _candidates(apt: AptRoot, architecture: str) -> tuple[Candidate, ...]:
     return found
 
 
-def _build(job: _Job, store: Store, place: Workplace, report: Callable[[str], None]) -> tuple[Path, Entry]:
+def _build(
+    job: _Job, digest: str, store: Store, place: Workplace, report: Callable[[str], None]
+) -> tuple[Path, Entry]:
     report(f"the selftests of {job.tree.label}")
     source = _source(job, place)
     directory = next((name for name in DIRECTORIES if (source / SELFTESTS / name / "Makefile").is_file()), "")
@@ -158,10 +159,16 @@ def _build(job: _Job, store: Store, place: Workplace, report: Callable[[str], No
                     files[name] = room / "out" / name
         if isinstance(job.tree, UserTree):
             job.tree.check(place)
-        store.add(job.digest, files, facts)
-    found = store.find(job.digest)
+        if job.digest != digest:
+            what, hint = (
+                "a patch was changed while it was being used",
+                "leave it alone and run the same command again",
+            )
+            raise UsageError(what, where=", ".join(str(patch) for patch in job.patches), hint=hint)
+        store.add(digest, files, facts)
+    found = store.find(digest)
     if not found:
-        raise HostError(f"selftests {job.digest[:12]} vanished from the cache", where=str(store.root))
+        raise HostError(f"selftests {digest[:12]} vanished from the cache", where=str(store.root))
     return found
 
 
@@ -234,9 +241,10 @@ def _compile(job: _Job, name: str, room: Path, directory: Path, place: Workplace
         return ""
     lines = [line.strip().replace(f"{room}/", "") for line in done.stderr.splitlines()]
     first = next((line for line in lines if _ERROR.search(line)), "")
-    if not first or os.strerror(errno.ENOSPC) in done.stderr:
+    said = host_trouble(done.stderr)
+    if said or not first:
         # Not the tree's fault, so nothing to remember of it: a full disk, a compiler that was killed.
-        raise HostError(f"{name} was not built: {'; '.join(lines[-3:])[:500]}", where=str(directory))
+        raise HostError(f"{name} was not built: {(said or '; '.join(lines[-3:]))[:500]}", where=str(directory))
     return f"{name} does not compile in this kernel's tree: {first[:300]}"
 
 

@@ -8,7 +8,7 @@ import logging
 from orchestrator import records
 from orchestrator.errors import UsageError
 from orchestrator.matrix.mutants import load_mutant
-from orchestrator.matrix.plan import Plan, stock_id
+from orchestrator.matrix.plan import Plan, PrebuiltSource, stock_id
 from orchestrator.paths import Project
 from orchestrator.runner.rundir import CellResult, RunDir
 from orchestrator.runner.schedule import attempts_at
@@ -67,7 +67,7 @@ def _verdict(
         for control in controls
         if (name := control.kernel.mutant)
     ]
-    return backed(verdict, behind, plan.controlled)
+    return backed(verdict, behind, plan.controlled, isinstance(cell.kernel.source, PrebuiltSource))
 
 
 def _principle(mutant: str, project: Project) -> str:

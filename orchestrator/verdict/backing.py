@@ -69,15 +69,18 @@ def _own_seconds(attempt: Attempt, subtest: str) -> float:
     return raced_seconds(attempt.race, subtest)
 
 
-def backed(verdict: Verdict, controls: Sequence[Backing], demanded: bool) -> Verdict:
+def backed(verdict: Verdict, controls: Sequence[Backing], demanded: bool, prebuilt: bool = False) -> Verdict:
     """Return the stock kernel's verdict with its controls; `demanded`: the user asked for controls of each scenario.
+
+    `prebuilt`: nobody can patch that kernel, so there are none.
 
     Only a PASS changes: without a control that was demanded it says so, and with one that was MISSED it is BROKEN.
     """
     if verdict.outcome is not Outcome.PASS or not (controls or demanded):
         return replace(verdict, controls=tuple(controls))
     if not controls:
-        none = "no kernel broken on purpose is known to show by it here: no control"
+        unknown = "no kernel broken on purpose is known to show by it here"
+        none = f"{'a prebuilt kernel cannot be broken on purpose' if prebuilt else unknown}: no control"
         return verdict if verdict.reason.endswith(none) else replace(verdict, reason=f"{verdict.reason}; {none}")
     missed = [control.mutant for control in controls if control.outcome is Outcome.MISSED]
     if missed:

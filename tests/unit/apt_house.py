@@ -47,7 +47,13 @@ elif args[0] == "download":
     if (house / "gone").exists():
         (house / "gone").unlink()
         sys.exit("E: Failed to fetch: 404  Not Found")
-    shutil.copy(field(matches(args[1])[0], "Filename"), ".")
+    if (house / "download-fails").exists():
+        sys.exit((house / "download-fails").read_text())
+    found = matches(args[1])
+    if not found:
+        name, _, version = args[1].partition("=")
+        sys.exit(f"E: Version '{{version}}' for '{{name}}' was not found")
+    shutil.copy(field(found[0], "Filename"), ".")
 """
 
 TARGETS = """\

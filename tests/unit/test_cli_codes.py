@@ -6,6 +6,8 @@ from __future__ import annotations
 import errno
 import logging
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -277,3 +279,20 @@ def test_a_wrong_list_of_known_issues_is_told_before_anything_is_made(
     assert code == (129 if verb[0] == "bisect-step" else 2)
     assert "wrong.yaml" in said
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_lab_book_on_a_full_disk_is_told_once_and_the_run_goes_on() -> None:
+    script = """
+import logging, pathlib
+from orchestrator.cli.common import log_to
+log_to(pathlib.Path("/dev/full"))
+for _ in range(3):
+    logging.getLogger("guprace.cell").info("6.1/arm64/plain/pin_vs_munmap build 1.0 s")
+print("went on")
+"""
+    argv = [sys.executable, "-c", script]
+    done = subprocess.run(argv, cwd=Project().root, capture_output=True, text=True, check=True)
+    assert done.stdout == "went on\n"
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("/dev/full: No space left on device") == 1

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from orchestrator.kernel.apttext import (
     signed_by,
     sources_text,
 )
+from orchestrator.kernel.source import ArchiveTree, Workplace
 from orchestrator.proc import Stop
 from tests.unit.apt_house import AptHouse
 
@@ -99,6 +102,45 @@ def test_a_file_that_is_gone_says_how_to_get_newer_lists(house: AptHouse, tmp_pa
     apt.ensure()
     with pytest.raises(GoneError, match=r"(?s)package linux-source-6.1:.*404  Not Found.*rm .*/apt/complete"):
         apt.download(apt.candidate("linux-source-6.1"), tmp_path / "into")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "E: Failed to fetch scheme://archive/x.deb  Could not connect to archive:80 (192.0.2.1). - connect (111)",
+        "E: Failed to fetch scheme://archive/x.deb  Error writing to file - write (28: No space left on device)",
+    ],
+)
+def test_newer_lists_are_not_fetched_for_what_they_do_not_mend(house: AptHouse, tmp_path: Path, said: str) -> None:
+    (house.root / "download-fails").write_text(said)
+    apt = root(house, tmp_path)
+    with pytest.raises(HostError, match=re.escape(said)) as caught:
+        apt.with_fresh_lists(lambda: apt.download(apt.candidate("linux-source-6.1"), tmp_path / "into"))
+    assert not isinstance(caught.value, GoneError)
+    assert house.calls("apt-get update") == 1
+
+
+def test_a_source_that_is_gone_is_told_with_the_version_there_is(house: AptHouse, tmp_path: Path) -> None:
+    apt = root(house, tmp_path)
+    apt.ensure()
+    found = apt.candidate("linux-source-6.1")
+    (house.root / "records").write_text("")
+    house.add("linux-source-6.1", "6.1.200-1", "all", {"usr/src/x": "x"})
+    tree = ArchiveTree(found.sha256, "linux-source-6.1", deb=found, apt=apt)
+    with pytest.raises(HostError, match=r"6\.1\.192-2 is gone from the archive, which has 6\.1\.200-1 now"):
+        tree.pristine(Workplace(tmp_path / "cache", os.environ, Stop()))
+    assert house.calls("apt-get update") == 2
+
+
+def test_a_source_that_cannot_be_kept_says_so_and_leaves_the_lists_alone(house: AptHouse, tmp_path: Path) -> None:
+    (house.root / "download-fails").write_text("E: write (28: No space left on device)")
+    apt = root(house, tmp_path)
+    apt.ensure()
+    found = apt.candidate("linux-source-6.1")
+    tree = ArchiveTree(found.sha256, "linux-source-6.1", deb=found, apt=apt)
+    with pytest.raises(HostError, match="No space left on device"):
+        tree.pristine(Workplace(tmp_path / "cache", os.environ, Stop()))
+    assert house.calls("apt-get update") == 1
 
 
 def test_a_file_that_is_not_what_the_index_says_is_refused(house: AptHouse, tmp_path: Path) -> None:

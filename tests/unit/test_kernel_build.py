@@ -6,18 +6,20 @@ from __future__ import annotations
 import concurrent.futures
 import hashlib
 import logging
+import os
 import shutil
 import subprocess
 import tarfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import BuildError, HostError, RunInterruptedError, UsageError
+from orchestrator.errors import BuildError, RunInterruptedError, UsageError
 from orchestrator.kernel.lane import follow
-from orchestrator.kernel.make import build_failure
 from orchestrator.matrix.plan import GitSource, PrebuiltSource, TarballSource, TreeSource
+from orchestrator.paths import Project
 from tests.unit.kernel_room import M01, PROJECT, Room, make_room, manifest
 
 pytestmark = pytest.mark.skipif(shutil.which("aarch64-linux-gnu-gcc") is None, reason="no arm64 cross compiler")
@@ -159,21 +161,67 @@ def test_a_tree_configured_in_place_is_refused_with_the_way_out(room: Room) -> N
         room.builder.build(room.spec())
 
 
-def lanes(room: Room) -> set[tuple[str, str]]:
-    """Return source and object tree of each lane's last build."""
-    logs = [path.read_text().split() for path in room.cache.glob("lanes/*/build.log")]
-    return {(words[words.index("-C") + 1], next(w for w in words if w.startswith("O="))) for words in logs}
-
-
-def test_the_users_tree_and_its_patched_copy_have_an_object_tree_each(room: Room) -> None:
+def test_the_users_tree_and_its_patched_kernels_share_one_lane(room: Room) -> None:
     room.builder.build(room.spec())
     room.builder.build(room.spec(patches=(M01,)))
+    assert compiled(room) == ["mm/gup.o"]
     (room.tree / "mm/mmap.c").write_text("/* edited */\n")
-    room.builder.build(room.spec(patches=(M01,)))
-    room.builder.build(room.spec())
-    found = lanes(room)
-    assert len(found) == len({objects for _, objects in found}) == 2
-    assert str(room.tree) in {source for source, _ in found}
+    assert "re-read: yes" in room.builder.build(room.spec()).image.read_text()
+    assert compiled(room) == ["mm/gup.o", "mm/mmap.o"]
+
+
+def test_no_object_survives_that_is_newer_than_the_file_which_comes_back(room: Room) -> None:
+    """make would keep the edited file's object: `mv gup.c.orig gup.c` brings an older time than that has."""
+    gup, whole = room.tree / "mm/gup.c", room.root / "gup.c.orig"
+    gup.rename(whole)
+    gup.write_text("/* gone */\n")
+    assert "re-read: no" in room.builder.build(room.spec()).image.read_text()
+    whole.replace(gup)
+    assert "re-read: yes" in room.builder.build(room.spec()).image.read_text()
+
+
+def test_no_object_survives_another_release_that_is_unpacked_in_the_same_place(room: Room) -> None:
+    new = room.root / "new"
+    shutil.copytree(room.tree, new)
+    (new / "mm/gup.c").write_text("/* gone */\n")
+    for path in new.rglob("*"):
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    assert "re-read: yes" in room.builder.build(room.spec()).image.read_text()
+    shutil.rmtree(room.tree)
+    new.rename(room.tree)
+    assert "re-read: no" in room.builder.build(room.spec()).image.read_text()
+
+
+def test_of_a_checkout_only_that_is_built_which_names_it(room: Room) -> None:
+    (room.tree / ".gitignore").write_text("/objects/\n*.orig\n")
+    (room.tree / "mm/new.c").write_text("/* not committed */\n")
+    repo = repository(room)
+    (repo / "mm/gup.c.orig").write_text("ignored\n")
+    (repo / "objects").mkdir()
+    (repo / "objects/vmlinux").write_text("gigabytes of another build\n")
+    (repo / "mm/mmap.c").unlink()
+    (repo / "mm/later.c").write_text("/* not added */\n")
+    room.builder.build(room.spec(TreeSource(repo)))
+    assert compiled(room) == ["mm/gup.o", "mm/later.o", "mm/new.o"]
+    (work,) = room.cache.glob("lanes/*/src")
+    assert not (work / "objects").exists()
+    assert not (work / "mm/gup.c.orig").exists()
+    (repo / "mm/later.c").rename(repo / "mm/last.c")
+    room.builder.build(room.spec(TreeSource(repo)))
+    assert compiled(room) == ["mm/last.o"]
+    assert {path.name for path in (work / "mm").iterdir()} == {"gup.c", "last.c", "new.c"}
+
+
+def test_a_tree_may_lie_where_no_make_could_build_it(room: Room) -> None:
+    room.tree = room.tree.rename(room.root / "my tree: 2")
+    assert "re-read: yes" in room.builder.build(room.spec()).image.read_text()
+    assert compiled(room) == ["mm/gup.o", "mm/mmap.o"]
+
+
+def test_a_cache_where_no_make_can_build_is_refused(room: Room) -> None:
+    room = Room(room.root / "two words", room.tree)
+    with pytest.raises(UsageError, match=r"no path with blanks or colons(?s:.*)GUPRACE_CACHE"):
+        room.builder.build(room.spec())
 
 
 def test_an_edit_of_a_tree_rebuilds_of_its_patched_copy_what_it_changed(room: Room) -> None:
@@ -233,20 +281,44 @@ def test_links_and_directories_of_a_tree_are_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("patches", [(), (M01,)])
-def test_a_tree_that_is_edited_while_it_is_built_gives_no_kernel(room: Room, patches: tuple[Path, ...]) -> None:
+def test_a_tree_that_is_edited_while_it_is_copied_gives_no_kernel(room: Room, patches: tuple[Path, ...]) -> None:
     edited = room.tree / "mm/mmap.c"
-    before, when = edited.read_bytes(), "olddefconfig" if not patches else "preparing"
+    before = edited.read_bytes()
 
     def edit(text: str) -> None:
-        if text.startswith(when):
+        if text.startswith("preparing"):
             edited.write_text("/* edited meanwhile, and longer */\n")
 
-    with pytest.raises(UsageError, match="changed while a kernel was being built"):
+    with pytest.raises(UsageError, match="changed while it was being read"):
         room.builder.build(room.spec(patches=patches), edit)
     edited.write_bytes(before)
     assert not room.builder.build(room.spec(patches=patches)).cached
     (built,) = room.cache.glob("lanes/*/obj/mm/mmap.o")
     assert built.read_bytes() == before
+
+
+def test_a_tree_may_be_edited_while_its_copy_is_compiled(room: Room) -> None:
+    def edit(text: str) -> None:
+        if text == "olddefconfig":
+            (room.tree / "mm/gup.c").write_text("/* gone */\n")
+
+    first = room.builder.build(room.spec(), edit)
+    assert "re-read: yes" in first.image.read_text()
+    second = room.builder.build(room.spec())
+    assert second.digest != first.digest
+    assert "re-read: no" in second.image.read_text()
+
+
+def test_a_file_that_vanishes_while_the_tree_is_copied_is_told_as_an_edit(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cp = room.root / "bin/cp"
+    cp.parent.mkdir()
+    cp.write_text(f'#!/bin/sh\nrm -f "{room.tree}/mm/mmap.c"\nPATH="{os.environ["PATH"]}" exec cp "$@"\n')
+    cp.chmod(0o755)
+    monkeypatch.setenv("PATH", str(cp.parent), prepend=os.pathsep)
+    with pytest.raises(UsageError, match="changed while it was being read"):
+        room.builder.build(room.spec(TreeSource(repository(room))))
 
 
 def test_a_file_that_does_not_compile_is_named(room: Room) -> None:
@@ -257,14 +329,6 @@ def test_a_file_that_does_not_compile_is_named(room: Room) -> None:
     room.builder.build(room.spec())
     assert b"mm/mmap.c:2:2: error: #error broken here" in caught.value.log
     assert b"olddefconfig" in caught.value.log, "all of it"
-
-
-def test_a_full_disk_is_the_hosts_fault(tmp_path: Path) -> None:
-    log = tmp_path / "build.log"
-    log.write_text("  CC mm/gup.o\nfatal error: error writing to /tmp/x.s: No space left on device\n")
-    error = build_failure(log, 0, ["Image"])
-    assert isinstance(error, HostError)
-    assert not isinstance(error, BuildError)
 
 
 def test_a_lost_option_is_named_with_its_fragment_line_and_dependency(tmp_path: Path) -> None:
@@ -292,6 +356,26 @@ def test_a_patch_that_failed_leaves_the_lane_as_it_was(room: Room, tmp_path: Pat
     assert room.builder.build(room.spec(source)).cached
 
 
+def test_a_patch_s_file_modes_are_kept_and_taken_back(room: Room, tmp_path: Path) -> None:
+    patch = tmp_path / "modes.patch"
+    patch.write_text(
+        "diff --git a/scripts/new.sh b/scripts/new.sh\nnew file mode 100755\n--- /dev/null\n+++ b/scripts/new.sh\n"
+        "@@ -0,0 +1 @@\n+#!/bin/sh\n"
+        "diff --git a/scripts/needle b/scripts/needle\nold mode 100644\nnew mode 100755\n"
+    )
+    (room.tree / "scripts/needle").chmod(0o640)
+    source = TarballSource(*tarball(room))
+    room.builder.build(room.spec(source, patches=(patch,)))
+    (work,) = room.cache.glob("lanes/*/src/scripts")
+    assert oct((work / "new.sh").stat().st_mode & 0o777) == "0o755"
+    assert oct((work / "needle").stat().st_mode & 0o777) == "0o750"
+    room.builder.build(room.spec(source))
+    assert not (work / "new.sh").exists()
+    assert oct((work / "needle").stat().st_mode & 0o777) == "0o640"
+    (pristine,) = room.cache.glob("sources/*/scripts/needle")
+    assert oct(pristine.stat().st_mode & 0o777) == "0o640"
+
+
 @pytest.mark.parametrize("name", ["../outside.c", "/etc/passwd"])
 def test_a_patch_cannot_reach_outside_the_tree(room: Room, tmp_path: Path, name: str) -> None:
     patch = tmp_path / "evil.patch"
@@ -308,6 +392,68 @@ def test_why_names_what_differs_from_the_nearest_kernel(room: Room) -> None:
     hit, reasons = room.builder.why(room.spec(patches=(M01,)))
     assert not hit
     assert reasons == ("patch 1 M01-6.1.patch: added",)
+
+
+def test_why_tells_a_kernel_that_lacks_its_probe_module(room: Room) -> None:
+    kernel = room.builder.build(room.spec())
+    shutil.rmtree(room.cache / "probes")
+    hit, reasons = room.builder.why(room.spec())
+    assert not hit
+    assert reasons == (f"kernel {kernel.digest[:12]} is there, but no probe module of today's sources for it",)
+    room.builder.build(room.spec())
+    assert room.builder.why(room.spec())[0]
+
+
+def test_fragments_of_one_name_are_each_part_of_the_kernel(room: Room) -> None:
+    for name in ("mm", "net"):
+        (room.root / name).mkdir()
+    two = (
+        room.fragment("CONFIG_DEBUG_VM=y\n", "mm/extra.config"),
+        room.fragment("CONFIG_DEBUG_LIST=y\n", "net/extra.config"),
+    )
+    first = room.builder.build(room.spec(extra=two))
+    room.fragment("CONFIG_DEBUG_VM=y\nCONFIG_DEBUG_ATOMIC_SLEEP=y\n", "mm/extra.config")
+    assert [line.split(":")[0] for line in room.builder.why(room.spec(extra=two))[1]] == [
+        "fragment user extra.config"
+    ]
+    second = room.builder.build(room.spec(extra=two))
+    assert second.digest != first.digest
+    assert not room.builder.why(room.spec(extra=two[1:]))[0]
+
+
+@pytest.mark.parametrize("which", ["extra.config", "mine.patch"])
+def test_what_is_edited_while_a_kernel_waits_for_its_lane_gives_none(room: Room, which: str) -> None:
+    mine = room.root / "mine.patch"
+    shutil.copy(M01, mine)
+    spec = room.spec(patches=(mine,), extra=(room.fragment("CONFIG_DEBUG_VM=y\n"),))
+    edited = room.root / which
+    before = edited.read_text()
+
+    def edit(text: str) -> None:
+        if text.startswith("preparing"):
+            edited.write_text({"extra.config": "CONFIG_DEBUG_LIST=y\n"}.get(which, f"Edited.\n\n{before}"))
+
+    with pytest.raises(UsageError, match=f"changed while a kernel was being made of it: .*{which}"):
+        room.builder.build(spec, edit)
+    edited.write_text(before)
+    kernel = room.builder.build(spec)
+    assert not kernel.cached
+    assert "CONFIG_DEBUG_VM=y" in (kernel.config or Path()).read_text()
+
+
+def test_a_probe_module_is_named_by_what_it_was_built_of(room: Room, tmp_path: Path) -> None:
+    project = Project(tmp_path / "checkout")
+    shutil.copytree(PROJECT.selftests / "probe", project.selftests / "probe")
+    builder, source = replace(room.builder, project=project), project.selftests / "probe/map.c"
+    before = source.read_bytes()
+    # An M= build is the last thing that make is asked for.
+    (room.tree / "Makefile").write_text((room.tree / "Makefile").read_text() + f"\t@test -z '$(M)' || : >{source}\n")
+    with pytest.raises(UsageError, match="the probe module was changed"):
+        builder.build(room.spec())
+    (named,) = builder.probes.root.iterdir()
+    source.write_bytes(before)
+    kernel = builder.build(room.spec())
+    assert (kernel.probe or Path()).parent == named
 
 
 def test_a_corrupt_entry_is_rebuilt_and_said(room: Room, caplog: pytest.LogCaptureFixture) -> None:

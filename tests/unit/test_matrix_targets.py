@@ -178,3 +178,34 @@ def test_a_matrix_s_own_control_is_enough(suite: Plan) -> None:
     plan = with_controls(quick, MUTANTS, every=False)
     ids = [cell.id for cell in plan.cells if cell.kernel.mutant and "arm64/plain" in cell.id]
     assert ids == ["6.1+M01/arm64/plain/pin_vs_munmap"]
+
+
+def mine(root: Path, source: str) -> Plan:
+    (root / "source").mkdir()
+    (root / "Image").touch()
+    (root / "mine.yaml").write_text(
+        f"name: mine\nkernels: {{mine: {source}}}\n"
+        "lanes: [{kernel: mine, arch: arm64, flavour: plain}]\nscenarios: pin_vs_munmap\n"
+    )
+    return load_plan(root / "mine.yaml", Project())
+
+
+def test_controls_of_a_kernel_of_an_unknown_series_are_refused(tmp_path: Path) -> None:
+    plan = mine(tmp_path, "{tree: source}")
+    with pytest.raises(UsageError, match=r"of which series is kernel 'mine'\?(?s:.*)say it: kernels\.mine\.series"):
+        with_controls(plan, MUTANTS, every=False)
+    found, left_out = targets(plan, [mutant("M01"), mutant("M03")], ())
+    assert not found
+    assert left_out == (
+        "of which series is kernel 'mine'? a mutant has a patch for each; say it: kernels.mine.series",
+    )
+
+
+def test_a_series_that_is_said_gives_controls(tmp_path: Path) -> None:
+    plan = with_controls(mine(tmp_path, '{tree: source, series: "6.12"}'), MUTANTS, every=False)
+    assert [cell.expect for cell in plan.cells] == [Expectation.CLEAN, Expectation.CAUGHT]
+
+
+def test_a_prebuilt_image_needs_no_series_for_it_has_no_controls(tmp_path: Path) -> None:
+    plan = with_controls(mine(tmp_path, "{image: Image}"), MUTANTS, every=True)
+    assert [cell.expect for cell in plan.cells] == [Expectation.CLEAN]

@@ -64,7 +64,7 @@ def test_the_vmlinux_of_a_kernel_with_debug_information_is_found(tmp_path: Path)
     where, cache = cell(tmp_path), tmp_path / "cache"
     digest = records.load(where / "cell.json", CellRecord).kernel_digest
     kept = entry(cache, digest, "CONFIG_DEBUG_KERNEL=y\nCONFIG_DEBUG_INFO=y\n")
-    probe = cache / "probes" / probe_digest(digest, Project()) / "guprace_probe.ko"
+    probe = cache / "probes" / probe_digest(digest, Project().selftests / "probe") / "guprace_probe.ko"
     records.write_atomically(probe, b"\x7fELF")
     found = beside(where / "console.log", cache, Project())
     assert (found.vmlinux, found.modules) == (kept, {"guprace_probe": probe})

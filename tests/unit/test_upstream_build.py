@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import HostError
+from orchestrator.errors import HostError, UsageError
 from orchestrator.kernel.apttext import host_codename
 from orchestrator.kernel.source import Workplace
 from orchestrator.matrix.plan import Accel, Arch, KernelSpec, PrebuiltSource, TreeSource
@@ -129,6 +129,16 @@ def test_a_build_that_the_host_broke_is_not_remembered_as_the_trees_fault(tmp_pa
     assert not list((place.cache / "upstream").glob("[0-9a-f]*"))
 
 
+def test_a_compiler_that_was_killed_says_nothing_of_the_tree(tmp_path: Path, place: Workplace) -> None:
+    tree = make_tree(tmp_path / "tree")
+    makefile = tree / "tools/testing/selftests/mm/Makefile"
+    killed = "gcc: fatal error: Killed signal terminated program cc1"
+    makefile.write_text(makefile.read_text().replace("\t@cat", f"\t@echo '{killed}' >&2; exit 1\n\t@cat"))
+    with pytest.raises(HostError, match=killed):
+        build(spec_of(tree), "cow", place)
+    assert not list((place.cache / "upstream").glob("[0-9a-f]*"))
+
+
 def test_a_tree_without_selftests_and_a_prebuilt_image_are_skips(tmp_path: Path, place: Workplace) -> None:
     tree = make_tree(tmp_path / "tree")
     shutil.rmtree(tree / "tools")
@@ -154,6 +164,18 @@ def test_a_patch_counts_only_where_it_changes_the_selftests(tmp_path: Path, plac
     patched = build(spec_of(tree, (mutant, theirs)), "cow", place)
     assert patched.binary.read_text().startswith("calf\n")
     assert (tree / "tools/testing/selftests/mm/cow.c").read_text() == "cow\n"
+
+
+def test_a_patch_that_is_edited_while_it_is_used_gives_no_programs(tmp_path: Path, place: Workplace) -> None:
+    tree = make_tree(tmp_path / "tree")
+    theirs = patch_of(tmp_path / "theirs.patch", "tools/testing/selftests/mm/cow.c", ["-cow", "+calf"])
+
+    def edit(_: str) -> None:
+        patch_of(theirs, "tools/testing/selftests/mm/cow.c", ["-cow", "+bull"])
+
+    with pytest.raises(UsageError, match="a patch was changed"):
+        build_upstream(spec_of(tree, (theirs,)), "cow", Project(), place, edit)
+    assert build(spec_of(tree, (theirs,)), "cow", place).binary.read_text().startswith("bull\n")
 
 
 def test_arguments_are_those_of_the_trees_own_runner() -> None:

@@ -85,6 +85,10 @@ def test_a_pass_without_a_control_says_so_only_where_one_was_asked_for() -> None
     assert backed(once, [], demanded=True) == once
 
 
+def test_a_prebuilt_kernel_has_no_control_for_another_reason() -> None:
+    assert "a prebuilt kernel cannot be broken on purpose: no control" in backed(PASS, [], True, prebuilt=True).reason
+
+
 def test_a_failure_needs_no_control() -> None:
     failed = Verdict(Outcome.FAIL, "foreign_stamp")
     assert backed(failed, [replace(M01, outcome=Outcome.MISSED)], demanded=True).reason == "foreign_stamp"

@@ -63,8 +63,6 @@ class FakeMonitor:
         match command:
             case "qmp_capabilities" | "quit":
                 return {}
-            case "query-status":
-                return {"status": "running", "running": True, "singlestep": False}
             case "query-kvm":
                 return {"enabled": self._kvm, "present": True}
             case "human-monitor-command" if arguments["command-line"] == "info usernet":

@@ -18,12 +18,13 @@ class Program:
     """One program of tools/testing/selftests/mm (vm before v6.3).
 
     `huge_pages`: its tests want hugetlb pages, which are reserved for it as run_vmtests.sh does for all of them.
-    `cflags`: what it does not compile without.
+    `cflags`: what it does not compile without. `vcpus`: with fewer it skips everything.
     """
 
     name: str
     huge_pages: bool = False
     cflags: tuple[str, ...] = ()
+    vcpus: int = 2
 
 
 PROGRAMS: Mapping[str, Program] = {
@@ -36,7 +37,8 @@ PROGRAMS: Mapping[str, Program] = {
         Program("khugepaged", cflags=("-DKSFT_SKIP=4",)),
         Program("ksm_functional_tests"),
         Program("memfd_secret"),
-        Program("migration"),
+        # A thread for each processor but one, and it wants two.
+        Program("migration", vcpus=3),
     )
 }
 

@@ -40,6 +40,9 @@ _DIRECTIVE = re.compile(r"(?:^|\s)#\s*(SKIP|XFAIL|XPASS)\b\s*", re.IGNORECASE)
 _ANNOUNCED = re.compile(r"#\s+(?:\[RUN\]|RUN\s{2,})\s*(.*?)(?:\s*\.\.\.)?$")
 # A test whose text lacks its newline has the next one's announcement on its line.
 _GLUED = re.compile(r"(?<=\S)(?=# \[RUN\] )")
+# khugepaged's words for a check that failed; its exit status is their number, so that four are no skip.
+_FAILED = re.compile(r"\bFail\b")
+_COLOUR = re.compile(r"\x1b\[[0-9;]{0,12}m")
 _TOTALS = re.compile(r"# Totals: (.*)$")
 _TOTAL = re.compile(r"(\w+):(\d{1,6})")
 _COUNTED = {
@@ -100,6 +103,7 @@ class _Run:
     subtests: list[SubtestResult] = field(default_factory=list)
     announced: str = ""
     last: str = ""
+    failed: str = ""
     tap: bool = False
     planned: int | None = None
     totals: dict[str, int] | None = None
@@ -126,6 +130,8 @@ class _Run:
             self.bailed = _clean(text[9:]) or "no reason given"
         elif text.strip():
             self.last = _clean(text)
+            if not self.failed and _FAILED.search(self.last):
+                self.failed = self.last
 
     def _once(self, twice: bool, what: str) -> None:
         if twice:
@@ -168,11 +174,15 @@ class _Run:
         """Return the tests; a program without TAP is one."""
         if self.speaks_tap or self.status is None:
             return self.subtests
-        if self.status == SKIP_STATUS:
+        if self.status == SKIP_STATUS and not self.failed:
             return [SubtestResult(self.label, Ending.SKIP, self.last or "no reason given")]
         if self.status == 0:
             return [SubtestResult(self.label, Ending.PASS, self.last)]
-        return [SubtestResult(self.label, Ending.FAIL, f"exit status {self.status}: {self.last}".rstrip(": "))]
+        return [
+            SubtestResult(
+                self.label, Ending.FAIL, f"exit status {self.status}: {self.failed or self.last}".rstrip(": ")
+            )
+        ]
 
     def problems(self) -> Iterator[str]:
         """Yield why this is no complete result."""
@@ -209,5 +219,5 @@ class _Run:
 
 def _clean(text: str) -> str:
     """Return hostile text as one short line of printable characters."""
-    printable = "".join(c if c.isprintable() else " " for c in text)
+    printable = "".join(c if c.isprintable() else " " for c in _COLOUR.sub("", text))
     return " ".join(printable.split())[:MAX_TEXT]

@@ -23,6 +23,8 @@ want=$((262144 / size)) least=$((2 * $(grep -c ^processor /proc/cpuinfo)))
 echo 3 >/proc/sys/vm/drop_caches
 echo $want >/proc/sys/vm/nr_hugepages
 )"""
+# Many tests want swap, which upstream's runner expects to be on.
+SWAP = """[ -b /dev/ram0 ] && mkswap /dev/ram0 && swapon /dev/ram0"""
 # The tree's limit is for hardware; an emulated processor is slower than that by far (docs/performance.md).
 EMULATED = 4.0
 # A limit of 0 means none upstream.
@@ -30,8 +32,9 @@ LONGEST_SECONDS = 3600.0
 
 
 def upstream_steps(what: Upstream) -> tuple[Step, ...]:
-    """Return what reserves the program's hugetlb pages: as many as there are, it skips what lacks some."""
-    return (Step("reserve", RESERVE),) if what.program.huge_pages else ()
+    """Return what gives the program swap, and its hugetlb pages: as many as there are, it skips what lacks some."""
+    reserve = (Step("reserve", RESERVE),) if what.program.huge_pages else ()
+    return (Step("swap", SWAP), *reserve)
 
 
 def deadline_of(what: Upstream, accel: Accel) -> float:

@@ -34,7 +34,7 @@ from orchestrator.race.steps import Step
 from orchestrator.race.upstream_build import NotApplicableError, Upstream, build_upstream
 from orchestrator.race.upstream_run import run_upstream, upstream_steps
 from orchestrator.runner.events import Listener, State, event, held_up
-from orchestrator.runner.lanes import DEFAULT_VCPUS
+from orchestrator.runner.lanes import vcpus_of
 from orchestrator.runner.left import evidence_in, said_in
 from orchestrator.runner.lists import Lists
 from orchestrator.runner.machine import cmdline, made_of, memory
@@ -314,7 +314,7 @@ class CellRun:
             self.cell.guest.accel, self.cell.kernel.arch, kernel.image, image.initramfs,
             cache=place.cache, stop=place.stop, environ=place.environ,
         )  # fmt: skip
-        self.note(accel=str(choice.accel), accel_why=choice.why, vcpus=self.cell.guest.vcpus or DEFAULT_VCPUS)
+        self.note(accel=str(choice.accel), accel_why=choice.why, vcpus=vcpus_of(self.cell))
         return choice
 
     def _guest_spec(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from orchestrator.matrix.plan import Cell, KernelSpec
+from orchestrator.matrix.upstream import PROGRAMS
 
 # One for each actor: of a race, fewer make none (matrix/schema.py asks for as many).
 DEFAULT_VCPUS = 2
@@ -27,6 +28,12 @@ class Group:
     """A stock lane and the lanes of its mutants: one object tree, so one after the other, the stock one first."""
 
     lanes: tuple[Lane, ...]
+
+
+def vcpus_of(cell: Cell) -> int:
+    """Return how many processors a cell's guest has: what the matrix says, at least what its program needs."""
+    least = PROGRAMS[cell.program].vcpus if cell.program else 0
+    return max(cell.guest.vcpus or DEFAULT_VCPUS, least)
 
 
 def lanes_of(cells: Iterable[Cell]) -> tuple[Lane, ...]:
@@ -55,7 +62,7 @@ def guests_at_once(
     guest, MiB.
     """
     members = tuple(cells)
-    vcpus = max((cell.guest.vcpus or DEFAULT_VCPUS for cell in members), default=DEFAULT_VCPUS)
+    vcpus = max((vcpus_of(cell) for cell in members), default=DEFAULT_VCPUS)
     memory = max((memory_of(cell) for cell in members), default=1024) + QEMU_OVERHEAD
     wanted = asked if asked is not None else max(1, cpus // vcpus)
     return max(1, min(wanted, free_mib // memory))

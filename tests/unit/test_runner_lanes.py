@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from orchestrator.matrix.plan import Cell
-from orchestrator.runner.lanes import guests_at_once
+from orchestrator.matrix.plan import Cell, GuestSettings
+from orchestrator.runner.lanes import guests_at_once, vcpus_of
 from tests.fakes.rundir import FakeRun
 
 
@@ -33,3 +34,19 @@ def test_guests_at_once(
         return largest if cell == large else 1024
 
     assert guests_at_once((small, large), asked, cpus, free_mib, memory) == guests
+
+
+@pytest.mark.parametrize(
+    ("scenario", "said", "vcpus"),
+    [
+        ("pin_vs_fork", None, 2),
+        ("pin_vs_fork", 4, 4),
+        ("kselftest:migration", None, 3),
+        ("kselftest:migration", 4, 4),
+    ],
+)
+def test_a_guest_has_the_processors_that_its_program_needs(
+    tmp_path: Path, scenario: str, said: int | None, vcpus: int
+) -> None:
+    cell = FakeRun(tmp_path).add(None, scenario=scenario)
+    assert vcpus_of(replace(cell, guest=GuestSettings(vcpus=said))) == vcpus

@@ -177,3 +177,9 @@ def test_a_hostile_guest_that_writes_our_lines_only_harms_its_own_result() -> No
 
 def test_a_flood_is_cut_and_said() -> None:
     assert f"more than {MAX_LINES} lines" in read(PLAIN + "x\n" * MAX_LINES).problem
+
+
+def test_four_failures_of_a_program_that_counts_them_are_no_skip() -> None:
+    said = "Swapout one page... \x1b[31mFail\x1b[0m\nRestore THP and khugepaged settings... \x1b[32mOK\x1b[0m"
+    (result,) = read(KHUGEPAGED.format(last=said), 4, "khugepaged", "-s 2").subtests
+    assert (result.ending, result.detail) == (Ending.FAIL, "exit status 4: Swapout one page... Fail")

@@ -33,7 +33,7 @@
  * Counters: trials (rounds whose unmap met a pin's call), rounds, pins (pages taken all the same),
  * turned_down (calls that were met, and found nothing); of *.still: checks, pins.
  *
- * Needs three pages of 1 GiB, and so a guest with memory for them (pin_vs_hugepud.memory) that is told
+ * Needs two pages of 1 GiB, and so a guest with memory for them (pin_vs_hugepud.memory) that is told
  * at boot (pin_vs_hugepud.cmdline); else a skip.
  *
  * Fixed by: the second read came with the generic GUP-fast, commit 2667f50e8b81 ("mm: introduce a
@@ -61,7 +61,7 @@
 
 #define HUGE_SHIFT	30
 #define POOL		"/sys/kernel/mm/hugepages/hugepages-1048576kB/"
-#define POOL_PAGES	3u	/* that A holds, that B has, that B makes ready */
+#define POOL_PAGES	2u	/* that A holds, that B has by then */
 #define MAPPING(which)	((which) + 1u)
 #define SLOTS		8u	/* of a huge page: what is stamped, */
 #define PAGES		4u	/* each, and pinned by one walk */

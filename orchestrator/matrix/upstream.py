@@ -38,7 +38,7 @@ PROGRAMS: Mapping[str, Program] = {
         Program("ksm_functional_tests"),
         Program("memfd_secret"),
         # A thread for each processor but one, and it wants two.
-        Program("migration", vcpus=3),
+        Program("migration", huge_pages=True, vcpus=3),
     )
 }
 

@@ -142,7 +142,6 @@ def test_a_child_that_goes_on_with_its_parents_tests_is_seen_through() -> None:
         ("TAP version 13\n1..3\nok 1 fine\nBail out! mmap: no memory\n", 1, "bail out: mmap: no memory"),
         ("TAP version 13\nok 1 fine\n", 0, "no plan line"),
         ("TAP version 13\n1..2\nok 1 fine\nok 3 fine\n", 0, "test 3 where 2 is due"),
-        (f"{PLAIN}{PLAIN}", 0, "a second TAP begins"),
         (f"{PLAIN}# Totals: pass:0 fail:1 xfail:0 xpass:0 skip:0 error:0\n", 0, "the totals line says 0 pass"),
         (PLAIN, 139, "exit status 139"),
         (PLAIN, 1, "exit status 1 though no test failed"),
@@ -183,3 +182,15 @@ def test_four_failures_of_a_program_that_counts_them_are_no_skip() -> None:
     said = "Swapout one page... \x1b[31mFail\x1b[0m\nRestore THP and khugepaged settings... \x1b[32mOK\x1b[0m"
     (result,) = read(KHUGEPAGED.format(last=said), 4, "khugepaged", "-s 2").subtests
     assert (result.ending, result.detail) == (Ending.FAIL, "exit status 4: Swapout one page... Fail")
+
+
+def test_what_children_print_once_more_is_said_once() -> None:
+    first = "page_size: 4096\nTAP version 13\n1..2\nok 1 file IO is blocked\n"
+    result = read(f"{first}{first}ok 2 ptrace is blocked\n# Totals: pass:2 fail:0 xfail:0 xpass:0 skip:0 error:0\n")
+    assert [s.ending for s in result.subtests] == [Ending.PASS, Ending.PASS]
+    assert result.problem == ""
+
+
+def test_a_second_tap_that_says_something_else_is_a_problem() -> None:
+    result = read("TAP version 13\n1..1\nnot ok 1 leak\nTAP version 13\n1..1\nok 1 leak\n")
+    assert "a second TAP begins, and says something else" in result.problem

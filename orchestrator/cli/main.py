@@ -26,6 +26,7 @@ VERBS = {
     "list": ("orchestrator.cli.list", "List the cells of a matrix."),
     "doctor": ("orchestrator.cli.doctor", "Check what this host has and lacks."),
     "report": ("orchestrator.cli.report", "Write and show the reports of a run again."),
+    "history": ("orchestrator.cli.history", "Sum up many runs: what they say of the same kernels together."),
     "triage": ("orchestrator.cli.triage", "Cut the kernel's reports out of a console."),
     "bisect-step": ("orchestrator.cli.bisect_step", "One step of `git bisect run`: 0 good, 1 bad, 125 skip."),
     "completion": ("orchestrator.cli.completion", "Print the shell completion script."),

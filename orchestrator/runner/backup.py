@@ -63,14 +63,15 @@ def _verdict(
     attempts = (each for each in attempts_at(cell, done) if each.verdict and each.verdict.outcome is Outcome.PASS)
     clean = races(attempts)
     behind = [
-        backing(name, _principle(name, project), tried(attempts_at(control, done)), clean)
+        backing(name, principle_of(name, project), tried(attempts_at(control, done)), clean)
         for control in controls
         if (name := control.kernel.mutant)
     ]
     return backed(verdict, behind, plan.controlled, isinstance(cell.kernel.source, PrebuiltSource))
 
 
-def _principle(mutant: str, project: Project) -> str:
+def principle_of(mutant: str, project: Project) -> str:
+    """Return the principle that a mutant breaks, `?` where nothing is known of it (any more)."""
     try:
         return load_mutant(mutant, project).principle
     except UsageError as error:

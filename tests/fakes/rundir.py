@@ -20,7 +20,7 @@ from orchestrator.matrix.plan import (
     cell_id,
 )
 from orchestrator.race.model import Ending, Evidence, Hit, RaceResult, SubtestResult
-from orchestrator.runner.rundir import CellRecord, Metadata, RunDir
+from orchestrator.runner.rundir import CellRecord, KernelRecord, Metadata, RunDir
 from orchestrator.splat.model import Phase, Splat, SplatKind, Standing
 from orchestrator.verdict.finding import Finding
 from orchestrator.verdict.model import Fault, Outcome, Verdict
@@ -45,6 +45,7 @@ class FakeRun:
 
     root: Path
     interrupted: str = ""
+    started: str = "2026-11-23T04:00:00+00:00"
     _cells: list[Cell] = field(default_factory=list)
 
     def add(
@@ -59,14 +60,19 @@ class FakeRun:
         splats: tuple[Splat, ...] = (),
         race: RaceResult | None = None,
         files: dict[str, bytes] | None = None,
+        made_of: dict[str, str] | None = None,
     ) -> Cell:
-        """Add one cell with what its stages would have left."""
-        spec = KernelSpec(kernel, DebSource(f"linux-source-{kernel}"), arch, flavour, (), (), mutant=mutant)
+        """Add one cell with what its stages would have left; `made_of` is its stock kernel, if that is known."""
+        patches = (Path(f"{mutant}-{kernel}.patch"),) if mutant else ()
+        spec = KernelSpec(kernel, DebSource(f"linux-source-{kernel}"), arch, flavour, patches, (), mutant=mutant)
         expect = Expectation.CAUGHT if mutant else Expectation.CLEAN
         cell = Cell(cell_id(spec, scenario), spec, scenario, GuestSettings(), RaceSettings(), expect)
         self._cells.append(cell)
         where = RunDir(self.root).cell_dir(cell)
         records.save(where / "cell.json", record(cell))
+        if made_of:
+            broken = {f"patch 1 {patch.name}": "0ddba11" for patch in patches}
+            records.save(RunDir(self.root).kernel_file(cell), KernelRecord(made_of | broken))
         if race:
             records.save(where / "evidence.json", evidence(race))
         if splats:
@@ -82,7 +88,7 @@ class FakeRun:
         run = RunDir(self.root)
         records.save(run.plan_file, Plan("quick", Path("configs/quick.yaml"), tuple(self._cells)))
         host = {"name": "testhost", "kernel": "6.1.0", "cpus": "2", "qemu": "7.2.22"}
-        metadata = Metadata(("guprace", "run"), "0.1.0", host, "2026-11-23T04:00:00+00:00")
+        metadata = Metadata(("guprace", "run"), "0.1.0", host, self.started)
         if self.interrupted:
             metadata = replace(metadata, finished="2026-11-23T04:05:00+00:00", interrupted=self.interrupted)
         records.save(run.metadata_file, metadata)

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`guprace history`: what all runs in a directory say of the same kernels together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator import records
+from orchestrator.errors import HostError, UsageError
+from orchestrator.matrix.plan import Cell, stock_id
+from orchestrator.matrix.select import matches
+from orchestrator.paths import Project
+from orchestrator.report.power import is_power_run
+from orchestrator.report.terminal import STYLES
+from orchestrator.report.text import count, harmless, near, rate, seconds, shorten
+from orchestrator.runner.backup import principle_of
+from orchestrator.runner.rundir import CellResult, KernelRecord, RunDir, open_run
+from orchestrator.verdict.backing import in_words
+from orchestrator.verdict.history import Raced, Together, together
+from orchestrator.verdict.model import Backing, Outcome, Verdict
+
+_SHOWN_TROUBLES = 3
+_REASON = 300
+
+
+@dataclass(frozen=True, slots=True)
+class KernelHistory:
+    """One kernel of one lane, and what was raced on it; `first` and `last` are when its runs began (ISO 8601, UTC).
+
+    Kernels are the same where they are made of the same: source, patches, fragments, toolchain, flags.
+    """
+
+    lane: str
+    version: str
+    digest: str
+    first: str
+    last: str
+    rows: tuple[Together, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All kernels, each lane's last raced one first; `damaged` says what could not be read."""
+
+    runs: int
+    kernels: tuple[KernelHistory, ...]
+    damaged: tuple[str, ...] = ()
+
+    @property
+    def newest(self) -> History:
+        """Of each lane only the kernel that was raced last."""
+        lanes: dict[str, KernelHistory] = {}
+        for kernel in self.kernels:
+            lanes.setdefault(kernel.lane, kernel)
+        return History(self.runs, tuple(lanes.values()), self.damaged)
+
+    @property
+    def failed(self) -> bool:
+        """Whether some race of these kernels showed a fault, or missed a control."""
+        return any(row.failed for kernel in self.kernels for row in kernel.rows)
+
+
+@dataclass(slots=True)
+class _Kernel:
+    """A kernel under construction: its races by scenario, and those of its mutants by scenario and mutant."""
+
+    lane: str
+    version: str = ""
+    digest: str = ""
+    at: set[str] = field(default_factory=set)
+    stock: dict[str, list[Raced]] = field(default_factory=dict)
+    broken: dict[str, dict[str, list[Raced]]] = field(default_factory=dict)
+
+
+def find_runs(places: Sequence[Path]) -> tuple[RunDir, ...]:
+    """Return the runs that `places` are or hold, each once, the oldest first.
+
+    Raises:
+        UsageError: a place is no directory, or neither is a run nor holds one.
+    """
+    found: dict[Path, RunDir] = {}
+    for place in places:
+        held = [place] if (place / "plan.json").is_file() else sorted(p.parent for p in place.glob("*/plan.json"))
+        if not held:
+            what = "no run here" if place.is_dir() else "no such directory"
+            raise UsageError(what, where=str(place), hint="name runs, or directories that hold some")
+        found |= {path.resolve(): open_run(path) for path in held}
+    return tuple(found.values())
+
+
+def history(runs: Sequence[RunDir], only: Sequence[str], project: Project) -> History:
+    """Sum up `runs`: of the cells whose stock id matches one of the globs `only` (all, when there is none).
+
+    A cell without verdict or without a kernel counts for nothing; what cannot be read is told, and left out. So are
+    the kernel's own selftests on broken kernels: which of their failures are the mutant's only `guprace power` tells.
+    """
+    kernels: dict[tuple[str, frozenset[tuple[str, str]]], _Kernel] = {}
+    damaged = []
+    for run in runs:
+        try:
+            at, cells = run.metadata().started, run.plan().cells
+        except HostError as error:
+            damaged.append(str(error))
+            continue
+        for cell in cells:
+            if cell.program and cell.kernel.mutant:
+                continue
+            if only and not any(matches(stock_id(cell), glob) for glob in only):
+                continue
+            try:
+                _add(kernels, run, cell, at)
+            except HostError as error:
+                damaged.append(str(error))
+    finished = sorted((_finished(kernel, project) for kernel in kernels.values()), key=_last, reverse=True)
+    return History(len(runs), tuple(finished), tuple(damaged))
+
+
+def _last(kernel: KernelHistory) -> str:
+    return kernel.last
+
+
+def _add(kernels: dict[tuple[str, frozenset[tuple[str, str]]], _Kernel], run: RunDir, cell: Cell, at: str) -> None:
+    result = run.result(cell)
+    if result.verdict is None or not run.kernel_file(cell).is_file():
+        return
+    made_of = dict(records.load(run.kernel_file(cell), KernelRecord).made_of)
+    mutant, patches = cell.kernel.mutant, cell.kernel.patches
+    if mutant and patches:
+        # A mutant is the kernel that its own patch, the last one, breaks.
+        made_of.pop(f"patch {len(patches)} {patches[-1].name}", None)
+    lane = stock_id(cell).rsplit("/", 1)[0]
+    kernel = kernels.setdefault((lane, frozenset(made_of.items())), _Kernel(lane))
+    kernel.at.add(at)
+    kernel.version = kernel.version or result.record.kernel_version
+    raced = _raced(result, result.verdict, at, is_power_run(run))
+    if mutant:
+        kernel.broken.setdefault(cell.scenario, {}).setdefault(mutant, []).append(raced)
+    else:
+        kernel.digest = result.record.kernel_digest
+        kernel.stock.setdefault(cell.scenario, []).append(raced)
+
+
+def _raced(result: CellResult, verdict: Verdict, at: str, measured: bool) -> Raced:
+    race = result.evidence.race if result.evidence else None
+    made_of, repeat = result.record.made_of, result.record.repeat
+    return Raced(at, str(result.directory), verdict, race, made_of.get("program", ""), repeat, measured)
+
+
+def _finished(kernel: _Kernel, project: Project) -> KernelHistory:
+    rows = []
+    for scenario in sorted({*kernel.stock, *kernel.broken}):
+        behind = kernel.broken.get(scenario, {})
+        controls = {mutant: (principle_of(mutant, project), raced) for mutant, raced in behind.items()}
+        rows.append(together(scenario, kernel.stock.get(scenario, []), controls))
+    return KernelHistory(kernel.lane, kernel.version, kernel.digest, min(kernel.at), max(kernel.at), tuple(rows))
+
+
+def show_history(found: History, console: Console, older: int) -> None:
+    """Print a table for each kernel, and below it what did not end as expected; `older` kernels are not shown."""
+    for kernel in found.kernels:
+        _plain(console, _head(kernel), "bold")
+        if console.is_terminal:
+            console.print(_table(kernel.rows))
+        else:
+            for row in kernel.rows:
+                _plain(console, "  ".join([f"{kernel.lane}/{row.scenario}", *_told(row)]))
+        for row in kernel.rows:
+            if row.controls:
+                _plain(console, f"{row.scenario}: {_controls(row.controls)}")
+        for row in kernel.rows:
+            _troubles(row, console)
+        _plain(console, "")
+    for text in found.damaged:
+        _plain(console, f"left out: {text}", "bold yellow")
+    hidden = f"{older} older kernel{' is' if older == 1 else 's are'} not shown: --all"
+    _plain(console, f"{found.runs} run{'' if found.runs == 1 else 's'}{f'; {hidden}' if older else ''}")
+
+
+def _plain(console: Console, text: str, style: str = "") -> None:
+    console.print(Text(harmless(text), style=style), soft_wrap=True)
+
+
+def _head(kernel: KernelHistory) -> str:
+    days = dict.fromkeys((kernel.first[:10], kernel.last[:10]))
+    named = f"{kernel.lane}: {kernel.version or 'version unknown'}"
+    return f"{named}{f', kernel {kernel.digest[:12]}' if kernel.digest else ''}, {' to '.join(days)}"
+
+
+def _ended(row: Together) -> str:
+    return ", ".join(f"{number} {outcome}" for outcome, number in row.outcomes) or "not raced"
+
+
+def _raced_for(row: Together) -> str:
+    return seconds(row.seconds) if row.seconds else "-"
+
+
+def _told(row: Together) -> Iterable[str]:
+    """Return what a plain line says behind the cell."""
+    yield _ended(row)
+    if row.seconds:
+        yield f"raced {seconds(row.seconds)}"
+    if row.trials:
+        yield f"{count(row.trials)} trials"
+    if row.checks:
+        yield f"{count(row.checks)} checks"
+    if row.bound is not None:
+        yield f"bound {rate(row.bound)} ({row.weakest})"
+    if row.programs > 1:
+        yield f"by {row.programs} versions of the selftest"
+
+
+def _table(rows: Sequence[Together]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("scenario", no_wrap=True)
+    table.add_column("ended", overflow="fold")
+    for name in ("raced", "trials", "bound"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("weakest", overflow="fold")
+    for row in rows:
+        worst = next((o for o, _ in row.outcomes if not o.as_expected), Outcome.PASS)
+        ended = Text(_ended(row), style=STYLES[worst.value] if row.outcomes else "yellow")
+        figures = (_raced_for(row), count(row.trials) if row.trials else "-", rate(row.bound))
+        table.add_row(Text(harmless(row.scenario)), ended, *figures, Text(harmless(row.weakest)))
+    return table
+
+
+def _controls(controls: Sequence[Backing]) -> str:
+    """Say what was caught, and name what was not: a power run also asks scenarios that need not catch it."""
+    missed = [control.mutant for control in controls if control.outcome is Outcome.MISSED]
+    said = in_words([control for control in controls if control.outcome is not Outcome.MISSED])
+    return "; ".join([*said, *([f"never caught by it: {', '.join(missed)}"] if missed else [])])
+
+
+def _troubles(row: Together, console: Console) -> None:
+    for each in row.trouble[:_SHOWN_TROUBLES]:
+        outcome = each.verdict.outcome.value
+        why = shorten(" ".join(each.verdict.reason.split()), _REASON)
+        _plain(console, f"{outcome} {near(Path(each.where))}: {why}", STYLES[outcome])
+        if each.repeat:
+            _plain(console, f"  again: {each.repeat}")
+    if (more := len(row.trouble) - _SHOWN_TROUBLES) > 0:
+        _plain(console, f"  and {more} more of {row.scenario}")
+
+
+def history_data(found: History) -> Mapping[str, object]:
+    """Return the history as plain data, for --json: what the terminal shows, and every trouble."""
+    return {
+        "runs": found.runs,
+        "damaged": list(found.damaged),
+        "kernels": [
+            {
+                "lane": kernel.lane,
+                "version": kernel.version,
+                "digest": kernel.digest,
+                "first": kernel.first,
+                "last": kernel.last,
+                "scenarios": [_row_data(row) for row in kernel.rows],
+            }
+            for kernel in found.kernels
+        ],
+    }
+
+
+def _row_data(row: Together) -> Mapping[str, object]:
+    return {
+        "scenario": row.scenario,
+        "outcomes": {outcome.value: number for outcome, number in row.outcomes},
+        "seconds": round(row.seconds, 3),
+        "trials": row.trials,
+        "checks": row.checks,
+        "bound": row.bound,
+        "weakest": row.weakest,
+        "programs": row.programs,
+        "controls": [
+            {
+                "mutant": control.mutant,
+                "principle": control.principle,
+                "outcome": control.outcome.value,
+                "runs": control.runs,
+                "caught": control.caught,
+                "seconds": control.seconds,
+                "subtest": control.subtest,
+                "escape": control.escape,
+            }
+            for control in row.controls
+        ],
+        "trouble": [
+            {
+                "at": each.at,
+                "outcome": each.verdict.outcome.value,
+                "directory": each.where,
+                "reason": each.verdict.reason,
+                "repeat": each.repeat,
+            }
+            for each in row.trouble
+        ],
+    }

@@ -35,10 +35,10 @@ from orchestrator.race import collect
 from orchestrator.race.selftests import SYNC_TEST, build_selftests
 from orchestrator.race.session import carried, probe_steps, prove_instruments
 from orchestrator.race.steps import Step
+from orchestrator.runner.machine import cmdline, memory
 
 ROOT = Path(__file__).resolve().parents[2]
 EXECS = 10
-MEMORY_MIB = 1024
 
 
 class Clock:
@@ -103,14 +103,11 @@ def main() -> None:
     files = carried(selftests.directory / cell.scenario, selftests.sync_test, kernel.probe)
     image = build_image(arch, cache=place.cache, project=project, stop=stop, environ=os.environ)
     choice = AccelChoice(Accel.TCG, "bench", host_slowness())
-    cmdline = project.fragments / f"{cell.kernel.flavour}.cmdline"
-    words = tuple(cmdline.read_text().split()) if cmdline.is_file() else ()
+    machine = (2, memory(cell, project), cmdline(cell, project))
     print(f"{ids}, load {os.getloadavg()[0]:.1f}", flush=True)
     for _ in range(asked.rounds):
         with tempfile.TemporaryDirectory() as directory:
-            spec = GuestSpec(
-                arch, kernel.image, image.initramfs, Path(directory), choice, 2, MEMORY_MIB, words, files=files
-            )
+            spec = GuestSpec(arch, kernel.image, image.initramfs, Path(directory), choice, *machine, files=files)
             with boot(spec, stop=stop) as guest:
                 clock.taken["boot: to init's mark"].append(guest.boot_seconds)
                 clock.taken["boot: login"].append(guest.ssh_seconds - guest.boot_seconds)

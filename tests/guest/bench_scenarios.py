@@ -37,9 +37,9 @@ from orchestrator.race.model import RaceResult
 from orchestrator.race.selftests import build_selftests
 from orchestrator.race.session import GUEST_DIR, carried, probe_steps
 from orchestrator.race.steps import perform
+from orchestrator.runner.machine import cmdline, memory
 
 ROOT = Path(__file__).resolve().parents[2]
-MEMORY_MIB = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,8 @@ def main() -> None:
         # A guest for each: what one scenario leaves behind, a thread that spins, is not the next one's load.
         with tempfile.TemporaryDirectory() as directory:
             files = carried(binaries / cell.scenario, kernel.probe)
-            spec = GuestSpec(arch, kernel.image, image.initramfs, Path(directory), choice, 2, MEMORY_MIB, files=files)
+            machine = (2, memory(cell, project), cmdline(cell, project))
+            spec = GuestSpec(arch, kernel.image, image.initramfs, Path(directory), choice, *machine, files=files)
             with boot(spec, stop=stop) as guest:
                 perform(guest, probe_steps(kernel.probe))
                 ways = ((), ("--no-stretch",), ("--naive",))

@@ -12,7 +12,8 @@
  *   4. compare; with a pin in hand, write through it and by address, and ask who else may see that
  *   5. the same in one walk over three pages, the middle one of this kind; of one page table or two
  *
- * Then pages of one huge page in another order, and ranges that begin within a page (lib/layout.h).
+ * Then futexes, which the kernel knows by the page that GUP-fast finds (lib/futexes.h); pages of one
+ * huge page in another order, and ranges that begin within a page (lib/layout.h).
  *
  * And what a pin must keep others from: sealing a memfd against writes (lib/sealed.h). A read-only one
  * of what the process may only read may make it a copy of its own, but none that can be written.
@@ -40,6 +41,7 @@
  *   wrong_count     a walk over three pages gave not just those that were due
  *   sealed          F_SEAL_WRITE of a memfd went well while a page of it was pinned
  *   movable         FOLL_LONGTERM gave a page of a movable zone
+ *   woke_other, not_woken  of futexes: see lib/futexes.h
  *
  * No hits: a R/O FOLL_GET that keeps the page from before a copy-on-write; a R/O pin of the zero
  * page or of a page of a privately mapped file, for the same reason. A long-term one is a hit where
@@ -65,6 +67,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "futexes.h"
 #include "huge.h"
 #include "kind.h"
 #include "ktap.h"
@@ -427,6 +430,19 @@ static const struct floor sealed_floors[] = {
 	{ }
 };
 
+static const struct floor futex_floors[] = {
+	{ "checks", 5 },
+	{ "wakes", 2 },
+	{ }
+};
+
+static const struct floor futex_huge_floors[] = {
+	{ "checks", 5 },
+	{ "wakes", 2 },
+	{ "huge", 2 },
+	{ }
+};
+
 #define SUBTEST(name, table)	{ name, NULL, admit, floors, (unsigned long)&table }
 
 static const struct subtest subtests[] = {
@@ -435,6 +451,9 @@ static const struct subtest subtests[] = {
 	SUBTEST("slow.small", small_slow),
 	SUBTEST("users.small", small_users),
 	{ "any.seal", NULL, seal, sealed_floors, 0 },
+	{ "futex.small", NULL, futexes_small, futex_floors, 0 },
+	{ "futex.thp", NULL, futexes_thp, futex_huge_floors, 0 },
+	{ "futex.hugetlb", NULL, futexes_hugetlb, futex_floors, 0 },
 	{ "probe.scattered", &vehicle_probe, layout_scattered, layout_floors, 0 },
 	{ "slow.scattered", &vehicle_slow, layout_scattered, layout_floors, 0 },
 	{ "vmsplice.scattered", &vehicle_vmsplice, layout_scattered, layout_floors, 0 },

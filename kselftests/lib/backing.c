@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #define _GNU_SOURCE
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -33,6 +35,44 @@ static bool make_thp(struct backing *b)
 	check_madvise(b->addr, b->size, MADV_HUGEPAGE, b->name);
 	b->addr[0] = 1;
 	return huge_present(b->addr + b->size - getpagesize());
+}
+
+/* Below /sys/kernel/mm/transparent_hugepage. */
+static const char *mthp_file(const char *name)
+{
+	static char path[64];
+
+	snprintf(path, sizeof(path), "hugepages-%ukB/%s", MTHP_PAGES * getpagesize() / 1024, name);
+	return path;
+}
+
+void backing_mthp(struct race *race, const char *whom)
+{
+	const char *name = mthp_file("enabled");
+
+	if (!huge_setting(name, whom))
+		race_skip(race, "no folios of %u pages: no transparent_hugepage/%s that this user "
+			  "may write", MTHP_PAGES, name);
+}
+
+bool backing_mthp_stat(const char *name, uint64_t *count)
+{
+	char file[32], line[32];
+
+	snprintf(file, sizeof(file), "stats/%s", name);
+	if (!huge_reading(mthp_file(file), line, sizeof(line)))
+		return false;
+	*count = strtoull(line, NULL, 10);
+	return true;
+}
+
+static void map_mthp(struct backing *b, struct race *race)
+{
+	backing_mthp(race, "madvise");
+	b->size = MTHP_PAGES * getpagesize();
+	b->addr = huge_reserve(b->size, b->size, b->name);
+	if (!make_thp(b))
+		race_skip(race, "no folio of %u pages is to be had", MTHP_PAGES);
 }
 
 static void map_thp(struct backing *b, struct race *race)
@@ -90,21 +130,24 @@ void backing_map(struct backing *b, struct race *race, enum backing_kind kind, u
 	case SHMEM:
 		map_shmem(b, small);
 		break;
+	case MTHP:
+		map_mthp(b, race);
+		break;
 	}
 	name_mapping(b->addr, b->size, name);
 }
 
 bool backing_renew(struct backing *b)
 {
-	return b->kind != THP || make_thp(b);
+	return !backing_is_thp(b) || make_thp(b);
 }
 
 void backing_unmap(struct backing *b)
 {
-	if (b->kind == THP)
+	if (backing_is_thp(b))
 		huge_release(b->addr, b->size, "the backing");
 	else
 		check_munmap(b->addr, b->size, "the backing");
-	if (b->kind == HUGETLB)
+	if (b->kind == HUGETLB || b->kind == MTHP)
 		huge_restore();
 }

@@ -35,7 +35,7 @@ void forked_end(struct forked *f)
 	check_munmap(f->elsewhere, f->agree.pages * f->agree.page, "elsewhere");
 	race_count(f->race, "judged", f->family.judged);
 	race_count(f->race, "pins", f->pins);
-	if (f->target.kind == THP)
+	if (backing_is_thp(&f->target))
 		race_count(f->race, "huge", f->huge);
 }
 

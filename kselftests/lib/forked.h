@@ -33,11 +33,11 @@ struct forked {
 	uint64_t pins, huge;		/* pages pinned; forks that began with a huge page */
 };
 
-/* A target of `pages` pages, or of one huge page, of which as many are stamped and pinned. */
+/* A target of `pages` pages, or of one folio, of which as many are stamped and pinned. */
 void forked_begin(struct forked *f, struct race *race, enum backing_kind kind, unsigned int pages,
 		  const char *when);
 
-/* Unmapped again. Counts judged, pins, and huge where the target is a transparent huge page. */
+/* Unmapped again. Counts judged, pins, and huge where the target is a folio of several pages. */
 void forked_end(struct forked *f);
 
 void forked_prepare(struct race *race, void *forked);

@@ -321,7 +321,7 @@ void forked_held_arrived(struct forked *f)
 static void fork_protect_pin(struct forked *f, unsigned int round)
 {
 	forked_fork(f->race, f);
-	if (f->target.kind == THP && round % 2)
+	if (backing_is_thp(&f->target) && round % 2)
 		forked_split_mapping(f);
 	protect(f, round / 2 % 2 ? PROT_NONE : PROT_READ);
 	protect(f, PROT_READ | PROT_WRITE);

@@ -25,6 +25,14 @@ bool huge_setting(const char *name, const char *value)
 	return setting_change(path, value);
 }
 
+bool huge_reading(const char *name, char *line, size_t size)
+{
+	char path[PATH_LEN];
+
+	snprintf(path, sizeof(path), THP_DIR "%s", name);
+	return setting_read(path, line, size);
+}
+
 size_t huge_size(struct race *race)
 {
 	char line[32];

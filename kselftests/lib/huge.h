@@ -45,6 +45,9 @@ size_t huge_tables(void);
 /* A setting under /sys/kernel/mm/transparent_hugepage; false where it cannot be made. */
 bool huge_setting(const char *name, const char *value);
 
+/* What a file there says; false where it cannot be read. */
+bool huge_reading(const char *name, char *line, size_t size);
+
 /* At least so many free huge pages in hugetlb's pool, or a skip. */
 void huge_pool(struct race *race, unsigned int pages);
 

@@ -42,6 +42,7 @@ place_fn place_vvar, place_pfn, place_pfn_anon, place_pfn_shm, place_inserted;
 place_fn place_secret, place_secret_settled, place_kernel;
 place_fn place_thp, place_thp_none, place_thp_read, place_thp_child, place_thp_page_read;
 place_fn place_thp_child_read, place_thp_child_split, place_thp_zero;
+place_fn place_mthp, place_mthp_read, place_mthp_page_none, place_mthp_others_read, place_mthp_child;
 place_fn place_hugetlb, place_hugetlb_none, place_hugetlb_read, place_hugetlb_child;
 place_fn place_hugetlb_child_read;
 place_fn place_hugetlb_cont, place_hugetlb_cont_child;

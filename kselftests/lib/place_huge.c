@@ -107,6 +107,48 @@ bool place_thp_zero(struct place *p)
 	return !*(volatile uint8_t *)p->addr;
 }
 
+/* One of the pages of a folio that PTEs map, on arm64 as one contiguous block. */
+bool place_mthp(struct place *p)
+{
+	if (!huge_setting("hugepages-64kB/enabled", "madvise"))
+		return false;
+	make_room(p, CONT_SIZE);
+	if (!place_map(p, PLACE_RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))
+		return false;
+	check_madvise(p->base, p->size, MADV_HUGEPAGE, "the folio's place");
+	place_stamp(p, 1);
+	return huge_present(p->base + p->size - p->page);
+}
+
+static bool mthp_protected(struct place *p, void *addr, size_t size, int prot)
+{
+	if (!place_mthp(p))
+		return false;
+	place_protect(p, addr, size, prot);
+	return true;
+}
+
+bool place_mthp_read(struct place *p)
+{
+	return mthp_protected(p, p->base, p->size, PROT_READ);
+}
+
+/* Then it is no contiguous block any more, nor where another page of it is read-only. */
+bool place_mthp_page_none(struct place *p)
+{
+	return mthp_protected(p, p->addr, p->page, PROT_NONE);
+}
+
+bool place_mthp_others_read(struct place *p)
+{
+	return mthp_protected(p, p->base, p->page, PROT_READ);
+}
+
+bool place_mthp_child(struct place *p)
+{
+	return place_mthp(p) && place_share(p);
+}
+
 bool place_hugetlb(struct place *p)
 {
 	return huge(p, MAP_HUGETLB);

@@ -45,6 +45,7 @@
  *   probe_ro.fork_thp the pages are the last of a huge one. Every second time PTEs map it: since v6.9
  *                    B looks for pins once for all of these, and write-protects A's at the end.
  *                    B is stretched by a little for each of them, here or there in one of the loops
+ *   probe_ro.fork_mthp the same of a folio of 64 KiB, which no PMD ever maps
  *
  * Oracles (lib/agree.h), after both windows, each a hit:
  *   pin_differs       written by address, not seen through the pin
@@ -74,7 +75,7 @@
  * Counters:
  *   checks, trials    families judged where no race is needed; valid trials (lib/trial.c)
  *   judged, pins      families judged; pages pinned
- *   huge              in those with huge pages: forks that began with one
+ *   huge              in those with huge pages, or folios of 64 KiB: forks that began with one
  *   swapped, brought_back, moved  rounds in which the first page was what the subtest is about
  *   moves, rounds     in probe_ro.moving: calls of A; forks of B
  *   met               there: pages taken from the parent, and given to parent and child; `trials`
@@ -289,6 +290,13 @@ static const struct floor moved_thp[] = {
 	{ }
 };
 
+static const struct floor moved_mthp[] = {
+	{ "checks", FORKED_REPEATS },
+	{ "huge", FORKED_REPEATS },
+	{ "moved", FORKED_REPEATS / 2 },
+	{ }
+};
+
 static const struct floor kept_floors[] = {
 	{ "checks", FORKED_REPEATS },
 	{ "kept", FORKED_REPEATS / 2 },
@@ -330,9 +338,11 @@ static const struct floor raced_thp[] = {
 static const struct subtest subtests[] = {
 	SUBTEST("probe.held", vehicle_probe, forked_held, held, SMALL),
 	SUBTEST("probe.held_thp", vehicle_probe, forked_held, held_thp, THP),
+	SUBTEST("probe.held_mthp", vehicle_probe, forked_held, held_thp, MTHP),
 	SUBTEST("probe.held_hugetlb", vehicle_probe, forked_held, held, HUGETLB),
 	SUBTEST("probe_ro.held", vehicle_probe_ro, forked_held, held, SMALL),
 	SUBTEST("probe_ro.held_thp", vehicle_probe_ro, forked_held, held_thp, THP),
+	SUBTEST("probe_ro.held_mthp", vehicle_probe_ro, forked_held, held_thp, MTHP),
 	SUBTEST("probe_ro.held_hugetlb", vehicle_probe_ro, forked_held, held, HUGETLB),
 	SUBTEST("probe_ro.swapped", vehicle_probe_ro, forked_held_swapped, swapped_floors, SMALL),
 	SUBTEST("probe_ro.brought_back", vehicle_probe_ro, forked_held_brought_back, brought_back, SMALL),
@@ -340,13 +350,17 @@ static const struct subtest subtests[] = {
 		SMALL),
 	SUBTEST("probe_ro.moved", vehicle_probe_ro, forked_held_moved, moved_floors, SMALL),
 	SUBTEST("probe_ro.moved_thp", vehicle_probe_ro, forked_held_moved, moved_thp, THP),
+	SUBTEST("probe_ro.moved_mthp", vehicle_probe_ro, forked_held_moved, moved_mthp, MTHP),
 	SUBTEST("probe.protected", vehicle_probe, forked_held_protected, spied, SMALL),
 	SUBTEST("probe.protected_thp", vehicle_probe, forked_held_protected, spied_thp, THP),
+	SUBTEST("probe.protected_mthp", vehicle_probe, forked_held_protected, spied_thp, MTHP),
 	SUBTEST("probe.protected_hugetlb", vehicle_probe, forked_held_protected, spied, HUGETLB),
 	SUBTEST("probe.kept", vehicle_probe, forked_held_kept, kept_floors, SMALL),
 	SUBTEST("probe.arrived", vehicle_probe, forked_held_arrived, moved_floors, SMALL),
 	SUBTEST("probe.arrived_thp", vehicle_probe, forked_held_arrived, moved_thp, THP),
 	SUBTEST("probe.part_thp", vehicle_probe, forked_held_exclusive, spied_thp, THP),
+	SUBTEST("probe.part_mthp", vehicle_probe, forked_held_exclusive, spied_thp, MTHP),
+	SUBTEST("probe.half_mthp", vehicle_probe, forked_held_halved, spied_thp, MTHP),
 	SUBTEST("probe.half_thp", vehicle_probe, forked_held_halved, spied_thp, THP),
 	SUBTEST("probe.first", vehicle_probe, forked_held_first, spied, SMALL),
 	SUBTEST("slow.first", vehicle_slow, forked_held_first, spied, SMALL),
@@ -361,6 +375,7 @@ static const struct subtest subtests[] = {
 	SUBTEST("probe_back.fork", vehicle_probe_back, forked_slow, raced, SMALL),
 	SUBTEST("probe.slow_fork", vehicle_probe, forked_slow, raced, SMALL),
 	SUBTEST("probe_ro.cow", vehicle_probe_ro, race_cow, raced, SMALL),
+	SUBTEST("probe_ro.fork_mthp", vehicle_probe_ro, race_fork, raced_thp, MTHP),
 	SUBTEST("probe_ro.fork_thp", vehicle_probe_ro, race_fork, raced_thp, THP),
 	{ }
 };

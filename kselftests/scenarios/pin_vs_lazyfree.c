@@ -52,7 +52,7 @@
  *   discarded        pages found discarded after both windows
  *   kept             pages found in place: pinned, or not reached
  *   held_again       pages that a pin kept from the second reclaim
- *   huge             rounds of pageout_thp that began with a huge page
+ *   huge             rounds of pageout_thp and _mthp that began with a huge page, a folio of 64 KiB
  *   vm.pglazyfreed   discarded pages, as the kernel counts
  *
  * Fixed by: 6c8e2a256915 ("mm: fix race between MADV_FREE reclaim and blkdev direct IO read",
@@ -123,7 +123,7 @@ static void advise(const struct world *w, int advice, const char *what)
 static void make_free(struct world *w)
 {
 	w->generation += 2;
-	if (w->target.kind == THP)
+	if (backing_is_thp(&w->target))
 		w->huge += backing_renew(&w->target);
 	else
 		advise(w, MADV_DONTNEED, "the target");
@@ -314,7 +314,7 @@ static void race_lazyfree(struct race *race)
 	race_count(race, "discarded", w.discarded);
 	race_count(race, "kept", w.kept);
 	race_count(race, "held_again", w.held_again);
-	if (w.target.kind == THP)
+	if (backing_is_thp(&w.target))
 		race_count(race, "huge", w.huge);
 }
 
@@ -350,6 +350,7 @@ static const struct subtest subtests[] = {
 	{ "fast.pageout", &vehicle_fast, race_lazyfree, floors, SMALL },
 	{ "vmsplice.pageout", &vehicle_vmsplice, race_lazyfree, floors, SMALL },
 	{ "probe.pageout_thp", &vehicle_probe, race_lazyfree, thp_floors, THP },
+	{ "probe.pageout_mthp", &vehicle_probe, race_lazyfree, thp_floors, MTHP },
 	{ "direct_in.pageout", &vehicle_direct_in, race_lazyfree, arrival_floors, SMALL },
 	{ }
 };

@@ -220,18 +220,24 @@ static void move_alone(struct race *race, void *arg)
 	}
 }
 
-static void prepare_race(struct race *race, void *arg)
+static void stretch_move(struct race *race, struct world *w)
 {
 	static const char * const names[] = { "try_to_migrate_one", "try_to_migrate", NULL };
-	struct world *w = arg;
 	const struct stretch_code move = {
 		.names = names,
 		.least = w->target.kind == THP ? 1 : PAGES / 2,
 		.pass = move_alone,
 	};
 
+	stretch_by_turns(race, &move, w, STRETCH_SHORT, w->rounds / NEXT_PLACE);
+}
+
+static void prepare_race(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
 	if (!race_sampling(race) && w->rounds++ % NEXT_PLACE == 0)
-		stretch_by_turns(race, &move, w, STRETCH_SHORT, w->rounds / NEXT_PLACE);
+		stretch_move(race, w);
 	prepare(race, arg);
 }
 
@@ -274,6 +280,35 @@ static void split_and_take_pins(struct race *race, void *arg)
 		check_madvise(w->target.addr + w->target.size - w->agree.page, w->agree.page,
 			      MADV_DONTNEED, "the last page");
 	take_pins(race, arg);
+}
+
+/* A folio that stays one: a move that is in each other's way is split, page by page. */
+static void prepare_folio(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	if (!race_sampling(race) && w->rounds++ % NEXT_PLACE == 0)
+		stretch_move(race, w);
+	prepare_huge(race, arg);
+}
+
+static void race_folio_world(struct world *w)
+{
+	static const struct trial trial = {
+		.prepare = prepare_folio, .a = take_pins, .b = b_move_pages, .judge = judge,
+	};
+
+	backing_map(&w->decoy, w->race, SMALL, w->agree.pages, "guprace decoy");
+	memset(w->decoy.addr, 1, w->decoy.size);
+	race_trials(w->race, &trial, w);
+	stretch_code_end();
+	backing_unmap(&w->decoy);
+	race_count(w->race, "huge", w->huge);
+}
+
+static void race_folio(struct race *race)
+{
+	with_target(race, race_folio_world);
 }
 
 static void race_split_moving_world(struct world *w)
@@ -354,6 +389,15 @@ static const struct floor raced_thp[] = {
 	{ }
 };
 
+static const struct floor raced_mthp[] = {
+	{ "trials", 20 },
+	{ "pins", 100 },
+	{ "huge", 20 },
+	{ "kept", PAGES },
+	{ "moved", PAGES },
+	{ }
+};
+
 static const struct floor split_moving[] = {
 	{ "trials", 20 },
 	{ "pins", 100 },
@@ -376,6 +420,7 @@ static const struct subtest subtests[] = {
 	{ "probe_get.held", &vehicle_probe_get, hold, held, SMALL },
 	{ "vmsplice.held", &vehicle_vmsplice, hold, held, SMALL },
 	{ "probe_get.held_thp", &vehicle_probe_get, hold, held_huge, THP },
+	{ "probe_get.held_mthp", &vehicle_probe_get, hold, held_huge, MTHP },
 	{ "probe_get.held_shmem", &vehicle_probe_get, hold, held, SHMEM },
 	{ "probe_get.held_hugetlb", &vehicle_probe_get, hold, held_huge, HUGETLB },
 	{ "direct_in.carried", NULL, carried_by_moves, carried, 0 },
@@ -383,6 +428,7 @@ static const struct subtest subtests[] = {
 	{ "probe.split_moving", &vehicle_probe, race_split_moving, split_moving, THP },
 	{ "probe_get.move_pages", &vehicle_probe_get, race_move_pages, raced, SMALL },
 	{ "probe_ro.move_thp", &vehicle_probe_ro, race_move_pages, raced_thp, THP },
+	{ "probe.move_mthp", &vehicle_probe, race_folio, raced_mthp, MTHP },
 	{ }
 };
 

@@ -20,6 +20,9 @@
  *   mmap_over    mmap(MAP_FIXED) over the target: the same, with locks held for writing
  *   mremap_in    mremap(MREMAP_FIXED) of a mapping that is stamped already
  *   mremap_away  mremap elsewhere: the page keeps its references; only then munmap there
+ * And the target can be one folio of 64 KiB, which PTEs map, on arm64 as one contiguous block, and
+ * the refill is of such folios (munmap_mthp, dontneed_mthp): the page that is pinned is one of many
+ * that a reference is taken of together.
  *
  * On arm64 (broadcast TLBI) nothing in munmap waits for A. On x86 without paravirtual flush or
  * INVLPGB the flush is an IPI, held back until A's walk with interrupts off is over: silent there.
@@ -45,6 +48,7 @@
  *   refusals     calls that took no pin
  *   unmaps       operations on the target
  *   quiet_ticks  median of a pin call that nothing disturbs
+ *   folios       of 64 KiB, of the target and the refill, as the kernel counts (v6.10)
  *   backoffs     references that GUP-fast took and gave back (lib/backoff.c)
  *
  * Fixed by: the second read came with the generic GUP-fast, commit 2667f50e8b81 ("mm: introduce a
@@ -57,8 +61,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "backing.h"
 #include "check.h"
 #include "clock.h"
+#include "huge.h"
 #include "linear.h"
 #include "memory.h"
 #include "quiet.h"
@@ -77,6 +83,7 @@
 #define WALKS		4u		/* in one system call, if the vehicle holds so many pins */
 #define SAMPLE		64u		/* calls that the median is taken of */
 #define PREEMPTED	20u		/* times the median */
+#define LEAST_FOLIOS	100u		/* that were faulted in, where the subtest is about them */
 
 struct world;
 
@@ -85,6 +92,7 @@ struct operation {
 	int (*change)(struct world *w);		/* takes the target's pages away; 0 or -1 */
 	bool hole;				/* and nothing is mapped then */
 	bool stamped;				/* what came is stamped already */
+	bool mthp;				/* target and refill are folios of MTHP_PAGES */
 };
 
 struct world {
@@ -224,11 +232,13 @@ static int do_mremap_away(struct world *w)
 }
 
 static const struct operation operations[] = {
-	{ NULL, do_munmap, true, false },
-	{ NULL, do_dontneed, false, false },
-	{ NULL, do_mmap_over, false, false },
-	{ map_source, do_mremap_in, false, true },
-	{ NULL, do_mremap_away, true, false },
+	{ NULL, do_munmap, true, false, false },
+	{ NULL, do_dontneed, false, false, false },
+	{ NULL, do_mmap_over, false, false, false },
+	{ map_source, do_mremap_in, false, true, false },
+	{ NULL, do_mremap_away, true, false, false },
+	{ NULL, do_munmap, true, false, true },
+	{ NULL, do_dontneed, false, false, true },
 };
 
 /* The first generation, and each that comes after a hole, has to be mapped. */
@@ -314,6 +324,18 @@ static uint8_t *make_arena(const struct world *w)
 	return table;
 }
 
+/* Folios only where the refill begins and ends with one. */
+static void make_refill(struct world *w)
+{
+	size_t size = REFILL_PAGES * w->page;
+
+	w->refill = huge_private(size, MTHP_PAGES * w->page, "the refill", "guprace refill");
+	if (!w->operation->mthp)
+		check_madvise(w->refill, size, MADV_NOHUGEPAGE, "the refill");
+	for (unsigned int i = 0; i < w->pages; i++)
+		stamp_page(w->refill + i * w->page, stamp_of(MAPPING_REFILL, i, 0));
+}
+
 static void run(struct race *race)
 {
 	struct world w = {
@@ -322,6 +344,7 @@ static void run(struct race *race)
 		.page = getpagesize(),
 		.pages = race->vehicle.capacity < TARGET_PAGES ? 1 : TARGET_PAGES,
 	};
+	uint64_t folios = 0, folios_before = 0;
 	bool counted = race->vehicle.ops->is & VEHICLE_FOLL_PIN || !memory_is_ours(race);
 	struct memory before = { };
 	uint8_t *keeper;
@@ -329,6 +352,10 @@ static void run(struct race *race)
 	if (!counted)
 		memory_read_quickly(&before);
 	race_begin(race);
+	if (w.operation->mthp) {
+		backing_mthp(race, "always");
+		w.pages = MTHP_PAGES;
+	}
 	keeper = make_arena(&w);
 	w.size = w.pages * w.page;
 	w.walks = race->vehicle.capacity / w.pages;
@@ -336,18 +363,20 @@ static void run(struct race *race)
 		w.walks = WALKS;
 	w.target = keeper + TABLE_SIZE / 2;
 	w.aside = keeper + TABLE_SIZE / 4;
-	w.refill = check_mmap(NULL, REFILL_PAGES * w.page, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS, "the refill");
-	check_madvise(w.refill, REFILL_PAGES * w.page, MADV_NOHUGEPAGE, "the refill");
-	name_mapping(w.refill, REFILL_PAGES * w.page, "guprace refill");
-	for (unsigned int i = 0; i < w.pages; i++)
-		stamp_page(w.refill + i * w.page, stamp_of(MAPPING_REFILL, i, 0));
+	make_refill(&w);
 	w.quiet = quiet_ticks(&race->vehicle, w.refill, w.pages, w.walks, true);
+	if (w.operation->mthp && backing_mthp_stat("anon_fault_alloc", &folios_before))
+		race_floor(race, "folios", LEAST_FOLIOS);
 
 	race_actors(race, pinner, unmapper, &w);
 
-	check_munmap(w.refill, REFILL_PAGES * w.page, "the refill");
+	huge_release(w.refill, REFILL_PAGES * w.page, "the refill");
 	check_munmap(keeper, w.page, "the keeper");
+	if (w.operation->mthp) {
+		if (backing_mthp_stat("anon_fault_alloc", &folios))
+			race_count(race, "folios", folios - folios_before);
+		huge_restore();
+	}
 	if (!counted)
 		memory_judge(race, &before);
 	race_count(race, "trials", w.trials);
@@ -374,6 +403,8 @@ static const struct subtest subtests[] = {
 	{ "fast_ro.mmap_over", &vehicle_fast_ro, run, floors, 2 },
 	{ "vmsplice.mremap_in", &vehicle_vmsplice, run, floors, 3 },
 	{ "probe.mremap_away", &vehicle_probe, run, floors, 4 },
+	{ "probe.munmap_mthp", &vehicle_probe, run, floors, 5 },
+	{ "fast.dontneed_mthp", &vehicle_fast, run, floors, 6 },
 	{ }
 };
 

@@ -36,7 +36,8 @@
  *   pins         pages pinned, each read and judged
  *   none         calls for which the range was PROT_NONE throughout
  *   access       calls for which it was accessible throughout
- *   huge         calls that pinned a part of a huge page, as far as its page frames tell
+ *   huge         calls that pinned a part of a huge page, or of a folio of 64 KiB, as far as its page
+ *                frames tell
  *   quiet_ticks  median of a pin call that nothing disturbs, in an open or a closed range
  *   vm.*         PTEs made hinting ones, hinting faults, pages moved by them; all pages moved
  *
@@ -54,6 +55,7 @@
 #include <unistd.h>
 
 #include "agree.h"
+#include "backing.h"
 #include "check.h"
 #include "clock.h"
 #include "hinted.h"
@@ -69,6 +71,7 @@
 #define HUGE_SLOTS	8u
 #define DWELL		4u		/* quiet pin calls, that some of A's fall into it whole */
 #define ARG_HUGE	1ul		/* the target is a huge page */
+#define ARG_MTHP	2ul		/* one half of a folio of 64 KiB */
 
 /* What B's window has done to the protection; A looks before and after its pin. */
 enum phase { PHASE_BEFORE, PHASE_CLOSING, PHASE_NONE, PHASE_OPENING, PHASE_AFTER };
@@ -78,6 +81,7 @@ struct world {
 	uint8_t *map;
 	size_t size;
 	size_t stride;			/* from one slot to the next */
+	size_t closed;			/* of a slot, what mprotect is about */
 	unsigned int slots, slot;
 	unsigned int node;
 	uint64_t quiet;			/* ticks of a pin call that nothing disturbs */
@@ -96,8 +100,8 @@ static uint8_t *target(const struct world *w)
 
 static void protect(struct world *w, int prot)
 {
-	if (mprotect(target(w), w->stride, prot))
-		broken("mprotect(%zu bytes, %#x) of the target: %s", w->stride, prot, strerror(errno));
+	if (mprotect(target(w), w->closed, prot))
+		broken("mprotect(%zu bytes, %#x) of the target: %s", w->closed, prot, strerror(errno));
 }
 
 static void judge_admission(struct world *w)
@@ -143,7 +147,7 @@ static void judge(struct race *race, void *world)
 	if (w->got <= 0)
 		return;
 	w->pins += w->got;
-	if (race->subtest->arg == ARG_HUGE)
+	if (race->subtest->arg)
 		w->huge += looks_huge(w);
 	agree_both_ways(&w->agree);
 	race->vehicle.ops->unpin(&race->vehicle);
@@ -239,9 +243,12 @@ static void measure_quiet(struct world *w)
 
 static void make_region(struct world *w)
 {
-	bool huge = w->race->subtest->arg == ARG_HUGE;
+	unsigned long arg = w->race->subtest->arg;
+	bool huge = arg != 0;
 
-	w->stride = huge ? huge_size(w->race) : (PINNED + 1) * w->agree.page;
+	w->stride = arg == ARG_HUGE ? huge_size(w->race) :
+		    (arg == ARG_MTHP ? MTHP_PAGES : PINNED + 1) * w->agree.page;
+	w->closed = arg == ARG_MTHP ? w->stride / 2 : w->stride;
 	w->size = w->slots * w->stride;
 	w->map = huge_private(w->size, TABLE_SIZE, "the region", "guprace protnone");
 	check_madvise(w->map, w->size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE, "the region");
@@ -275,6 +282,8 @@ static void race_target(struct race *race, struct trial trial, unsigned int slot
 
 	struct vehicle sitter = { };
 
+	if (race->subtest->arg == ARG_MTHP)
+		backing_mthp(race, "madvise");
 	make_region(&w);
 	measure_quiet(&w);
 	if (trial.b == move_to_other_node)
@@ -286,6 +295,8 @@ static void race_target(struct race *race, struct trial trial, unsigned int slot
 	if (sitter.ops)
 		sitter.ops->close(&sitter);
 	huge_release(w.map, w.size, "the region");
+	if (race->subtest->arg == ARG_MTHP)
+		huge_restore();
 	race_count(race, "pins", w.pins);
 	race_count(race, "none", w.none);
 	race_count(race, "access", w.access);
@@ -371,9 +382,11 @@ static const struct subtest subtests[] = {
 	{ "probe.mprotect", &vehicle_probe, race_mprotect, mprotect_floors, 0 },
 	{ "probe_force.mprotect", &vehicle_probe_force, race_mprotect, mprotect_floors, 0 },
 	{ "probe_ro.mprotect_huge", &vehicle_probe_ro, race_mprotect, huge_floors, ARG_HUGE },
+	{ "probe.mprotect_mthp", &vehicle_probe, race_mprotect, huge_floors, ARG_MTHP },
 	{ "probe.numa_hint", &vehicle_probe, race_hint, hint_floors, 0 },
 	{ "probe_get.numa_hint", &vehicle_probe_get, race_hint, hint_floors, 0 },
 	{ "probe.numa_hint_huge", &vehicle_probe, race_hint, hint_huge_floors, ARG_HUGE },
+	{ "probe.numa_hint_mthp", &vehicle_probe, race_hint, hint_huge_floors, ARG_MTHP },
 	{ "fast.numa_hint_shared", &vehicle_fast, look_at_shared, shared_floors, 0 },
 	{ "probe_get.mbind", &vehicle_probe_get, race_mbind, mbind_floors, 0 },
 	{ }

@@ -31,6 +31,8 @@
  * place is always in the grab, and another one soon: only the few instructions between the look at
  * the folio and the count will do.
  *
+ * So does a folio of 64 KiB, which no PMD ever maps (probe.mthp).
+ *
  * What needs no race, in probe.held: a pin is taken, and the split tried, by all of these and by
  * MADV_COLD; it must give up, and leave pin and address one page.
  *
@@ -42,7 +44,7 @@
  *                                 read what it did
  *
  * Counters, beside those of race_trials(): pins; small (rounds without a huge page to begin with);
- * splits (of pages or, by munmap, of PMDs, once the windows had been measured with no pin in the way);
+ * splits (of pages, folios or, by munmap, of PMDs, once the windows had been measured with no pin in the way);
  * vm.thp_split_page, vm.thp_split_page_failed, vm.thp_split_pmd: what the kernel did of it.
  *
  * No fix to name: the second look-up and why are in try_get_folio() of mm/gup.c. Controls: M08,
@@ -57,6 +59,7 @@
 #include <unistd.h>
 
 #include "agree.h"
+#include "backing.h"
 #include "check.h"
 #include "huge.h"
 #include "scenario.h"
@@ -80,7 +83,13 @@ enum split {
 	BY_PAGEOUT,
 	BY_MUNMAP,
 	OF_TABLE,	/* by debugfs, of what PTEs map */
+	OF_MTHP,	/* the same of a folio of 64 KiB, which no PMD ever maps */
 };
+
+static bool by_debugfs(enum split how)
+{
+	return how == BY_DEBUGFS || how == OF_TABLE || how == OF_MTHP;
+}
 
 struct world {
 	enum split how;
@@ -110,7 +119,7 @@ static void map_target(const struct world *w)
 
 static void stretch(struct race *race, const struct world *w)
 {
-	if (w->how == OF_TABLE)
+	if (w->how == OF_TABLE || w->how == OF_MTHP)
 		stretch_grab(race, STRETCH_LONG);
 	else
 		stretch_walk_and_grab(race, STRETCH_LONG);
@@ -119,7 +128,8 @@ static void stretch(struct race *race, const struct world *w)
 static void prepare(struct race *race, void *arg)
 {
 	struct world *w = arg;
-	unsigned int rounds = w->how == OF_TABLE ? NEXT_IN_GRAB : NEXT_PLACE;
+	bool grab = w->how == OF_TABLE || w->how == OF_MTHP;
+	unsigned int rounds = grab ? NEXT_IN_GRAB : NEXT_PLACE;
 
 	/* Not while windows are measured: a pin of what is not split is not that long. */
 	if (w->rounds++ % rounds == rounds - 1)
@@ -149,6 +159,7 @@ static void split(struct race *race, void *arg)
 	switch (w->how) {
 	case BY_DEBUGFS:
 	case OF_TABLE:
+	case OF_MTHP:
 		if (write(w->fd, w->command, strlen(w->command)) < 0)
 			broken("write of '%s' to " SPLIT_FILE ": %s", w->command, strerror(errno));
 		break;
@@ -199,6 +210,10 @@ static uint64_t splits_so_far(const struct world *w)
 	static struct vmstat now;
 	uint64_t splits = 0;
 
+	if (w->how == OF_MTHP) {
+		(void)backing_mthp_stat("split", &splits);
+		return splits;
+	}
 	vmstat_read(&now);
 	(void)vmstat_get(&now, w->how == BY_MUNMAP ? "thp_split_pmd" : "thp_split_page", &splits);
 	return splits;
@@ -231,7 +246,7 @@ static void judge(struct race *race, void *arg)
 
 static void open_split_file(struct race *race, struct world *w)
 {
-	unsigned long at = (unsigned long)(w->how == OF_TABLE ? w->agree.addr : w->target);
+	unsigned long at = (unsigned long)(w->how == BY_DEBUGFS ? w->target : w->agree.addr);
 
 	w->fd = open(SPLIT_FILE, O_WRONLY | O_CLOEXEC);
 	if (w->fd < 0)
@@ -239,18 +254,29 @@ static void open_split_file(struct race *race, struct world *w)
 	snprintf(w->command, sizeof(w->command), "%d,0x%lx,0x%lx", getpid(), at, at + w->page);
 }
 
+static void need_mthp(struct race *race)
+{
+	uint64_t splits;
+
+	backing_mthp(race, "madvise");
+	if (!backing_mthp_stat("split", &splits))
+		race_skip(race, "this kernel does not count splits of folios of 64 KiB");
+}
+
 static void world_init(struct race *race, struct world *w, enum split how)
 {
 	*w = (struct world){
 		.how = how,
 		.page = getpagesize(),
-		.huge = huge_size(race),
+		.huge = how == OF_MTHP ? MTHP_PAGES * getpagesize() : huge_size(race),
 		.fd = -1,
 		.agree = agree_about(race, PAGES, MAPPING_TARGET, "beside a split"),
 	};
+	if (how == OF_MTHP)
+		need_mthp(race);
 	w->target = huge_reserve(w->huge, w->huge, "the target");
 	w->agree.addr = w->target + (how == BY_MUNMAP ? 3 * w->huge / 4 : w->huge) - PAGES * w->page;
-	if (how == BY_DEBUGFS || how == OF_TABLE)
+	if (by_debugfs(how))
 		open_split_file(race, w);
 	w->others = huge_reserve(OTHERS * w->page, w->page, "the others");
 	huge_map(w->others, OTHERS * w->page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
@@ -270,6 +296,8 @@ static void world_exit(struct race *race, struct world *w)
 	huge_release(w->target, w->huge, "the target");
 	if (w->fd >= 0)
 		close(w->fd);
+	if (w->how == OF_MTHP)
+		huge_restore();
 	race_add(race, "pins", w->pins);
 	race_add(race, "small", w->small);
 }
@@ -347,6 +375,7 @@ static const struct subtest subtests[] = {
 	{ "probe.pageout", &vehicle_probe, race_split, floors, BY_PAGEOUT },
 	{ "probe.munmap", &vehicle_probe, race_split, floors, BY_MUNMAP },
 	{ "probe.table", &vehicle_probe, race_split, floors, OF_TABLE },
+	{ "probe.mthp", &vehicle_probe, race_split, floors, OF_MTHP },
 	{ }
 };
 

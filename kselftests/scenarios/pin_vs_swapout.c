@@ -32,6 +32,7 @@
  *   pins           pages pinned
  *   swapped        pages found swapped out after both windows
  *   kept           pages found present then: pinned, or faulted in by the pin
+ *   huge           rounds of pageout_mthp that began with a folio of 64 KiB
  *   refaulted      trials in which A's pins had to fault something in: that B had swapped it out
  *
  * Fixed by: 6c287605fd56 ("mm: remember exclusively mapped anonymous pages with PG_anon_exclusive",
@@ -65,6 +66,7 @@
 struct world {
 	struct race *race;
 	struct agree agree;
+	struct backing target;
 	size_t size;
 	unsigned int pinned;		/* pages of the target that A pins, the first ones */
 	int got;
@@ -72,7 +74,7 @@ struct world {
 	bool raced;			/* not held */
 	unsigned int rounds;
 	uint64_t faults;		/* by A so far */
-	uint64_t checks, pins, swapped, kept, refaulted;
+	uint64_t checks, pins, swapped, kept, refaulted, huge;
 };
 
 /*
@@ -85,7 +87,10 @@ static void prepare(struct race *race, void *arg)
 	struct world *w = arg;
 
 	(void)race;
-	check_madvise(w->agree.addr, w->size, MADV_DONTNEED, "the target");
+	if (backing_is_thp(&w->target))
+		w->huge += backing_renew(&w->target);
+	else
+		check_madvise(w->agree.addr, w->size, MADV_DONTNEED, "the target");
 	agree_stamp(&w->agree);
 }
 
@@ -206,14 +211,17 @@ static void with_target(struct race *race, void (*fn)(struct world *w))
 	if (!swap_begin(why, sizeof(why)))
 		race_skip(race, "%s", why);
 	w.pinned = w.agree.pages;
-	w.size = w.agree.pages * w.agree.page;
-	w.agree.addr = backing_small(w.size, "guprace target");
+	backing_map(&w.target, race, race->subtest->arg, w.agree.pages, "guprace target");
+	w.size = w.target.size;
+	w.agree.addr = w.target.addr;
 	fn(&w);
-	check_munmap(w.agree.addr, w.size, "the target");
+	backing_unmap(&w.target);
 	swap_end();
 	race_count(race, "pins", w.pins);
 	race_count(race, "swapped", w.swapped);
 	race_count(race, "kept", w.kept);
+	if (backing_is_thp(&w.target))
+		race_count(race, "huge", w.huge);
 }
 
 static void race_world(struct world *w)
@@ -280,12 +288,23 @@ static const struct floor raced[] = {
 	{ }
 };
 
+/* All of the folio stays for a pin of one page. */
+static const struct floor raced_mthp[] = {
+	{ "trials", 20 },
+	{ "pins", 100 },
+	{ "huge", 20 },
+	{ "swapped", 20 },
+	{ "kept", 20 },
+	{ }
+};
+
 static const struct subtest subtests[] = {
-	{ "probe.held", &vehicle_probe, hold, held, 0 },
-	{ "probe_ro.held", &vehicle_probe_ro, hold, held, 0 },
-	{ "vmsplice.held", &vehicle_vmsplice, hold, held, 0 },
-	{ "probe.pageout", &vehicle_probe, race_pageout, raced, 0 },
-	{ "probe_ro.pageout", &vehicle_probe_ro, race_pageout, raced, 0 },
+	{ "probe.held", &vehicle_probe, hold, held, SMALL },
+	{ "probe_ro.held", &vehicle_probe_ro, hold, held, SMALL },
+	{ "vmsplice.held", &vehicle_vmsplice, hold, held, SMALL },
+	{ "probe.pageout", &vehicle_probe, race_pageout, raced, SMALL },
+	{ "probe_ro.pageout", &vehicle_probe_ro, race_pageout, raced, SMALL },
+	{ "probe.pageout_mthp", &vehicle_probe, race_pageout, raced_mthp, MTHP },
 	{ }
 };
 

@@ -51,6 +51,8 @@ const struct kind kinds_thp[] = {
 	{ "page of a folio of 64 KiB, PROT_NONE", place_mthp_page_none, FORCE_READ | FORCE_WRITE, 0,
 	  CLOSED },
 	{ "folio of 64 KiB, another page PROT_READ", place_mthp_others_read, ANY, ANY, PLAIN | OURS },
+	{ "folio of 64 KiB, PROT_READ but for its last page", place_mthp_last_open, ANY & ~WRITE, READ,
+	  PLAIN },
 	{ "folio of 64 KiB, shared with a child", place_mthp_child, ANY, READ, OURS },
 	{ "huge page, key that denies access", place_thp_key_none, 0, 0, CLOSED },
 	{ "huge page, key that denies writing", place_thp_key_read, READ | FORCE_READ, READ, PLAIN },

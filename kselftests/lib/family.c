@@ -16,7 +16,7 @@
 
 enum question {
 	VERIFY = 'v',		/* compare all pages with the expected stamp */
-	WRITE = 'w',		/* put the child's own stamps there */
+	WRITE = 'w',		/* the same page by page, each then given a stamp of the child's own */
 	PIN = 'p',		/* pin, then unmap */
 	READ = 'r',		/* the same comparison, through the child's pins */
 };
@@ -52,8 +52,10 @@ static void answer(struct family *f, enum question question)
 			compare(f, i, (const struct stamp *)(a->addr + i * a->page));
 		break;
 	case WRITE:
-		for (unsigned int i = 0; i < a->pages; i++)
+		for (unsigned int i = 0; i < a->pages; i++) {
+			compare(f, i, (const struct stamp *)(a->addr + i * a->page));
 			stamp_page(a->addr + i * a->page, stamp_of(MAPPING_CHILD, i, f->at_fork));
+		}
 		break;
 	case PIN:
 		f->report->pins = v->ops->pin(v, a->addr, a->pages, 1);
@@ -102,7 +104,8 @@ static void verify(struct family *f, enum question how, uint64_t mapping)
 	race_hit(f->pages->race, "child_differs",
 		 "child %s page %u (first of %u wrong), parent's pages %s: expected mapping %"
 		 PRIu64 " generation %" PRIu64 ", " STAMP_SEEN,
-		 how == READ ? "reads by its pin" : "sees at its address", r->index, r->wrong,
+		 how == READ ? "reads by its pin" : how == WRITE ? "sees while it writes to others" :
+		 "sees at its address", r->index, r->wrong,
 		 f->pages->when, mapping, f->at_fork, STAMP_SEEN_ARGS(&r->seen));
 }
 
@@ -145,7 +148,7 @@ void family_judge(struct family *f)
 
 	agree_address_to_pins(a, AGREE_ALWAYS);
 	verify(f, VERIFY, a->mapping);
-	ask(f, WRITE);
+	verify(f, WRITE, a->mapping);
 	agree_content(a, AGREE_ALWAYS);
 	agree_address(a);
 	agree_pin_to_address(a);

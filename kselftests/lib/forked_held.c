@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "check.h"
 #include "forked_held.h"
+#include "huge.h"
 #include "memcg.h"
 #include "newborn.h"
 #include "nodes.h"
@@ -145,6 +147,33 @@ void forked_held_halved(struct forked *f)
 {
 	f->agree.addr += f->target.size / 2;
 	rounds(f, "forked without the second half of its folio, pinned, then forked", part_pin_fork);
+}
+
+/* One page further down than in its folio. */
+static void shift_fork_pin(struct forked *f)
+{
+	size_t run = MTHP_PAGES * f->agree.page;
+	uint8_t *place = huge_reserve(run, run, "a run of pages"), *from = f->agree.addr;
+
+	if (mremap(from, run, run, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED)
+		broken("mremap of %u pages of a huge one: %s", MTHP_PAGES, strerror(errno));
+	f->agree.addr = place;
+	forked_fork(f->race, f);
+	forked_pin(f->race, f);
+	forked_settle(f->race, f);
+	huge_release(place, run, "a run of pages");
+	f->agree.addr = from;
+}
+
+void forked_held_shifted(struct forked *f)
+{
+	f->agree.when = "moved by a page, forked, then pinned";
+	f->agree.addr += f->agree.page;
+	for (unsigned int i = 0; i < FORKED_REPEATS; i++) {
+		forked_prepare(f->race, f);
+		shift_fork_pin(f);
+	}
+	race_count(f->race, "checks", f->family.judged);
 }
 
 static uint64_t first_entry(const struct forked *f)

@@ -38,6 +38,13 @@ void forked_held_exclusive(struct forked *f);
  */
 void forked_held_halved(struct forked *f);
 
+/*
+ * A run of pages of a huge one has been moved by one page, forked, pinned: as long and as aligned as
+ * what arm64 maps as one block, but not its page frames. Each page that is copied then leaves the others
+ * as they were.
+ */
+void forked_held_shifted(struct forked *f);
+
 /* Swapped out and then forked; the pin faults. Counts swapped: rounds in which it was. */
 void forked_held_swapped(struct forked *f);
 

@@ -87,7 +87,7 @@
  * page_try_dup_anon_rmap()", v5.19), a7f226604170 ("mm/gup: trigger FAULT_FLAG_UNSHARE when
  * R/O-pinning a possibly shared anonymous page", v5.19); CVE-2020-29374 (vmsplice by a child).
  * Controls: M16, M19, G03, G08, G22, G23, G27, G28, G29, G34, G35, G36, G42, G45, G49, G51,
- * G53, G54, G55, G56, G60, G61, G65, G67, G68, G69, G71, G73, G84. Kconfig:
+ * G53, G54, G55, G56, G60, G61, G65, G67, G68, G69, G71, G73, G84, G89. Kconfig:
  * pin_vs_fork.config.
  */
 #include <sys/mman.h>
@@ -362,6 +362,7 @@ static const struct subtest subtests[] = {
 	SUBTEST("probe.part_mthp", vehicle_probe, forked_held_exclusive, spied_thp, MTHP),
 	SUBTEST("probe.half_mthp", vehicle_probe, forked_held_halved, spied_thp, MTHP),
 	SUBTEST("probe.half_thp", vehicle_probe, forked_held_halved, spied_thp, THP),
+	SUBTEST("probe.shifted_thp", vehicle_probe, forked_held_shifted, spied_thp, THP),
 	SUBTEST("probe.first", vehicle_probe, forked_held_first, spied, SMALL),
 	SUBTEST("slow.first", vehicle_slow, forked_held_first, spied, SMALL),
 	{ "process_vm.first", NULL, remote, spied, 0 },

@@ -120,28 +120,29 @@ bool place_mthp(struct place *p)
 	return huge_present(p->base + p->size - p->page);
 }
 
-static bool mthp_protected(struct place *p, void *addr, size_t size, int prot)
+bool place_mthp_read(struct place *p)
 {
 	if (!place_mthp(p))
 		return false;
-	place_protect(p, addr, size, prot);
+	place_protect(p, p->base, p->size, PROT_READ);
 	return true;
-}
-
-bool place_mthp_read(struct place *p)
-{
-	return mthp_protected(p, p->base, p->size, PROT_READ);
 }
 
 /* Then it is no contiguous block any more, nor where another page of it is read-only. */
 bool place_mthp_page_none(struct place *p)
 {
-	return mthp_protected(p, p->addr, p->page, PROT_NONE);
+	if (!place_mthp(p))
+		return false;
+	place_protect(p, p->addr, p->page, PROT_NONE);
+	return true;
 }
 
 bool place_mthp_others_read(struct place *p)
 {
-	return mthp_protected(p, p->base, p->page, PROT_READ);
+	if (!place_mthp(p))
+		return false;
+	place_protect(p, p->base, p->page, PROT_READ);
+	return true;
 }
 
 /* Whoever makes one block of all looks, when its last page changes, whether they are alike. */

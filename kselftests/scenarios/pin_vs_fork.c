@@ -152,6 +152,12 @@ static void fork_table_once(struct race *race, void *arg)
 	forked_once(race, NULL);
 }
 
+/* They hold those that are pinned. */
+static unsigned int few_ptes(const struct forked *f)
+{
+	return f->target.kind == THP ? FEW_PTES : MTHP_PAGES - 1;
+}
+
 /*
  * Of a table that has some PTEs left, with a pin among them. Since v6.9 fork then looks, for each PTE,
  * at all that follow: half a second for a stretched look at 512 of them.
@@ -159,11 +165,11 @@ static void fork_table_once(struct race *race, void *arg)
 static void fork_pinned_once(struct race *race, void *arg)
 {
 	struct forked *f = arg;
+	size_t few = few_ptes(f) * f->agree.page;
 
 	backing_renew(&f->target);
 	forked_split_mapping(f);
-	check_madvise(f->target.addr, f->target.size - FEW_PTES * f->agree.page, MADV_DONTNEED,
-		      "all but the last pages");
+	check_madvise(f->target.addr, f->target.size - few, MADV_DONTNEED, "all but the last pages");
 	forked_pin(race, f);
 	forked_once(race, NULL);
 	race->vehicle.ops->unpin(&race->vehicle);
@@ -177,7 +183,7 @@ static void stretch_loop(struct race *race, struct forked *f)
 	};
 	const struct stretch_code loop = {
 		.names = names, .least = f->target.size / f->agree.page / 2,
-		.pass = fork_table_once, .worst = fork_pinned_once, .most = FEW_PTES * FEW_PTES / 4,
+		.pass = fork_table_once, .worst = fork_pinned_once, .most = few_ptes(f) * few_ptes(f) / 4,
 	};
 
 	stretch_code(race, &loop, f, STRETCH_BRIEF);

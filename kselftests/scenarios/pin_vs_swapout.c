@@ -288,13 +288,14 @@ static const struct floor raced[] = {
 	{ }
 };
 
-/* All of the folio stays for a pin of one page. */
+/* One that was swapped out may be in the swap cache still, and all of it comes back. */
 static const struct floor raced_mthp[] = {
 	{ "trials", 20 },
 	{ "pins", 100 },
 	{ "huge", 20 },
-	{ "swapped", 20 },
 	{ "kept", 20 },
+	{ "refaulted", 5 },
+	{ "vm.pswpout", 5 * MTHP_PAGES },
 	{ }
 };
 

@@ -22,9 +22,13 @@
  *      ... had the split taken the entry for a mapping, it would show as one until it is done
  *   A: pin: reads the PMD
  *
- * Mode: steered; held pins, and what came by one and moves along (lib/carried.h), need no race. A pins many pages by one walk while B's call moves the
- * same pages, to the other NUMA node and with the next trial back: as many chances as pages that
- * the two pass together. By turns the end of a PTE is stretched at a random instruction.
+ * A page can also have to move because it is to be taken out of use, as one with memory errors is
+ * (MADV_SOFT_OFFLINE): one that is pinned stays in use.
+ *
+ * Mode: steered; held pins, and what came by one and moves along (lib/carried.h), need no race. A
+ * pins many pages by one walk while B's call moves the same pages, to the other NUMA node and with
+ * the next trial back: as many chances as pages that the two pass together. By turns the end of a
+ * PTE is stretched at a random instruction.
  *
  * Oracles (lib/agree.h), after both windows: pin_differs, address_differs, foreign_stamp,
  * bad_stamp. They hold for FOLL_GET too: every reference stops a migration, whatever it was taken
@@ -34,7 +38,8 @@
  * Counters:
  *   checks        of held pins, where no race is needed; the others count trials (lib/trial.c)
  *   pins, kept    pages pinned; pages that a move left where they were, because of a pin or not
- *   huge          rounds of split_moving that began with a huge page
+ *   huge          rounds of split_moving that began with a huge page, of move_mthp with a folio of 64 KiB
+ *   offlined, refused  pages that were taken out of use, and those that were not
  *   moved         pages that did move: the pages beside the pinned ones, or those pinned later
  *
  * Fixed by: 6c287605fd56 ("mm: remember exclusively mapped anonymous pages with PG_anon_exclusive",
@@ -66,6 +71,10 @@
 #define NEXT_PLACE	64u		/* rounds at one place of the move, then at another, or none */
 #define COMPACT_PATH	"/proc/sys/vm/compact_memory"
 
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE	101
+#endif
+
 struct world {
 	struct race *race;
 	struct agree agree;
@@ -79,7 +88,7 @@ struct world {
 	struct nodes nodes;
 	long moved_by;			/* result of the last operation */
 	uint64_t frame[PAGES];
-	uint64_t checks, pins, moved, kept, huge;
+	uint64_t checks, pins, moved, kept, huge, offlined, refused;
 };
 
 typedef void operation(struct world *w);
@@ -95,6 +104,20 @@ static void do_mbind(struct world *w)
 
 	w->moved_by = syscall(SYS_mbind, w->target.addr, w->target.size, MPOL_BIND, &mask,
 			      8 * sizeof(mask), MPOL_MF_MOVE);
+}
+
+/* One page only: the kernel has a line on the console for each. */
+static void do_offline(struct world *w)
+{
+	uint8_t *last = w->agree.addr + (w->agree.pages - 1) * w->agree.page;
+
+	w->moved_by = madvise(last, w->agree.page, MADV_SOFT_OFFLINE);
+	if (!w->moved_by) {
+		w->offlined++;
+	} else if (errno == EBUSY || errno == EIO || errno == EAGAIN) {
+		w->refused++;
+		w->moved_by = 0;
+	}
 }
 
 static void do_compact(struct world *w)
@@ -165,6 +188,12 @@ static void judge(struct race *race, void *arg)
 {
 	(void)race;
 	check_pins(arg);
+}
+
+static void b_offline(struct race *race, void *arg)
+{
+	(void)race;
+	do_offline(arg);
 }
 
 static void b_move_pages(struct race *race, void *arg)
@@ -330,6 +359,41 @@ static void race_split_moving(struct race *race)
 	with_target(race, race_split_moving_world);
 }
 
+/* By trying, which costs a page. */
+static void need_offline(struct world *w)
+{
+	void *page = check_mmap(NULL, w->agree.page, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, "a page to lose");
+	int err = madvise(page, w->agree.page, MADV_SOFT_OFFLINE) ? errno : 0;
+
+	check_munmap(page, w->agree.page, "a page to lose");
+	if (err)
+		race_skip(w->race, "pages cannot be taken out of use (MADV_SOFT_OFFLINE): %s",
+			  strerror(err));
+}
+
+static void race_offline_world(struct world *w)
+{
+	static const struct trial trial = {
+		.prepare = prepare_race, .a = take_pins, .b = b_offline, .judge = judge,
+	};
+
+	need_offline(w);
+	w->agree.when = "pinned while its page was taken out of use";
+	backing_map(&w->decoy, w->race, SMALL, w->agree.pages, "guprace decoy");
+	memset(w->decoy.addr, 1, w->decoy.size);
+	race_trials(w->race, &trial, w);
+	stretch_code_end();
+	backing_unmap(&w->decoy);
+	race_count(w->race, "offlined", w->offlined);
+	race_count(w->race, "refused", w->refused);
+}
+
+static void race_offline(struct race *race)
+{
+	with_target(race, race_offline_world);
+}
+
 static void hold_against(struct world *w, operation *op, const char *when)
 {
 	w->agree.when = when;
@@ -358,6 +422,20 @@ static void hold(struct race *race)
 	with_target(race, hold_world);
 }
 
+/* What is pinned stays in use. */
+static void hold_offline_world(struct world *w)
+{
+	need_offline(w);
+	hold_against(w, do_offline, "pinned before it was to be taken out of use");
+	race_count(w->race, "checks", w->checks);
+	race_count(w->race, "refused", w->refused);
+}
+
+static void hold_offline(struct race *race)
+{
+	with_target(race, hold_offline_world);
+}
+
 static const struct floor held[] = {
 	{ "checks", 3 * REPEATS },
 	{ "kept", 3 * REPEATS },
@@ -377,6 +455,20 @@ static const struct floor raced[] = {
 	{ "pins", 100 },
 	{ "kept", 20 },
 	{ "moved", 20 },
+	{ }
+};
+
+static const struct floor held_offline[] = {
+	{ "checks", REPEATS },
+	{ "refused", REPEATS },
+	{ }
+};
+
+static const struct floor offline[] = {
+	{ "trials", 20 },
+	{ "pins", 100 },
+	{ "offlined", 10 },
+	{ "refused", 5 },
 	{ }
 };
 
@@ -423,11 +515,13 @@ static const struct subtest subtests[] = {
 	{ "probe_get.held_mthp", &vehicle_probe_get, hold, held_huge, MTHP },
 	{ "probe_get.held_shmem", &vehicle_probe_get, hold, held, SHMEM },
 	{ "probe_get.held_hugetlb", &vehicle_probe_get, hold, held_huge, HUGETLB },
+	{ "probe.held_offline", &vehicle_probe, hold_offline, held_offline, SMALL },
 	{ "direct_in.carried", NULL, carried_by_moves, carried, 0 },
 	{ "probe.move_pages", &vehicle_probe, race_move_pages, raced, SMALL },
 	{ "probe.split_moving", &vehicle_probe, race_split_moving, split_moving, THP },
 	{ "probe_get.move_pages", &vehicle_probe_get, race_move_pages, raced, SMALL },
 	{ "probe_ro.move_thp", &vehicle_probe_ro, race_move_pages, raced_thp, THP },
+	{ "probe.offline", &vehicle_probe, race_offline, offline, SMALL },
 	{ "probe.move_mthp", &vehicle_probe, race_folio, raced_mthp, MTHP },
 	{ }
 };

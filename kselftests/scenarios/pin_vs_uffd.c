@@ -57,6 +57,10 @@
 #include "unshared.h"
 #include "userfault.h"
 
+#ifndef UFFD_FEATURE_WP_HUGETLBFS_SHMEM
+#define UFFD_FEATURE_WP_HUGETLBFS_SHMEM	(1 << 12)	/* v5.19 */
+#endif
+
 #define MAPPING_TARGET	1
 #define PAGES		8u
 #define REPEATS		8u		/* of what needs no race */
@@ -341,15 +345,23 @@ static void race_protect(struct race *race)
 		.prepare = prepare, .a = take_pins, .b = protect_all, .judge = judge_protected,
 	};
 	struct world w = make_world(race, "pinned while its page was write-protected");
+	bool shared = race->subtest->arg == SHMEM;
 	struct responder *waker;
+	struct backing source;
 
-	w.fd = userfault_open(race, UFFD_FEATURE_PAGEFAULT_FLAG_WP, "write-protection");
-	w.agree.addr = backing_small(w.size, "guprace source");
+	w.fd = userfault_open(race, shared ? UFFD_FEATURE_WP_HUGETLBFS_SHMEM :
+			      UFFD_FEATURE_PAGEFAULT_FLAG_WP, shared ?
+			      "write-protection of shared memory" : "write-protection");
+	/* Of a folio of 64 KiB the first half alone is protected. */
+	backing_map(&source, race, race->subtest->arg, w.agree.pages, "guprace source");
+	w.agree.addr = source.addr;
 	enroll(&w, w.agree.addr, UFFDIO_REGISTER_MODE_WP);
 	waker = userfault_waker(race, &w.fd);
 	race_trials(race, &trial, &w);
 	responder_stop(waker);
-	end_world(&w);
+	close(w.fd);
+	backing_unmap(&source);
+	race_count(race, "pins", w.pins);
 }
 
 static void pin_unshared(struct race *race)
@@ -409,9 +421,11 @@ static const struct subtest subtests[] = {
 	{ "probe.held_move_thp", &vehicle_probe, hold_move_thp, held_huge, 0 },
 	{ "probe.move", &vehicle_probe, race_move, moved, 0 },
 	{ "probe_ro.move", &vehicle_probe_ro, race_move, moved, 0 },
-	{ "probe.protect", &vehicle_probe, race_protect, protected, 0 },
-	{ "probe_ro.protect", &vehicle_probe_ro, race_protect, protected, 0 },
-	{ "vmsplice.protect", &vehicle_vmsplice, race_protect, protected, 0 },
+	{ "probe.protect", &vehicle_probe, race_protect, protected, SMALL },
+	{ "probe_ro.protect", &vehicle_probe_ro, race_protect, protected, SMALL },
+	{ "vmsplice.protect", &vehicle_vmsplice, race_protect, protected, SMALL },
+	{ "probe.protect_mthp", &vehicle_probe, race_protect, protected, MTHP },
+	{ "probe.protect_shmem", &vehicle_probe, race_protect, protected, SHMEM },
 	{ }
 };
 

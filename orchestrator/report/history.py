@@ -33,7 +33,8 @@ _REASON = 300
 class KernelHistory:
     """One kernel of one lane, and what was raced on it; `first` and `last` are when its runs began (ISO 8601, UTC).
 
-    Kernels are the same where they are made of the same: source, patches, fragments, toolchain, flags.
+    Kernels are the same where their digest is (source, patches, final .config, toolchain, flags), or where they were
+    asked for by the same: a broken one has a digest of its own, and stands behind the one that its patch breaks.
     """
 
     lane: str
@@ -77,6 +78,17 @@ class _Kernel:
     stock: dict[str, list[Raced]] = field(default_factory=dict)
     broken: dict[str, dict[str, list[Raced]]] = field(default_factory=dict)
 
+    def take(self, other: _Kernel) -> None:
+        """Add what was raced on `other`, which is the same kernel."""
+        self.version = self.version or other.version
+        self.at |= other.at
+        for scenario, races in other.stock.items():
+            self.stock.setdefault(scenario, []).extend(races)
+        for scenario, mutants in other.broken.items():
+            mine = self.broken.setdefault(scenario, {})
+            for mutant, races in mutants.items():
+                mine.setdefault(mutant, []).extend(races)
+
 
 def find_runs(places: Sequence[Path]) -> tuple[RunDir, ...]:
     """Return the runs that `places` are or hold, each once, the oldest first.
@@ -117,8 +129,20 @@ def history(runs: Sequence[RunDir], only: Sequence[str], project: Project) -> Hi
                 _add(kernels, run, cell, at)
             except HostError as error:
                 damaged.append(str(error))
-    finished = sorted((_finished(kernel, project) for kernel in kernels.values()), key=_last, reverse=True)
+    finished = sorted((_finished(kernel, project) for kernel in _merged(kernels.values())), key=_last, reverse=True)
     return History(len(runs), tuple(finished), tuple(damaged))
+
+
+def _merged(kernels: Iterable[_Kernel]) -> Iterable[_Kernel]:
+    """Yield the kernels, each once: a fragment's comment, or another probe module, makes no other kernel."""
+    first: dict[tuple[str, str], _Kernel] = {}
+    for kernel in kernels:
+        # Of a mutant that was raced without its stock kernel no digest is known.
+        if not kernel.digest:
+            yield kernel
+        elif (same := first.setdefault((kernel.lane, kernel.digest), kernel)) is not kernel:
+            same.take(kernel)
+    yield from first.values()
 
 
 def _last(kernel: KernelHistory) -> str:

@@ -26,6 +26,7 @@ from orchestrator.verdict.finding import Finding
 from orchestrator.verdict.model import Fault, Outcome, Verdict
 
 REPEAT = "guprace run configs/quick.yaml --only '{id}' --seed 0x2a"
+KERNEL_DIGEST = "3f1c0ffee" + "0" * 55
 KCSAN_TEXT = """BUG: KCSAN: data-race in _compound_head / lru_add_fn
 
 write to 0xffffea0000123448 of 8 bytes by task 91 on cpu 1:
@@ -61,6 +62,7 @@ class FakeRun:
         race: RaceResult | None = None,
         files: dict[str, bytes] | None = None,
         made_of: dict[str, str] | None = None,
+        digest: str = KERNEL_DIGEST,
     ) -> Cell:
         """Add one cell with what its stages would have left; `made_of` is its stock kernel, if that is known."""
         patches = (Path(f"{mutant}-{kernel}.patch"),) if mutant else ()
@@ -69,7 +71,7 @@ class FakeRun:
         cell = Cell(cell_id(spec, scenario), spec, scenario, GuestSettings(), RaceSettings(), expect)
         self._cells.append(cell)
         where = RunDir(self.root).cell_dir(cell)
-        records.save(where / "cell.json", record(cell))
+        records.save(where / "cell.json", replace(record(cell), kernel_digest=digest))
         if made_of:
             broken = {f"patch 1 {patch.name}": "0ddba11" for patch in patches}
             records.save(RunDir(self.root).kernel_file(cell), KernelRecord(made_of | broken))
@@ -100,7 +102,7 @@ def record(cell: Cell) -> CellRecord:
     return CellRecord(
         cell=cell,
         repeat=REPEAT.format(id=cell.id),
-        kernel_digest="3f1c0ffee" + "0" * 55,
+        kernel_digest=KERNEL_DIGEST,
         kernel_version="6.1.192",
         toolchain="gcc 12.2.0",
         image_digest="beef" * 16,

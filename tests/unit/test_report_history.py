@@ -132,10 +132,20 @@ def test_nights_of_one_kernel_are_one_row_a_scenario_and_its_mutants_stand_behin
     assert (control.mutant, control.principle, control.caught) == ("M01", "P4", 3)
 
 
+def test_another_comment_in_a_fragment_makes_no_other_kernel(tmp_path: Path) -> None:
+    nights(tmp_path, 2)
+    late = FakeRun(tmp_path / "late", started="2026-11-24T04:00:00+00:00")
+    late.add(PASS, race=race(1, 1), made_of=KERNEL | {"fragment base base.config": "other bytes, the same .config"})
+    late.add(CAUGHT, mutant="M01", made_of=KERNEL | {"fragment base base.config": "other bytes, the same .config"})
+    late.done()
+    (kernel,) = history(find_runs([tmp_path]), ("pin_vs_munmap",), Project()).kernels
+    assert (kernel.rows[0].runs, kernel.rows[0].controls[0].runs, kernel.last[:10]) == (3, 3, "2026-11-24")
+
+
 def test_another_source_is_another_kernel_and_only_the_last_one_is_shown(tmp_path: Path) -> None:
     nights(tmp_path, 2)
     late = FakeRun(tmp_path / "late", started="2026-11-24T04:00:00+00:00")
-    late.add(PASS, race=race(1, 1), made_of=KERNEL | {"source": "bbbb"})
+    late.add(PASS, race=race(1, 1), made_of=KERNEL | {"source": "bbbb"}, digest="b" * 64)
     late.add(FAIL, arch=Arch.X86_64, made_of=KERNEL)
     late.done()
     found = history(find_runs([tmp_path]), (), Project())
@@ -236,7 +246,7 @@ def test_the_verb_names_the_last_troubles_with_the_commands_that_repeat_them(tmp
 def test_the_verb_tells_of_older_kernels_and_shows_them_when_asked(tmp_path: Path) -> None:
     nights(tmp_path, 1)
     run = FakeRun(tmp_path / "late", started="2026-11-24T04:00:00+00:00")
-    run.add(FAIL, made_of=KERNEL | {"source": "bbbb"})
+    run.add(FAIL, made_of=KERNEL | {"source": "bbbb"}, digest="b" * 64)
     run.done()
     assert "1 older kernel is not shown: --all" in said(tmp_path, code=1)
     assert said(tmp_path, "--all", code=1).count("6.1/arm64/plain: 6.1.192") == 2

@@ -176,11 +176,16 @@ def _raced(result: CellResult, verdict: Verdict, at: str, measured: bool) -> Rac
     return Raced(at, str(result.directory), verdict, race, made_of.get("program", ""), repeat, measured)
 
 
+def _principle(mutant: str, project: Project) -> str:
+    # A patch of somebody's own (power --patch) has no record, which is nothing to be told of.
+    return principle_of(mutant, project) if (project.mutants / f"{mutant}.yaml").is_file() else "?"
+
+
 def _finished(kernel: _Kernel, project: Project) -> KernelHistory:
     rows = []
     for scenario in sorted({*kernel.stock, *kernel.broken}):
         behind = kernel.broken.get(scenario, {})
-        controls = {mutant: (principle_of(mutant, project), raced) for mutant, raced in behind.items()}
+        controls = {mutant: (_principle(mutant, project), raced) for mutant, raced in behind.items()}
         rows.append(together(scenario, kernel.stock.get(scenario, []), controls))
     return KernelHistory(kernel.lane, kernel.version, kernel.digest, min(kernel.at), max(kernel.at), tuple(rows))
 

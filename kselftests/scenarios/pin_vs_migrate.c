@@ -270,17 +270,22 @@ static void prepare_race(struct race *race, void *arg)
 	prepare(race, arg);
 }
 
+static void race_beside_decoy(struct world *w, const struct trial *trial)
+{
+	backing_map(&w->decoy, w->race, SMALL, w->agree.pages, "guprace decoy");
+	memset(w->decoy.addr, 1, w->decoy.size);
+	race_trials(w->race, trial, w);
+	stretch_code_end();
+	backing_unmap(&w->decoy);
+}
+
 static void race_move_pages_world(struct world *w)
 {
 	static const struct trial trial = {
 		.prepare = prepare_race, .a = take_pins, .b = b_move_pages, .judge = judge,
 	};
 
-	backing_map(&w->decoy, w->race, SMALL, w->agree.pages, "guprace decoy");
-	memset(w->decoy.addr, 1, w->decoy.size);
-	race_trials(w->race, &trial, w);
-	stretch_code_end();
-	backing_unmap(&w->decoy);
+	race_beside_decoy(w, &trial);
 }
 
 static void race_move_pages(struct race *race)
@@ -327,11 +332,7 @@ static void race_folio_world(struct world *w)
 		.prepare = prepare_folio, .a = take_pins, .b = b_move_pages, .judge = judge,
 	};
 
-	backing_map(&w->decoy, w->race, SMALL, w->agree.pages, "guprace decoy");
-	memset(w->decoy.addr, 1, w->decoy.size);
-	race_trials(w->race, &trial, w);
-	stretch_code_end();
-	backing_unmap(&w->decoy);
+	race_beside_decoy(w, &trial);
 	race_count(w->race, "huge", w->huge);
 }
 
@@ -347,10 +348,7 @@ static void race_split_moving_world(struct world *w)
 	};
 
 	w->agree.when = "pinned while its huge page was moved and split";
-	backing_map(&w->decoy, w->race, SMALL, w->agree.pages, "guprace decoy");
-	memset(w->decoy.addr, 1, w->decoy.size);
-	race_trials(w->race, &trial, w);
-	backing_unmap(&w->decoy);
+	race_beside_decoy(w, &trial);
 	race_count(w->race, "huge", w->huge);
 }
 
@@ -380,11 +378,7 @@ static void race_offline_world(struct world *w)
 
 	need_offline(w);
 	w->agree.when = "pinned while its page was taken out of use";
-	backing_map(&w->decoy, w->race, SMALL, w->agree.pages, "guprace decoy");
-	memset(w->decoy.addr, 1, w->decoy.size);
-	race_trials(w->race, &trial, w);
-	stretch_code_end();
-	backing_unmap(&w->decoy);
+	race_beside_decoy(w, &trial);
 	race_count(w->race, "offlined", w->offlined);
 	race_count(w->race, "refused", w->refused);
 }

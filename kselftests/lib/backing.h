@@ -14,7 +14,7 @@ enum backing_kind {
 	THP,
 	HUGETLB,
 	SHMEM,		/* small ones too, of a memfd, shared */
-	MTHP,		/* one folio of MTHP_PAGES that PTEs map; on arm64 one contiguous block (contpte) */
+	MTHP,		/* one folio of MTHP_PAGES that PTEs map; on arm64 one contiguous block */
 };
 
 /* The 64 KiB that arm64 maps contiguously, where pages have 4 KiB. */

@@ -44,8 +44,8 @@
  *                                 read what it did
  *
  * Counters, beside those of race_trials(): pins; small (rounds without a huge page to begin with);
- * splits (of pages, folios or, by munmap, of PMDs, once the windows had been measured with no pin in the way);
- * vm.thp_split_page, vm.thp_split_page_failed, vm.thp_split_pmd: what the kernel did of it.
+ * splits (of pages, folios or, by munmap, of PMDs, once the windows had been measured with no pin in
+ * the way); vm.thp_split_page, vm.thp_split_page_failed, vm.thp_split_pmd: what the kernel did of it.
  *
  * No fix to name: the second look-up and why are in try_get_folio() of mm/gup.c. Controls: M08,
  * G02, G11, G12, G47, G63. Kconfig: pin_vs_split.config.

@@ -25,10 +25,10 @@
  * turns the move of a page is stretched at a random instruction: between look and clearing, too.
  *
  * Oracles, after both windows: pin_differs, address_differs, foreign_stamp, bad_stamp
- * (lib/agree.h); refused, where pages come late, and unprotected, of the copies. After a move, page by page: a pin that reads the source's stamp was taken before
- * the move, which then must have failed. A pin that reads zeroes was taken after it, of what a
- * fault put there: to be seen through a pin for writing; a read-only one may hold the zero page for
- * ever: legal.
+ * (lib/agree.h); refused, where pages come late, and unprotected, of the copies. After a move, page
+ * by page: a pin that reads the source's stamp was taken before the move, which then must have
+ * failed. A pin that reads zeroes was taken after it, of what a fault put there: to be seen through
+ * a pin for writing; a read-only one may hold the zero page for ever: legal.
  *
  * Counters:
  *   checks          of held pins, where no race is needed; the others count trials (lib/trial.c)

@@ -7,19 +7,13 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.common import complete_cells
+from orchestrator.cli.common import only_option
 from orchestrator.errors import ExitCode
 
 
 @click.command("history")
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
-@click.option(
-    "--only",
-    multiple=True,
-    metavar="GLOB",
-    shell_complete=complete_cells,
-    help="Only cells whose id, or its end, matches. May be given several times.",
-)
+@only_option
 @click.option("--all", "every", is_flag=True, help="Older kernels of a lane, too, not only the one raced last.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for other tools.")
 def command(runs: tuple[Path, ...], only: tuple[str, ...], every: bool, as_json: bool) -> int:

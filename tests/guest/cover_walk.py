@@ -53,6 +53,7 @@ WALK = {
     ),
     "arch/arm64/mm/contpte.c": re.compile(r"contpte_ptep_get|__contpte_try|contpte_convert"),
 }
+PASSED, SKIPPED = 0, 4
 Lines = dict[int, int]
 
 
@@ -61,7 +62,7 @@ def counts(guest: Guest, objects: Path, file: str, gcov: str) -> dict[str, Lines
     name = str(Path(file).with_suffix(".gcda"))
     read = guest.run(f"base64 /sys/kernel/debug/gcov{objects}/{name}", seconds=60)
     if read.status:
-        return {}
+        sys.exit(f"{name}: the guest has no counts of it: {read.stderr.strip()}")
     with tempfile.TemporaryDirectory() as directory:
         notes = Path(directory) / Path(name).name
         notes.write_bytes(base64.b64decode(read.stdout))
@@ -81,8 +82,13 @@ def counts(guest: Guest, objects: Path, file: str, gcov: str) -> dict[str, Lines
 def raced(guest: Guest, cell: Cell, seconds: float, objects: Path) -> Iterator[tuple[str, str, Lines]]:
     """Race a scenario, and yield file, function and counts of the walk."""
     guest.run("echo 1 > /sys/kernel/debug/gcov/reset", seconds=60)
-    guest.run(f"{GUEST_DIR}/{cell.scenario} --seconds {seconds:g}", seconds=10 * seconds + 240)
+    done = guest.run(f"{GUEST_DIR}/{cell.scenario} --seconds {seconds:g}", seconds=10 * seconds + 240)
+    if done.status not in (PASSED, SKIPPED):
+        sys.exit(f"{cell.id} did not pass, and what it ran is no measure: {done.stdout.strip().splitlines()[-1:]}")
     for file, wanted in WALK.items():
+        if not (objects / file).with_suffix(".gcno").is_file():
+            # Another architecture's, or a newer kernel's.
+            continue
         for function, lines in counts(guest, objects, file, GCOV[cell.kernel.arch]).items():
             if wanted.match(function):
                 yield file, function, lines

@@ -13,33 +13,15 @@ kernel comes from the cache, or is built.
 
 from __future__ import annotations
 
-import argparse
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from pathlib import Path
 
-from orchestrator.guest.accel import host_slowness
-from orchestrator.guest.boot import boot
 from orchestrator.guest.guest import Guest
-from orchestrator.guest.model import AccelChoice, GuestSpec
-from orchestrator.image.build import build_image
-from orchestrator.kernel.build import KernelBuilder
-from orchestrator.kernel.source import Workplace
-from orchestrator.matrix.load import load_plan
-from orchestrator.matrix.plan import Accel
-from orchestrator.paths import Project, cache_root
-from orchestrator.proc import Stop
 from orchestrator.race.ktap import read_ktap
 from orchestrator.race.model import RaceResult
-from orchestrator.race.selftests import build_selftests
-from orchestrator.race.session import GUEST_DIR, carried, probe_steps
-from orchestrator.race.steps import perform
-from orchestrator.runner.machine import cmdline, memory
-
-ROOT = Path(__file__).resolve().parents[2]
+from orchestrator.race.session import GUEST_DIR
+from tests.guest.lane import arguments, lane
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,40 +85,16 @@ def report(scenario: str, ways: tuple[dict[str, Rate], ...]) -> None:
 
 def main() -> None:
     """Boot a guest of the lane for each scenario and race it there, three times."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("lane", help="architecture/flavour, such as arm64/plain")
-    parser.add_argument("--matrix", type=Path, default=ROOT / "configs" / "suite.yaml")
-    parser.add_argument("--kernel", default="6.1")
-    parser.add_argument("--scenario", default="*")
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser = arguments(__doc__, "6.1", 10.0)
     asked = parser.parse_args()
-    project, stop = Project(), Stop()
-    place = Workplace(cache_root(os.environ), os.environ, stop)
-    cells = [
-        cell
-        for cell in load_plan(asked.matrix, project).cells
-        if cell.id.startswith(f"{asked.kernel}/{asked.lane}/") and fnmatchcase(cell.scenario, asked.scenario)
-    ]
-    if not cells:
-        parser.error(f"no cell of {asked.matrix} is {asked.kernel}/{asked.lane}/{asked.scenario}")
-    arch = cells[0].kernel.arch
-    kernel = KernelBuilder(place, project, os.cpu_count() or 1).build(cells[0].kernel)
-    binaries = build_selftests(arch, project, place).directory
-    image = build_image(arch, cache=place.cache, project=project, stop=stop, environ=os.environ)
-    choice = AccelChoice(Accel.TCG, "bench", host_slowness())
+    here = lane(parser, asked)
     print(f"{asked.kernel}/{asked.lane}, {asked.seconds:g} s a scenario, load {os.getloadavg()[0]:.1f}")
     head = ("scenario", "subtest", "trials/s", "no stretch", "naive", "ratio", "no stretch", "back-offs a trial")
     print("| " + " | ".join([*head, "no stretch", "naive"]) + " |\n" + "|---" * (len(head) + 2) + "|")
-    for cell in cells:
-        # A guest for each: what one scenario leaves behind, a thread that spins, is not the next one's load.
-        with tempfile.TemporaryDirectory() as directory:
-            files = carried(binaries / cell.scenario, kernel.probe)
-            machine = (2, memory(cell, project), cmdline(cell, project))
-            spec = GuestSpec(arch, kernel.image, image.initramfs, Path(directory), choice, *machine, files=files)
-            with boot(spec, stop=stop) as guest:
-                perform(guest, probe_steps(kernel.probe))
-                ways = ((), ("--no-stretch",), ("--naive",))
-                report(cell.scenario, tuple(raced(guest, cell.scenario, asked.seconds, *way) for way in ways))
+    for cell in here.cells:
+        with here.guest(cell) as guest:
+            ways = ((), ("--no-stretch",), ("--naive",))
+            report(cell.scenario, tuple(raced(guest, cell.scenario, asked.seconds, *way) for way in ways))
 
 
 if __name__ == "__main__":

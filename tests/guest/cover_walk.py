@@ -12,37 +12,21 @@ that was built there (it is, when this has just built it).
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
-import os
 import re
 import subprocess
 import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 
-from orchestrator.guest.accel import host_slowness
-from orchestrator.guest.boot import boot
 from orchestrator.guest.guest import Guest
-from orchestrator.guest.model import AccelChoice, GuestSpec
-from orchestrator.image.build import build_image
-from orchestrator.kernel.build import KernelBuilder
-from orchestrator.kernel.source import Workplace
-from orchestrator.matrix.load import load_plan
-from orchestrator.matrix.plan import Accel, Arch, Cell, Fragment
-from orchestrator.paths import Project, cache_root
-from orchestrator.proc import Stop
-from orchestrator.race.selftests import build_selftests
-from orchestrator.race.session import GUEST_DIR, carried, probe_steps
-from orchestrator.race.steps import perform
-from orchestrator.runner.machine import cmdline, memory
+from orchestrator.matrix.plan import Arch, Cell, Fragment
+from orchestrator.race.session import GUEST_DIR
+from tests.guest.lane import ROOT, arguments, lane
 
-ROOT = Path(__file__).resolve().parents[2]
 GCOV = {Arch.X86_64: "x86_64-linux-gnu-gcov", Arch.ARM64: "aarch64-linux-gnu-gcov"}
 # File of the kernel to the functions of it that the walk is made of.
 WALK = {
@@ -111,42 +95,16 @@ def report(tree: Path, seen: dict[tuple[str, str], dict[int, dict[str, int]]]) -
 
 def main() -> None:
     """Build, race all scenarios, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("lane", help="architecture/flavour, such as arm64/plain")
-    parser.add_argument("--matrix", type=Path, default=ROOT / "configs" / "suite.yaml")
-    parser.add_argument("--kernel", default="6.12")
-    parser.add_argument("--scenario", default="*")
-    parser.add_argument("--seconds", type=float, default=12.0)
+    parser = arguments(__doc__, "6.12", 12.0)
     asked = parser.parse_args()
-    project, stop = Project(), Stop()
-    place = Workplace(cache_root(os.environ), os.environ, stop)
-    cells = [
-        cell
-        for cell in load_plan(asked.matrix, project).cells
-        if cell.id.startswith(f"{asked.kernel}/{asked.lane}/") and fnmatchcase(cell.scenario, asked.scenario)
-    ]
-    if not cells:
-        parser.error(f"no cell of {asked.matrix} is {asked.kernel}/{asked.lane}/{asked.scenario}")
-    arch, spec = cells[0].kernel.arch, cells[0].kernel
-    counted = replace(spec, fragments=(*spec.fragments, Fragment(ROOT / "tests" / "guest" / "gcov.config", "user")))
-    kernel = KernelBuilder(place, project, os.cpu_count() or 1).build(counted, lambda text: None)
-    objects = objects_of(place.cache / "lanes", kernel.image.parent / "config")
-    binaries = build_selftests(arch, project, place).directory
-    image = build_image(arch, cache=place.cache, project=project, stop=stop, environ=os.environ)
-    choice = AccelChoice(Accel.TCG, "cover", host_slowness())
+    here = lane(parser, asked, Fragment(ROOT / "tests" / "guest" / "gcov.config", "user"))
+    objects = objects_of(here.cache / "lanes", here.kernel.image.parent / "config")
     seen: dict[tuple[str, str], dict[int, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
-    for cell in cells:
-        with tempfile.TemporaryDirectory() as directory:
-            files = carried(binaries / cell.scenario, kernel.probe)
-            machine = (2, memory(cell, project), cmdline(cell, project))
-            guest_spec = GuestSpec(
-                arch, kernel.image, image.initramfs, Path(directory), choice, *machine, files=files
-            )
-            with boot(guest_spec, stop=stop) as guest:
-                perform(guest, probe_steps(kernel.probe))
-                for file, function, lines in raced(guest, cell, asked.seconds, objects):
-                    for number, count in lines.items():
-                        seen[file, function][number][cell.scenario] = count
+    for cell in here.cells:
+        with here.guest(cell) as guest:
+            for file, function, lines in raced(guest, cell, asked.seconds, objects):
+                for number, count in lines.items():
+                    seen[file, function][number][cell.scenario] = count
         print(f"{cell.id}: raced", file=sys.stderr, flush=True)
     report(objects.parent / "src", seen)
 

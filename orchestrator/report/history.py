@@ -91,7 +91,7 @@ class _Kernel:
 
 
 def find_runs(places: Sequence[Path]) -> tuple[RunDir, ...]:
-    """Return the runs that `places` are or hold, each once, the oldest first.
+    """Return the runs that `places` are or hold, each once, in the order of their names.
 
     Raises:
         UsageError: a place is no directory, or neither is a run nor holds one.

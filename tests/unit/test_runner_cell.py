@@ -363,5 +363,5 @@ def test_a_judge_that_fails_is_that_cells_verdict_and_names_the_evidence(
 def test_a_known_fault_that_the_selftest_met_is_a_fact_of_its_cell(tmp_path: Path, judged: list[Facts]) -> None:
     Bench(tmp_path, MET).run(no_kernel)
     assert [facts.counted for facts in judged] == [
-        ("fork loses private hugetlb pages of 64 KiB (36 times, docs/findings.md)",)
+        ("fork loses private hugetlb pages that have not the size of a PMD (36 times, docs/findings.md)",)
     ]

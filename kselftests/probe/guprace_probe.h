@@ -13,7 +13,7 @@
 #include <linux/types.h>
 
 #define GUPRACE_PROBE_DEVICE	"guprace_probe"
-#define GUPRACE_PROBE_ABI	2
+#define GUPRACE_PROBE_ABI	3
 #define GUPRACE_PROBE_SLOTS	1024
 #define GUPRACE_PROBE_REFS	4096
 #define GUPRACE_PROBE_BLOCKS	256
@@ -94,6 +94,18 @@ struct guprace_probe_block {
 	__u32 flags;		/* GUPRACE_BLOCK_*; at most one */
 };
 
+/*
+ * Makes persistent memory of a range that nobody has: RAM behind what mem= lets the kernel use. A block
+ * device comes up for it, below /sys/devices/platform/GUPRACE_PROBE_PMEM_PARENT, shortly after, and goes
+ * with the file, whose close waits for the last reference on any of its pages. One range at a time.
+ */
+struct guprace_probe_pmem {
+	__u64 start;		/* physical; a multiple of 2 MiB */
+	__u64 len;		/* bytes; the same */
+};
+
+#define GUPRACE_PROBE_PMEM_PARENT	"guprace_pmem"
+
 #define GUPRACE_PROBE_MAGIC	'G'
 #define GUPRACE_PROBE_INFO	_IOR(GUPRACE_PROBE_MAGIC, 0, struct guprace_probe_info)
 #define GUPRACE_PROBE_PIN	_IOW(GUPRACE_PROBE_MAGIC, 1, struct guprace_probe_pin)
@@ -110,6 +122,8 @@ struct guprace_probe_block {
 #define GUPRACE_PROBE_BLOCK	_IOWR(GUPRACE_PROBE_MAGIC, 9, struct guprace_probe_block)
 /* Returns how many blocks were freed. */
 #define GUPRACE_PROBE_FREE_BLOCKS _IO(GUPRACE_PROBE_MAGIC, 10)
+/* EOPNOTSUPP where the kernel has no pmem driver; EBUSY where somebody has the range. */
+#define GUPRACE_PROBE_PMEM	_IOW(GUPRACE_PROBE_MAGIC, 11, struct guprace_probe_pmem)
 
 /*
  * mmap, shared, of one page; the offset in pages says what of. The page lives as long as the file.

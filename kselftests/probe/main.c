@@ -5,9 +5,9 @@
  * pin_user_pages_fast() has no user-space door that lets the caller hold the pin, look through it
  * and choose the flags on every kernel (gup_test pins and unpins within one ioctl before v6.2).
  * This is that door; beside it one for the references that GUP-fast takes in passing on pages that
- * it was not to have, and for mappings that it must refuse. The races, the stamps and the judgement
- * are user space's; here is only the mechanism. The device is root's: it reports page frame
- * numbers, holds pages, and takes references on any of them.
+ * it was not to have, one for mappings that it must refuse, and one for memory that is a device's.
+ * The races, the stamps and the judgement are user space's; here is only the mechanism. The device
+ * is root's: it reports page frame numbers, holds pages, and takes references on any of them.
  */
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
@@ -55,6 +55,8 @@ static long probe_do_ioctl(struct probe *probe, unsigned int cmd, void __user *a
 		return probe_block(probe, arg);
 	case GUPRACE_PROBE_FREE_BLOCKS:
 		return probe_free_blocks(probe);
+	case GUPRACE_PROBE_PMEM:
+		return probe_pmem(probe, arg);
 	default:
 		return -ENOTTY;
 	}
@@ -107,6 +109,7 @@ static int probe_release(struct inode *inode, struct file *file)
 	probe_free_blocks(probe);
 	probe_unref_all(probe);
 	probe_free_mapped(probe);
+	probe_remove_pmem(probe);
 	mutex_destroy(&probe->lock);
 	kvfree(probe);
 	return 0;

@@ -32,6 +32,7 @@ struct probe_block {
  * @own:     the pages that GUPRACE_MMAP_PFN and GUPRACE_MMAP_INSERT map, made when first asked for
  * @mappeds: pinned pages that were mapped, kept until the file is closed
  * @mapped:  these
+ * @pmem:    the persistent memory that was made, or NULL
  */
 struct probe {
 	struct mutex lock;
@@ -50,6 +51,8 @@ struct probe {
 	struct page *own[PROBE_OWN_PAGES];
 	u32 mappeds;
 	struct page *mapped[PROBE_MAPPED_MAX];
+
+	struct probe_pmem *pmem;
 };
 
 struct vm_area_struct;
@@ -72,5 +75,9 @@ u32 probe_free_blocks(struct probe *probe);
 /* map.c: mappings that only a driver can make */
 int probe_map(struct probe *probe, struct vm_area_struct *vma);
 void probe_free_mapped(struct probe *probe);
+
+/* pmem.c: memory that is a device's */
+long probe_pmem(struct probe *probe, void __user *arg);
+void probe_remove_pmem(struct probe *probe);
 
 #endif /* PROBE_H */

@@ -29,7 +29,8 @@
  *   truncate    ftruncate to nothing, and back
  *   *_huge      of what one PMD maps, all of it; pages in its middle are pinned
  *
- * Mode: steered. B waits for a moment only (lib/patience.h): while A holds the pins, until it has been
+ * Mode: steered; by turns the walk, the grab, or B's look at the counts is stretched at a random instruction,
+ * since B's unmap and look take longer than a walk that is not. B waits for a moment only (lib/patience.h): while A holds the pins, until it has been
  * judged whether that was right.
  *
  * Oracles:
@@ -71,6 +72,7 @@
 #include "pmem.h"
 #include "scenario.h"
 #include "stamp.h"
+#include "stretch.h"
 
 #define MAPPING_TARGET	1
 #define MAPPING_ASIDE	2
@@ -84,6 +86,7 @@
 #define PATIENCE_MOST	50000000u
 #define HOLD_NS		5000000u
 #define IDLE_NS		2000000000u
+#define NEXT_PLACE	24u	/* rounds at one place that is stretched, then at another */
 #define ROUNDS		8u	/* of what needs no race */
 
 #define HUGE		(1u << 0)
@@ -105,7 +108,7 @@ struct world {
 	bool sampling;		/* in this trial */
 	int got;		/* by A's pin call: pins, or -errno */
 	int err;		/* of B's call */
-	uint64_t calls, pins, refusals, kept, lost, alone, huges;
+	uint64_t rounds, calls, pins, refusals, kept, lost, alone, huges;
 };
 
 static int take_away(const struct world *w)
@@ -170,11 +173,38 @@ static bool is_ours(const struct stamp *s, unsigned int index, uint64_t generati
 	return stamp_is(s, MAPPING_TARGET, index, generation);
 }
 
+static void lose(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	(void)race;
+	fill(w);
+	empty(w);
+}
+
+/* From B's unmap to its look at the last page's count is longer than a walk; the look itself is not. */
+static void stretch(struct race *race, struct world *w, unsigned int turn)
+{
+	static const char * const names[] = { "dax_layout_busy_page_range", NULL };
+	static const struct stretch_code look = {
+		.names = names, .least = 1, .pass = lose,
+	};
+
+	if (turn % 3 == 2)
+		stretch_code(race, &look, w, STRETCH_SHORT);
+	else if (turn % 3)
+		stretch_grab(race, STRETCH_VARIED(turn / 3));
+	else
+		stretch_walk_and_grab(race, STRETCH_VARIED(turn / 3));
+}
+
 static void prepare(struct race *race, void *arg)
 {
 	struct world *w = arg;
 
 	w->sampling = race_sampling(race);
+	if (w->rounds++ % NEXT_PLACE == NEXT_PLACE - 1 && !w->sampling)
+		stretch(race, w, w->rounds / NEXT_PLACE);
 	w->generation += 2;
 	if (empty(w))
 		fill(w);
@@ -354,6 +384,7 @@ static void run(struct race *race)
 	set_up(&w, race);
 	race_begin(race);
 	race_trials(race, &trial, &w);
+	stretch_code_end();
 	tear_down(&w);
 	race_count(race, "calls", w.calls);
 	race_count(race, "pins", w.pins);

@@ -152,7 +152,7 @@ static void look_for_taint(struct race *race)
 {
 	uint64_t bits;
 
-	if (race->tainted || !taint_read(&bits) || bits == race->taint)
+	if (race->tainted || !taint_read(&bits) || !((bits ^ race->taint) & ~scenario.taints))
 		return;
 	race->tainted = true;
 	race->taint_ms = (now_ns() - race->start_ns) / NSEC_PER_MSEC;

@@ -74,6 +74,8 @@ struct scenario {
 	const struct subtest *subtests;	/* ends with a record without name */
 	/* Names in /proc/vmstat whose growth over a subtest is counted, as vm.<name>; or NULL. */
 	const char * const *vmstat;
+	/* Bits of the kernel's taint that kernels nobody broke are known to set: --first-hit races on. */
+	uint64_t taints;
 };
 
 extern const struct scenario scenario;

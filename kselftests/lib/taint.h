@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define TAINT_WARN	(1ull << 9)	/* the kernel warned */
+
 /* Read the bits, but for that of a soft lockup; false where they cannot be read. */
 bool taint_read(uint64_t *bits);
 

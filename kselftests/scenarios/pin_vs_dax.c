@@ -16,11 +16,14 @@
  *      ... else A holds, and may write, what is a block of another file
  *
  * The other way round B finds the reference and waits, until A gives it back: dax_layout_busy_page().
- * Until v6.16 a walk knows such pages by a bit of the PTE (pte_devmap()) and asks the device before it
- * takes the reference (get_dev_pagemap()); long-term pins are left to the slow path, which refuses them
- * (b7f0554a56f2, "mm: fail get_vaddr_frames() for filesystem-dax mappings", v4.15): a file could
- * never shrink again. Huge pages have a leaf of their own (gup_fast_devmap_leaf()), which takes a
+ * In 6.1 and 6.12 a walk knows such pages by a bit of the PTE (pte_devmap(); 7.2 has none) and asks the
+ * device before it takes the reference (get_dev_pagemap()); long-term pins are left to the slow path, which
+ * refuses them (2bb6d2837083, "mm: introduce get_user_pages_longterm", v4.15): a file could never shrink
+ * again. Huge pages have a leaf of their own (gup_fast_devmap_leaf()), which takes a
  * reference on each page, and undoes all of them.
+ *
+ * Until v6.15 the file warns when it finds a reference on a page that nobody had a moment before
+ * (dax_disassociate_entry()), and that may be a walk's, which gives it back (P5; docs/findings.md).
  *
  * Operations:
  *   held        no race: what is pinned is at the address, the file waits for it, long-term pins are
@@ -30,8 +33,8 @@
  *   *_huge      of what one PMD maps, all of it; pages in its middle are pinned
  *
  * Mode: steered; by turns the walk, the grab, or B's look at the counts is stretched at a random instruction,
- * since B's unmap and look take longer than a walk that is not. B waits for a moment only (lib/patience.h): while A holds the pins, until it has been
- * judged whether that was right.
+ * since B's unmap and look take longer than a walk that is not. B waits for a moment only
+ * (lib/patience.h): A holds the pins until it has been judged whether that was right.
  *
  * Oracles:
  *   given_away        the file lost its page under a pin
@@ -73,6 +76,7 @@
 #include "scenario.h"
 #include "stamp.h"
 #include "stretch.h"
+#include "taint.h"
 
 #define MAPPING_TARGET	1
 #define MAPPING_ASIDE	2
@@ -516,4 +520,5 @@ const struct scenario scenario = {
 	.name = "pin_vs_dax",
 	.summary = "pins of GUP-fast against the end of memory that a file system maps directly (P2, P4)",
 	.subtests = subtests,
+	.taints = TAINT_WARN,	/* dax_disassociate_entry(), see P5 above */
 };

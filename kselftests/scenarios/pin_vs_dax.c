@@ -56,7 +56,7 @@
  *
  * Fixed by: pte_devmap() came with 3565fce3a659 ("mm, x86: get_user_pages() for dax mappings", v4.5), the
  * wait with 5fac7408d828 ("mm, fs, dax: handle layout changes to pinned dax mappings", v4.18); no CVE.
- * Controls: G91, G92, G93. Kconfig: pin_vs_dax.config.
+ * Controls: G91, G92, G93, G94, G95, G96, G97. Kconfig: pin_vs_dax.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>

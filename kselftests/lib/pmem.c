@@ -92,17 +92,20 @@ static bool find_device(void)
 	if (is)
 		snprintf(device, sizeof(device), "/dev/%.32s", strrchr(found.gl_pathv[0], '/') + 1);
 	globfree(&found);
-	return is && !access(device, F_OK);
+	return is;
 }
 
-static bool wait_for_device(void)
+/* It is there shortly before it can be opened. */
+static int open_device(void)
 {
 	for (unsigned int ms = 0; ms < COME_MS; ms += 10) {
-		if (find_device())
-			return true;
+		int fd = find_device() ? open(device, O_RDWR | O_CLOEXEC) : -1;
+
+		if (fd >= 0)
+			return fd;
 		usleep(10000);
 	}
-	return false;
+	broken("no block device at " DISKS " after %u s", COME_MS / 1000);
 }
 
 static bool gone_in_time(void)
@@ -121,13 +124,11 @@ static bool gone_in_time(void)
 /* Like a new one's: without a journal, and blocks that are freed are free at once. */
 static bool make_ext4(char *why, size_t size)
 {
-	int fd = open(device, O_RDWR | O_CLOEXEC);
-	uint64_t bytes = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+	int fd = open_device();
+	uint64_t bytes = lseek(fd, 0, SEEK_END);
 	uint32_t features;
 	bool made;
 
-	if (fd < 0)
-		broken("open of %s: %s", device, strerror(errno));
 	/* What was in this memory before the kernel began is nobody's. */
 	mkfs_blank_again(fd, device);
 	made = mkfs_ext2(device, bytes, why, size);
@@ -200,8 +201,6 @@ bool pmem_open(char *why, size_t size)
 			 strerror(err));
 		return false;
 	}
-	if (!wait_for_device())
-		broken("no block device at " DISKS " after %u s", COME_MS / 1000);
 	if (make_ext4(why, size) && mount_dax(why, size))
 		return true;
 	if (!gone_in_time())

@@ -25,7 +25,7 @@
 #define DISKS		"/sys/devices/platform/" GUPRACE_PROBE_PMEM_PARENT \
 			"/ndbus*/region*/namespace*/block/*"
 #define COME_MS		10000u
-#define GO_MS		30000u
+#define GO_MS		10000u
 
 /* In an ext4's superblock, at this place of the disk: which features it has that all must know. */
 #define SUPER_INCOMPAT	(1024 + 0x60)

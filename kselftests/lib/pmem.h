@@ -17,7 +17,7 @@ bool pmem_open(char *why, size_t size);
 int pmem_file(char *why, size_t size);
 
 /*
- * When all files are closed and unmapped. False: the device does not go away, for half a minute, so
+ * When all files are closed and unmapped. False: the device does not go away, for ten seconds, so
  * somebody still has a reference on it or on one of its pages.
  */
 bool pmem_close(void);

@@ -375,7 +375,7 @@ static void tear_down(struct world *w)
 	close(w->aside_fd);
 	if (!pmem_close())
 		race_hit(w->race, "device_stays", "expected the device of %" PRIu64 " pins to go, which have been given "
-			 "back, observed it waiting for half a minute", w->pins);
+			 "back, observed it waiting for ten seconds", w->pins);
 }
 
 static void run(struct race *race)

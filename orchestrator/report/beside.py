@@ -57,7 +57,7 @@ def beside(console: Path, cache: Path, project: Project) -> Beside:
     kernel, digest = record.cell.kernel, record.kernel_digest
     vmlinux = kept_vmlinux(cache, digest)
     return Beside(
-        subject=Subject(record.kernel_version, kernel.arch, kernel.flavour),
+        subject=Subject(record.kernel_version, kernel.arch, kernel.flavour, record.cell.scenario),
         races=races,
         vmlinux=vmlinux,
         modules=kept_modules(cache, digest, project) if vmlinux else {},

@@ -76,8 +76,9 @@ def remarks(entries: Sequence[Audited]) -> tuple[str, ...]:
 
 
 def _heard(result: CellResult) -> Heard:
-    kernel, evidence = result.record.cell.kernel, result.evidence
-    subject = Subject(result.record.kernel_version, kernel.arch, kernel.flavour)
+    cell, evidence = result.record.cell, result.evidence
+    kernel = cell.kernel
+    subject = Subject(result.record.kernel_version, kernel.arch, kernel.flavour, cell.scenario)
     # a lost guest left no counters: its flavour's name is what is known
     kcsan = evidence.kcsan is not None if evidence else "kcsan" in kernel.flavour
     return Heard(subject, result.splats, kcsan, watched=result.verdict is not None and result.verdict.watched)

@@ -245,7 +245,7 @@ class CellRun:
     def _placed(self, splats: tuple[Splat, ...], version: str) -> tuple[Splat, ...]:
         """Say of each report whether it is new, known, or background."""
         kernel, lists = self.cell.kernel, self.shop.lists
-        subject = Subject(version, kernel.arch, kernel.flavour)
+        subject = Subject(version, kernel.arch, kernel.flavour, self.cell.scenario)
         return classify(splats, lists.path, lists.known, subject, datetime.now(UTC).date())
 
     def _raced_for(self) -> float | None:

@@ -72,6 +72,7 @@ class _Issue(Node):
     kernels: _Kernels = _Kernels()
     flavours: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     arches: Annotated[tuple[ArchName, ...], Field(strict=False)] = ()
+    scenarios: Globs = ()
     rate: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @model_validator(mode="after")
@@ -141,6 +142,7 @@ def _issue(entry: _Issue) -> KnownIssue:
         before=entry.kernels.before,
         flavours=entry.flavours,
         arches=tuple(Arch(arch).value for arch in entry.arches),
+        scenarios=entry.scenarios,
         rate=entry.rate,
     )
 

@@ -54,8 +54,8 @@ class KnownIssue:
     over what a KCSAN report calls the access made by GUP-fast and the other one (`read`, `write (marked)`).
     `any_frames`: each must match some function of the report's stacks; `inner_frames`: the innermost functions of one
     stack, in this order, functions never to blame (splat/skip.py) aside.
-    `since` and `before` bound the kernel version (None: open); `flavours` and `arches` empty: any. `expires` is the
-    last day on which it counts. `rate` is the share of cells that are expected to show it (None: nobody measured it);
+    `since` and `before` bound the kernel version (None: open); `flavours`, `arches` and `scenarios` (glob patterns)
+    empty: any. `expires` is the last day on which it counts. `rate` is the share of cells that are expected to show it (None: nobody measured it);
     splat/audit.py says when it is seen significantly more often, or not at all.
     """
 
@@ -74,6 +74,7 @@ class KnownIssue:
     before: str | None = None
     flavours: tuple[str, ...] = ()
     arches: tuple[str, ...] = ()
+    scenarios: tuple[str, ...] = ()
     rate: float | None = None
 
     def matches(self, splat: Splat, path: GupPath, subject: Subject) -> bool:
@@ -88,11 +89,12 @@ class KnownIssue:
         )
 
     def concerns(self, subject: Subject) -> bool:
-        """Say whether this entry speaks of that kernel."""
+        """Say whether this entry speaks of that kernel in that race."""
         return (
             _in_range(subject.version, self.since, self.before)
             and (not self.flavours or subject.flavour in self.flavours)
             and (not self.arches or subject.arch in self.arches)
+            and (not self.scenarios or _any(subject.scenario, self.scenarios))
         )
 
     def _frames_match(self, splat: Splat) -> bool:
@@ -115,11 +117,15 @@ class KnownIssue:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The kernel that made the reports: its version (`uname -r`, or as far as known), architecture and flavour."""
+    """The kernel that made the reports: its version (`uname -r`, or as far as known), architecture and flavour.
+
+    `scenario` is what was raced on it; empty: nobody knows.
+    """
 
     version: str
     arch: str
     flavour: str
+    scenario: str = ""
 
 
 def classify(

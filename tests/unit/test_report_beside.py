@@ -54,7 +54,7 @@ def test_the_record_tells_the_kernel_and_the_counters_the_races(tmp_path: Path) 
     where = cell(tmp_path, {"data_races": 9, "setup_watchpoints": 1000})
     found = beside(where / "console.log", tmp_path / "cache", Project())
     record = records.load(where / "cell.json", CellRecord)
-    assert found.subject == Subject(record.kernel_version, "x86_64", "kcsan")
+    assert found.subject == Subject(record.kernel_version, "x86_64", "kcsan", record.cell.scenario)
     assert found.races
     assert found.races.counted == (9, 0)
     assert found.vmlinux is None

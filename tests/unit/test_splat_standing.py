@@ -18,7 +18,7 @@ from orchestrator.splat.standing import GupPath, KnownIssue, Subject, classify
 
 PATH = load_path(Project().configs / "gup-path.yaml")
 KNOWN = load_known(Project().configs / "known-issues.yaml")
-STOCK = Subject("6.1.192", "x86_64", "kcsan")
+STOCK = Subject("6.1.192", "x86_64", "kcsan", "pin_vs_munmap")
 TODAY = date(2026, 11, 23)
 DATA = Path(__file__).parents[1] / "data" / "splat"
 WALK = ("internal_get_user_pages_fast", "pin_user_pages_fast", "probe_ioctl")
@@ -134,6 +134,8 @@ ISSUE = KnownIssue("x", SplatKind.KCSAN, "reason", "link", date(2030, 1, 1), fun
         ({"before": "6.1.192"}, False),
         ({"flavours": ("debug",)}, False),
         ({"arches": ("x86_64",)}, True),
+        ({"scenarios": ("pin_vs_dax", "pin_vs_m*")}, True),
+        ({"scenarios": ("pin_vs_dax",)}, False),
     ],
 )
 def test_a_known_issue_matches_by_everything_it_says(change: dict[str, object], matches: bool) -> None:
@@ -204,12 +206,14 @@ def test_an_entry_has_everything_that_the_file_says(tmp_path: Path) -> None:
   frames: {inner: [a, b*], any: [c]}
   kernels: {since: "6.1", before: "6.12"}
   arches: [arm64]
+  scenarios: [pin_vs_*]
   rate: 0.25
 """
     )
     (issue,) = load_known(file)
     assert (issue.inner_frames, issue.any_frames) == (("a", "b*"), ("c",))
     assert (issue.since, issue.before, issue.arches, issue.rate) == ("6.1", "6.12", ("arm64",), 0.25)
+    assert issue.scenarios == ("pin_vs_*",)
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,8 @@ class KnownIssue:
     `any_frames`: each must match some function of the report's stacks; `inner_frames`: the innermost functions of one
     stack, in this order, functions never to blame (splat/skip.py) aside.
     `since` and `before` bound the kernel version (None: open); `flavours`, `arches` and `scenarios` (glob patterns)
-    empty: any. `expires` is the last day on which it counts. `rate` is the share of cells that are expected to show it (None: nobody measured it);
-    splat/audit.py says when it is seen significantly more often, or not at all.
+    empty: any. `expires` is the last day on which it counts. `rate` is the share of cells that are expected to show
+    it (None: nobody measured it); splat/audit.py says when it is seen significantly more often, or not at all.
     """
 
     id: str

@@ -107,8 +107,7 @@ struct world {
 	uint8_t *target;	/* what A pins of it */
 	uint8_t *aside;		/* what A pins while B's window is measured */
 	uint64_t generation;
-	uint64_t call_ns;	/* that B's call takes */
-	uint64_t patience_ns;
+	uint64_t patience_ns;	/* of B's, when its call has to wait */
 	bool sampling;		/* in this trial */
 	int got;		/* by A's pin call: pins, or -errno */
 	int err;		/* of B's call */
@@ -222,21 +221,26 @@ static void take_pins(struct race *race, void *arg)
 	w->got = race->vehicle.ops->pin(&race->vehicle, w->sampling ? w->aside : w->target, PINNED, WALKS);
 }
 
+/* By the shortest call: it is only what waits that is ended. */
+static void learn_patience(struct world *w, uint64_t call_ns)
+{
+	uint64_t ns = call_ns * PATIENCE_TIMES;
+
+	if (ns < PATIENCE_LEAST)
+		ns = PATIENCE_LEAST;
+	if (ns < w->patience_ns)
+		w->patience_ns = ns;
+}
+
 static void change(struct race *race, void *arg)
 {
 	struct world *w = arg;
-	uint64_t begin = w->sampling ? now_ns() : 0;
+	uint64_t begin = now_ns();
 
 	(void)race;
 	w->err = take_away_within(w, w->patience_ns);
-	if (w->sampling) {
-		w->call_ns = now_ns() - begin;
-		w->patience_ns = w->call_ns * PATIENCE_TIMES;
-		if (w->patience_ns < PATIENCE_LEAST)
-			w->patience_ns = PATIENCE_LEAST;
-		if (w->patience_ns > PATIENCE_MOST)
-			w->patience_ns = PATIENCE_MOST;
-	}
+	if (w->sampling)
+		learn_patience(w, now_ns() - begin);
 }
 
 static void report(struct world *w, const char *oracle, const char *what, unsigned int index,

@@ -426,7 +426,8 @@ static void hold(struct world *w, struct vehicle *v)
 		agree_both_ways(&agree);
 	}
 	w->generation = agree.generation;
-	v->ops->unpin(v);
+	if (v->held)
+		v->ops->unpin(v);
 }
 
 static void be_refused(struct world *w, struct vehicle *v)
@@ -439,8 +440,9 @@ static void be_refused(struct world *w, struct vehicle *v)
 	else if (got != -EOPNOTSUPP)
 		race_hit(w->race, "refused", "expected %s, %s, observed %s", v->name, strerror(EOPNOTSUPP),
 			 strerror(-got));
-	w->refusals++;
-	v->ops->unpin(v);
+	w->refusals += got <= 0;
+	if (got > 0)
+		v->ops->unpin(v);
 }
 
 static void held(struct race *race)
@@ -448,7 +450,7 @@ static void held(struct race *race)
 	static const struct vehicle_ops * const all[] = {
 		&vehicle_probe, &vehicle_probe_ro, &vehicle_probe_get_rw, &vehicle_fast, &vehicle_fast_ro,
 		&vehicle_slow, &vehicle_slow_ro, &vehicle_probe_longterm, &vehicle_probe_ro_longterm,
-		&vehicle_slow_longterm, &vehicle_slow_ro_longterm,
+		&vehicle_slow_longterm, &vehicle_slow_ro_longterm, &vehicle_uring,
 	};
 	struct vehicle own = race->vehicle;
 	struct world w;

@@ -192,13 +192,15 @@ static void stretch(struct race *race, struct world *w, unsigned int turn)
 	static const struct stretch_code look = {
 		.names = names, .least = 1, .pass = lose,
 	};
+	/* Of what one PMD maps, it looks at 512 counts. */
+	unsigned int reads = w->huge ? STRETCH_LONG : STRETCH_VARIED(turn / 3);
 
 	if (turn % 3 == 2)
 		stretch_code(race, &look, w, STRETCH_SHORT);
 	else if (turn % 3)
-		stretch_grab(race, STRETCH_VARIED(turn / 3));
+		stretch_grab(race, reads);
 	else
-		stretch_walk_and_grab(race, STRETCH_VARIED(turn / 3));
+		stretch_walk_and_grab(race, reads);
 }
 
 static void prepare(struct race *race, void *arg)

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,7 +33,7 @@
 static pid_t keeper;		/* has the file of the probe that the device goes with */
 static int leash = -1;		/* our end of its pipe */
 static char device[64];
-static char dir[] = "/tmp/guprace.pmem";
+static char dir[32];
 static bool mounted;
 
 static long add_device(const struct spare *range, int *fd)
@@ -158,10 +157,12 @@ static bool mount_dax(char *why, size_t size)
 {
 	static bool registered;
 
-	if (mkdir(dir, 0700) && errno != EEXIST)
-		broken("mkdir of %s: %s", dir, strerror(errno));
+	strcpy(dir, "/tmp/guprace.XXXXXX");
+	if (!mkdtemp(dir))
+		broken("mkdtemp of %s: %s", dir, strerror(errno));
 	if (mount(device, dir, "ext4", 0, "dax")) {
 		snprintf(why, size, "mount of an ext4 with dax on %s: %s", device, strerror(errno));
+		rmdir(dir);
 		return false;
 	}
 	mounted = true;

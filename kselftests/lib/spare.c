@@ -10,6 +10,7 @@
 
 #define FIRMWARE	"/sys/firmware/memmap"		/* x86: of the BIOS, before mem= */
 #define TREE		"/proc/device-tree"
+#define RESERVED	"reserved-memory"		/* a node there */
 
 static void take_last(struct spare *last, uint64_t start, uint64_t end)
 {
@@ -39,19 +40,40 @@ static void take_firmware_entry(struct spare *last, const char *entry)
 }
 
 /* Addresses and sizes of 64 bits, as the trees of 64-bit machines have them. */
-static void take_tree_node(struct spare *last, const char *node)
+static void each_range(struct spare *spare, const char *node,
+		       void (*take)(struct spare *spare, uint64_t start, uint64_t end))
 {
 	char path[128];
 	uint64_t reg[2];
 	FILE *file;
 
-	snprintf(path, sizeof(path), TREE "/%.64s/reg", node);
+	snprintf(path, sizeof(path), TREE "/%.80s/reg", node);
 	file = fopen(path, "re");
 	if (!file)
 		return;
 	while (fread(reg, sizeof(reg), 1, file) == 1)
-		take_last(last, be64toh(reg[0]), be64toh(reg[0]) + be64toh(reg[1]));
+		take(spare, be64toh(reg[0]), be64toh(reg[0]) + be64toh(reg[1]));
 	fclose(file);
+}
+
+static void take_tree_node(struct spare *last, const char *node)
+{
+	each_range(last, node, take_last);
+}
+
+/* What begins in the range, or reaches into it, is somebody's. */
+static void leave(struct spare *range, uint64_t start, uint64_t end)
+{
+	if (start < range->end && end > range->start)
+		range->start = end;
+}
+
+static void leave_reserved(struct spare *range, const char *node)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), RESERVED "/%.64s", node);
+	each_range(range, path, leave);
 }
 
 static void each_entry(struct spare *last, const char *dir, const char *prefix,
@@ -69,8 +91,7 @@ static void each_entry(struct spare *last, const char *dir, const char *prefix,
 	closedir(d);
 }
 
-/* What begins in the range, or reaches into it, is somebody's. */
-static bool without_used(struct spare *range)
+static bool leave_used(struct spare *range)
 {
 	char line[256];
 	uint64_t start, end;
@@ -83,18 +104,29 @@ static bool without_used(struct spare *range)
 		if (sscanf(line, "%" SCNx64 "-%" SCNx64, &start, &end) != 2)
 			continue;
 		told |= end != 0;
-		if (start < range->end && end >= range->start)
-			range->start = end + 1;
+		leave(range, start, end + 1);
 	}
 	fclose(file);
-	return told && range->start < range->end;
+	return told;
+}
+
+/* Without mem= nothing was left alone: what looks like it is the firmware's own. */
+static bool told_to_leave(void)
+{
+	char line[4096];
+
+	return setting_read("/proc/cmdline", line, sizeof(line)) &&
+	       (!strncmp(line, "mem=", 4) || strstr(line, " mem="));
 }
 
 bool spare_ram(struct spare *spare)
 {
 	*spare = (struct spare){ };
+	if (!told_to_leave())
+		return false;
 	each_entry(spare, FIRMWARE, "", take_firmware_entry);
 	if (!spare->end)
 		each_entry(spare, TREE, "memory@", take_tree_node);
-	return spare->end && without_used(spare);
+	each_entry(spare, TREE "/" RESERVED, "", leave_reserved);
+	return leave_used(spare) && spare->start < spare->end;
 }

@@ -15,8 +15,12 @@
 
 #include "probe.h"
 
-/* Of a module we would not know whether it is loaded, and could not be loaded without it. */
-#if IS_BUILTIN(CONFIG_LIBNVDIMM) && IS_BUILTIN(CONFIG_BLK_DEV_PMEM) && IS_ENABLED(CONFIG_ZONE_DEVICE)
+/*
+ * Of a module we would not know whether it is loaded, and could not be loaded without it. A range that is
+ * not divided up is taken by the driver where it can be claimed for other uses, too (ND_CLAIM).
+ */
+#if IS_BUILTIN(CONFIG_LIBNVDIMM) && IS_BUILTIN(CONFIG_BLK_DEV_PMEM) && \
+	IS_ENABLED(CONFIG_ND_CLAIM) && IS_ENABLED(CONFIG_ZONE_DEVICE)
 
 struct probe_pmem {
 	struct platform_device *parent;

@@ -8,9 +8,12 @@
 #include "setting.h"
 #include "spare.h"
 
-#define FIRMWARE	"/sys/firmware/memmap"		/* x86: of the BIOS, before mem= */
-#define TREE		"/proc/device-tree"
-#define RESERVED	"reserved-memory"		/* a node there */
+#ifndef SPARE_ROOT
+#define SPARE_ROOT	""				/* of another machine, in a test */
+#endif
+#define FIRMWARE	SPARE_ROOT "/sys/firmware/memmap"	/* x86: of the BIOS, before mem= */
+#define TREE		SPARE_ROOT "/proc/device-tree"
+#define RESERVED	"reserved-memory"			/* a node there */
 
 static void take_last(struct spare *last, uint64_t start, uint64_t end)
 {
@@ -20,7 +23,7 @@ static void take_last(struct spare *last, uint64_t start, uint64_t end)
 
 static bool entry_reads(const char *entry, const char *file, char *line, size_t size)
 {
-	char path[128];
+	char path[256];
 
 	snprintf(path, sizeof(path), FIRMWARE "/%.32s/%s", entry, file);
 	return setting_read(path, line, size);
@@ -43,7 +46,7 @@ static void take_firmware_entry(struct spare *last, const char *entry)
 static void each_range(struct spare *spare, const char *node,
 		       void (*take)(struct spare *spare, uint64_t start, uint64_t end))
 {
-	char path[128];
+	char path[256];
 	uint64_t reg[2];
 	FILE *file;
 
@@ -95,7 +98,7 @@ static bool leave_used(struct spare *range)
 {
 	char line[256];
 	uint64_t start, end;
-	FILE *file = fopen("/proc/iomem", "re");
+	FILE *file = fopen(SPARE_ROOT "/proc/iomem", "re");
 	bool told = false;
 
 	if (!file)
@@ -115,7 +118,7 @@ static bool told_to_leave(void)
 {
 	char line[4096];
 
-	return setting_read("/proc/cmdline", line, sizeof(line)) &&
+	return setting_read(SPARE_ROOT "/proc/cmdline", line, sizeof(line)) &&
 	       (!strncmp(line, "mem=", 4) || strstr(line, " mem="));
 }
 

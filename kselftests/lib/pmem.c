@@ -25,6 +25,7 @@
 			"/ndbus*/region*/namespace*/block/*"
 #define COME_MS		10000u
 #define GO_MS		10000u
+#define UNPLUG_MS	3000u
 
 /* In an ext4's superblock, at this place of the disk: which features it has that all must know. */
 #define SUPER_INCOMPAT	(1024 + 0x60)
@@ -107,10 +108,17 @@ static int open_device(void)
 	broken("no block device at " DISKS " after %u s", COME_MS / 1000);
 }
 
-static bool gone_in_time(void)
+static void let_go(void)
 {
-	close(leash);
-	for (unsigned int ms = 0; ms < GO_MS; ms += 10) {
+	if (leash >= 0)
+		close(leash);
+	leash = -1;
+}
+
+static bool gone_within(unsigned int most_ms)
+{
+	let_go();
+	for (unsigned int ms = 0; ms < most_ms; ms += 10) {
 		if (waitpid(keeper, NULL, WNOHANG) == keeper) {
 			keeper = 0;
 			return true;
@@ -197,14 +205,14 @@ bool pmem_open(char *why, size_t size)
 	if (err) {
 		waitpid(keeper, NULL, 0);
 		keeper = 0;
-		close(leash);
+		let_go();
 		snprintf(why, size, "the probe module cannot make persistent memory here: %s",
 			 strerror(err));
 		return false;
 	}
 	if (make_ext4(why, size) && mount_dax(why, size))
 		return true;
-	if (!gone_in_time())
+	if (!gone_within(GO_MS))
 		broken("%s, and the device does not go away", why);
 	return false;
 }
@@ -218,6 +226,11 @@ int pmem_file(char *why, size_t size)
 	return fd;
 }
 
+bool pmem_unplug(void)
+{
+	return gone_within(UNPLUG_MS);
+}
+
 bool pmem_close(void)
 {
 	/* Whoever looks at the files of a process may have one open for a moment. */
@@ -228,5 +241,5 @@ bool pmem_close(void)
 	}
 	mounted = false;
 	rmdir(dir);
-	return gone_in_time();
+	return !keeper || gone_within(GO_MS);
 }

@@ -17,6 +17,12 @@ bool pmem_open(char *why, size_t size);
 int pmem_file(char *why, size_t size);
 
 /*
+ * Take the device away, whoever has files on it open and mapped. False: it waits for them, as it does where
+ * pages that are mapped are counted (v6.15).
+ */
+bool pmem_unplug(void);
+
+/*
  * When all files are closed and unmapped. False: the device does not go away, for ten seconds, so
  * somebody still has a reference on it or on one of its pages.
  */

@@ -30,6 +30,8 @@
  *               refused
  *   punch       fallocate(FALLOC_FL_PUNCH_HOLE)
  *   truncate    ftruncate to nothing, and back
+ *   unplugged   no race: the device is gone, and the page table still has its pages: the walk asks for the
+ *               device, and turns back
  *   *_huge      of what one PMD maps, all of it; pages in its middle are pinned
  *
  * Mode: steered; by turns the walk, the grab, or B's look at the counts is stretched at a random instruction,
@@ -45,7 +47,7 @@
  *   address_differs   what the file lost does not read as zeros, or what it kept is lost
  *   pin_differs       a pin and the address are not one page
  *   refused           a pin failed of what is mapped, or would be by a fault, where the file never ended
- *   admitted          a long-term pin was not refused
+ *   admitted          a long-term pin was not refused, or a pin of a device that is gone
  *
  * Counters, besides those of lib/trial.c: calls, pins, refusals (of the fast walk, or past the end); kept, calls that
  * a pin made wait; lost, calls that had their way; alone, calls that waited for somebody else; huge, trials
@@ -56,7 +58,7 @@
  *
  * Fixed by: pte_devmap() came with 3565fce3a659 ("mm, x86: get_user_pages() for dax mappings", v4.5), the
  * wait with 5fac7408d828 ("mm, fs, dax: handle layout changes to pinned dax mappings", v4.18); no CVE.
- * Controls: G91, G92, G93, G94, G95, G96, G97. Kconfig: pin_vs_dax.config.
+ * Controls: G91, G92, G93, G94, G95, G96, G97, G98. Kconfig: pin_vs_dax.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -91,7 +93,8 @@
 #define HOLD_NS		5000000u
 #define IDLE_NS		2000000000u
 #define NEXT_PLACE	24u	/* rounds at one place that is stretched, then at another */
-#define ROUNDS		8u	/* of what needs no race */
+#define ROUNDS		8u	/* of what needs no race, */
+#define UNPLUGS		3u	/* and takes the device away */
 
 #define HUGE		(1u << 0)
 #define TRUNCATE	(1u << 1)
@@ -483,6 +486,48 @@ static void held(struct race *race)
 		race_count(race, "huge", w.huges);
 }
 
+/* The page table still has the pages. */
+static void be_turned_back(struct world *w)
+{
+	struct vehicle *v = &w->race->vehicle;
+	int got = v->ops->pin(v, w->target, PINNED, 1);
+
+	if (got > 0)
+		race_hit(w->race, "admitted", "expected the walk to turn back from a device that is gone, observed %d "
+			 "pins of it", got);
+	else if (got != -EAGAIN)
+		broken("%s pin of a device that is gone: %s", v->name, strerror(-got));
+	w->refusals += got <= 0;
+	w->calls++;
+}
+
+static void unplugged(struct race *race)
+{
+	struct vehicle *v = &race->vehicle;
+	uint64_t checks = 0, pins = 0;
+	bool went = true;
+	struct world w;
+
+	for (unsigned int i = 0; i < UNPLUGS && race_running(race) && went; i++) {
+		set_up(&w, race);
+		fill(&w);
+		stamp_target(&w, 1);
+		if (v->ops->pin(v, w.target, PINNED, 1) == (int)PINNED) {
+			pins += v->held;
+			v->ops->unpin(v);
+		}
+		went = pmem_unplug();
+		if (went)
+			be_turned_back(&w);
+		tear_down(&w);
+		checks += w.calls;
+	}
+	if (!went)
+		race_skip(race, "a device does not go while its pages are mapped");
+	race_count(race, "checks", checks);
+	race_count(race, "pins", pins);
+}
+
 static const struct floor checked[] = {
 	{ "checks", 9 * ROUNDS },
 	{ "pins", 5 * ROUNDS * PINNED },
@@ -495,6 +540,12 @@ static const struct floor checked_huge[] = {
 	{ "pins", 5 * ROUNDS * PINNED },
 	{ "refusals", 4 * ROUNDS },
 	{ "huge", 5 * ROUNDS },
+	{ }
+};
+
+static const struct floor turned_back[] = {
+	{ "checks", UNPLUGS },
+	{ "pins", UNPLUGS * PINNED },
 	{ }
 };
 
@@ -521,6 +572,8 @@ static const struct subtest subtests[] = {
 	{ "probe.truncate", &vehicle_probe, run, raced, TRUNCATE },
 	{ "probe_ro.truncate_huge", &vehicle_probe_ro, run, raced_huge, HUGE | TRUNCATE },
 	{ "vmsplice.punch", &vehicle_vmsplice, run, raced, 0 },
+	{ "fast.unplugged", &vehicle_fast, unplugged, turned_back, 0 },
+	{ "fast.unplugged_huge", &vehicle_fast, unplugged, turned_back, HUGE },
 	{ }
 };
 

@@ -92,7 +92,7 @@
 #define PATIENCE_MOST	50000000u
 #define HOLD_NS		5000000u
 #define IDLE_NS		2000000000u
-#define NEXT_PLACE	24u	/* rounds at one place that is stretched, then at another */
+#define NEXT_PLACE	96u	/* rounds at one place that is stretched: a search for the next takes as long */
 #define ROUNDS		8u	/* of what needs no race, */
 #define UNPLUGS		3u	/* and takes the device away */
 

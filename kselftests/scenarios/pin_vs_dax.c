@@ -567,13 +567,13 @@ static const struct floor raced_huge[] = {
 static const struct subtest subtests[] = {
 	{ "probe.held", &vehicle_probe, held, checked, 0 },
 	{ "probe.held_huge", &vehicle_probe, held, checked_huge, HUGE },
+	{ "fast_ro.unplugged", &vehicle_fast_ro, unplugged, turned_back, 0 },
+	{ "fast_ro.unplugged_huge", &vehicle_fast_ro, unplugged, turned_back, HUGE },
 	{ "fast.punch", &vehicle_fast, run, raced, 0 },
 	{ "fast.punch_huge", &vehicle_fast, run, raced_huge, HUGE },
 	{ "probe.truncate", &vehicle_probe, run, raced, TRUNCATE },
 	{ "probe_ro.truncate_huge", &vehicle_probe_ro, run, raced_huge, HUGE | TRUNCATE },
 	{ "vmsplice.punch", &vehicle_vmsplice, run, raced, 0 },
-	{ "fast_ro.unplugged", &vehicle_fast_ro, unplugged, turned_back, 0 },
-	{ "fast_ro.unplugged_huge", &vehicle_fast_ro, unplugged, turned_back, HUGE },
 	{ }
 };
 

@@ -56,6 +56,7 @@ struct stretch_code {
 	 */
 	void (*worst)(struct race *race, void *arg);
 	unsigned int most;
+	bool whole;		/* the reads are for all of a pass: who is come by more often reads less each time */
 };
 
 void stretch_code(struct race *race, const struct stretch_code *code, void *arg,

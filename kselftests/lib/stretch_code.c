@@ -119,6 +119,7 @@ struct pass {
 	unsigned int least;
 	void (*worst)(struct race *race, void *arg);	/* may be NULL */
 	unsigned int most;
+	bool whole;		/* the reads are for all of it */
 };
 
 static uint64_t hits_of(void (*fn)(struct race *race, void *arg), const struct pass *pass)
@@ -144,6 +145,13 @@ static bool try_place(struct spot *spot, unsigned int offset, unsigned int reads
 	if (hits < pass->least || (pass->worst && hits_of(pass->worst, pass) > pass->most)) {
 		disarm();
 		return false;
+	}
+	if (pass->whole && hits > 1) {
+		struct pass part = *pass;
+
+		part.whole = false;
+		disarm();
+		return try_place(spot, offset, reads > hits ? reads / hits : 1, &part);
 	}
 	/* What is come by once only, at the begin of a walk, says nothing of where its loop is. */
 	if (hits > 1 || !spot->good)
@@ -333,7 +341,7 @@ void stretch_code(struct race *race, const struct stretch_code *what, void *arg,
 {
 	struct pass pass = {
 		.fn = what->pass, .race = race, .arg = arg, .least = what->least,
-		.worst = what->worst, .most = what->most,
+		.worst = what->worst, .most = what->most, .whole = what->whole,
 	};
 	bool fresh;
 

@@ -129,7 +129,7 @@ static void stretch(struct race *race, struct world *w, unsigned int turn)
 		"gup_fast_fallback", NULL
 	};
 	static const struct stretch_code leaf = {
-		.names = names, .least = 1, .pass = pin_alone,
+		.names = names, .least = 1, .pass = pin_alone, .whole = true,
 	};
 
 	if (turn % 2)

@@ -9,6 +9,7 @@
 
 #define PAGEMAP_PRESENT		(1ull << 63)
 #define PAGEMAP_SWAPPED		(1ull << 62)
+#define PAGEMAP_FILE		(1ull << 61)	/* or shared: a page that is counted as mapped, and not anonymous */
 #define PAGEMAP_UFFD_WP		(1ull << 57)
 #define PAGEMAP_PFN		((1ull << 55) - 1)
 

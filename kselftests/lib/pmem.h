@@ -16,10 +16,7 @@ bool pmem_open(char *why, size_t size);
 /* An empty file without a name, or -1 with the reason. */
 int pmem_file(char *why, size_t size);
 
-/*
- * Take the device away, whoever has files on it open and mapped. False: it waits for them, as it does where
- * pages that are mapped are counted (v6.15).
- */
+/* Take the device away, whoever has files on it open and mapped. False: it waits for them. */
 bool pmem_unplug(void);
 
 /*

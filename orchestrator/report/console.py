@@ -14,7 +14,7 @@ from orchestrator.splat.present import as_dict
 from orchestrator.splat.races import Races
 from orchestrator.splat.scan import scan
 from orchestrator.splat.sources import Located, frame_data, locate
-from orchestrator.splat.standing import GupPath, KnownIssue, Subject, classify
+from orchestrator.splat.standing import GupPath, KnownIssue, Subject, by_standing, classify
 from orchestrator.splat.symbols import Symbolizer
 
 _ORIGINS = ("known", "unknown")
@@ -45,7 +45,7 @@ def read_console(
     A console does not tell flavour and architecture by itself: without a `subject`, entries that are for some only
     match nothing. The version it tells, where the `subject` does not.
     """
-    found = scan(log)
+    found = scan(log, tell_apart=by_standing(path, known))
     who = subject or Subject("", "", "")
     splats = classify(found.splats, path, known, replace(who, version=who.version or found.version), today)
     return Reading(replace(found, splats=splats), races=races)
@@ -76,9 +76,10 @@ def reading_data(reading: Reading) -> dict[str, Any]:
             "possible": not races.impossible,
             "said": races.text,
         }
-    by_title = {each.splat.title: each for each in reading.located}
+    # No two reports end on one line.
+    by_line = {(each.splat.title, each.splat.end_line): each for each in reading.located}
     for report in (*data["reports"], *data["remarks"]):
-        if located := by_title.get(report["title"]):
+        if located := by_line.get((report["title"], report["end_line"])):
             report["source"] = located.source
             report["frames"] = [frame_data(frame) for frame in located.frames]
     return data

@@ -41,7 +41,7 @@ from orchestrator.runner.machine import cmdline, made_of, memory
 from orchestrator.runner.rundir import CellRecord, RunDir
 from orchestrator.splat.model import Splat
 from orchestrator.splat.scan import Marks, scan
-from orchestrator.splat.standing import Subject, classify
+from orchestrator.splat.standing import Subject, by_standing, classify
 from orchestrator.verdict.counted import counted
 from orchestrator.verdict.facts import Facts, Trouble, loss_of, trouble_of
 from orchestrator.verdict.judge import judge
@@ -144,7 +144,7 @@ class CellRun:
             HostError: the run directory cannot be written.
         """
         log.info("%s: %s", self.cell.id, self.record.repeat)
-        facts = Facts(self.cell.expect, baseline=baseline, stock=stock)
+        facts = Facts(self.cell.expect, baseline=baseline, stock=stock, first_hit=self.cell.race.first_hit)
         try:
             facts = self._gone_through(facts, get_kernel)
         except RunInterruptedError as stopped:
@@ -159,7 +159,7 @@ class CellRun:
         except RunInterruptedError:
             raise
         except GuestLostError as error:
-            if error.reason is LostReason.QEMU_DIED:
+            if error.reason in (LostReason.QEMU_DIED, LostReason.REBOOT):
                 self.unless_stopped(LAST_WORD_SECONDS)
             return replace(facts, loss=loss_of(error), ended_after=self._raced_for())
         except NotApplicableError as error:
@@ -222,7 +222,7 @@ class CellRun:
         console = self.directory / "console.log"
         if not console.is_file():
             return facts
-        found = scan(console, self.marks)
+        found = scan(console, self.marks, by_standing(self.shop.lists.path, self.shop.lists.known))
         # Of a prebuilt kernel nobody but itself says which version it is.
         version = self.record.kernel_version or found.version
         splats = self._placed(found.splats, version)

@@ -195,7 +195,7 @@ FORMS = (
     Grammar(
         Form.KERNEL_BUG,
         "ernel BUG at",
-        r"[Kk]ernel BUG at [^\n]*[:!]",
+        r"[Kk]ernel BUG at (?:[^\n]*[:!]|[0-9a-f]{8,16} \[verbose)",
         "kernel BUG",
         Blame.PC,
         "bug",

@@ -17,7 +17,7 @@ _NEAR = 3
 _REPORTERS = 8
 
 _NAME = r"(?P<f>[A-Za-z_][\w.$]*|<[\w:<>, &*$\[\]]+>(?:::[\w{}#:]+)*|\.[\w.]+)"
-_ADDRESS = r"(?:\(?\[?<[0-9a-fx]+>\]?\s*|\[[0-9a-f]{8,16}\]\s+){0,2}"
+_ADDRESS = r"(?:\(?\[?<(?:[0-9a-fx]+|\(_*ptrval_*\))>\]?\s*|\[[0-9a-f]{8,16}\]\s+){0,2}"
 _TAGS = r"(?:</?[A-Z_#]+>\s*)*"
 FRAME = re.compile(
     rf"\s*(?:#\d+:?\s+)?{_TAGS}{_ADDRESS}(?P<unsure>\? )?\(?{_NAME}\+0x[0-9a-f]+/0x[0-9a-f]+\)?"
@@ -29,7 +29,8 @@ _INLINE = re.compile(rf"\s*(?P<unsure>\? )?{_NAME} \S+:\d+ \[inline\]")
 _PLACES = r" \([\w./+-]+\.(?:[chS]|rs):\d+[^()]*(?:\(discriminator \d+\)[^()]*)*\)"
 _DECODED = re.compile(rf"\s*(?P<unsure>\? )?{_NAME}{_PLACES}(?: [\w-]+)?(?: \([A-Z]+\))?\s*$")
 _PC = re.compile(
-    rf"(?:[RE]?IP: (?:[0-9a-f]{{4}}:)?(?:\s*{_ADDRESS})|pc : |PC is at |epc : |NIP \[\w+\] |Krnl PSW.*\()\s*{_NAME}"
+    rf"(?:[RE]?IP: (?:[0-9a-f]{{4}}:)?(?:\s*{_ADDRESS})|pc : |[Pp][Cc] is at |TPC: <|PC: {_ADDRESS}|epc : "
+    rf"|NIP \[\w+\] |Krnl PSW.*\()\s*{_NAME}"
     rf"(?:\+0x|{_PLACES})"
 )
 _PC_LINE = re.compile(r"(?:[RE]?IP: |pc : |PC is at |epc : |NIP \[)")

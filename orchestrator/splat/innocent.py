@@ -40,6 +40,7 @@ spin_{dump,bug} rwlock_bug debug_smp_* check_preemption_* lockdep_* csd_lock_* d
 check_poison* check_{slab,page}_allocation should_fail* should_failslab fail_dump hex_dump_to_buffer print_hex_dump*
 ref_tracker_* tracer_{hardirqs,preempt}_* cfi_{check,slowpath}* {handle,report}_cfi_failure* mte_check_tfsr*
 # entry
+{exit_to,enter_from}_kernel_mode* srso_* {its,retbleed,call_depth}_return_thunk* entry_untrain_ret clear_bhb_loop
 exc_* asm_* do_error_trap do_trap* do_invalid_op invalid_op error_{entry,return,exit} paranoid_* idtentry_*
 no_context bad_area* bad_page_fault bad_kernel_* spurious_{kernel_,}fault* vmalloc_fault kernelmode_fixup_or_oops
 do_page_fault page_fault* async_page_fault general_protection do_general_protection do_kern_addr_fault

@@ -6,10 +6,16 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_STAMP = r"\[ {0,9}\d{1,9}\.\d{1,9}\](?: ?[\[(] {0,9}(?P<caller>[TC]\d+)[\])])?"
+_STAMP = r"\[ {0,9}\d{1,9}\.\d{1,9}(?:,\d{1,2})?\](?: ?[\[(] {0,9}(?P<caller>[TC]\d+)[\])])?"
 # Most lines begin with it; <4> with console_msg_format=syslog, or from dmesg -r; the host from journalctl -o
 # short-monotonic.
-_PLAIN = re.compile(rf"(?:<(?P<level>\d{{1,4}})>)?{_STAMP} ?(?:[\w.-]{{1,64}}+ kernel: )?")
+# Vendors' kernels, from memory (none of these patches is upstream): Pixel's `c3   1234 `, Samsung's
+# `[3:  kworker/3:1: 1234] `, MediaTek's `(3)[1234:kworker/3:1]`.
+_VENDOR = (
+    r"(?:c\d{1,2} {1,7}(?P<pixel>\d{1,7}) | ?\[\d{1,2}: {0,15}[^\]]{1,16}: {0,6}(?P<samsung>\d{1,7})\] "
+    r"|(?:<\d>)? ?\(\d{1,2}\)\[(?P<mtk>\d{1,7}):[^\]]{1,24}\])?"
+)
+_PLAIN = re.compile(rf"(?:<(?P<level>\d{{1,4}})>)?{_STAMP} ?{_VENDOR}(?:[\w.-]{{1,64}}+ kernel: )?")
 # Behind what a syslog daemon, a getty, a test runner or a program without newline put there.
 _LATER = re.compile(r"\[ {0,9}\d{1,9}\.\d{2,9}\](?: ?[\[(] {0,9}(?P<caller>[TC]\d+)[\])])? ")
 _CLOCK = re.compile(r"\[ {0,9}(\d{1,9}\.\d{1,9})\]")
@@ -48,7 +54,7 @@ def parse(line: str) -> Message:
     """Take one clean console line apart."""
     if found := _PLAIN.match(line):
         level = found["level"]
-        return Message(line[found.end() :], found["caller"] or "", True, level is not None and _is_user(level))
+        return Message(line[found.end() :], _caller(found), True, level is not None and _is_user(level))
     if found := _FACILITY.match(line):
         return parse(line[found.end() :])._replace(user=found["facility"] != "kern")
     if "[" in line and (found := _LATER.search(line, 0, _SPLIT_WITHIN)):
@@ -68,13 +74,27 @@ def parse(line: str) -> Message:
 def stamped(line: str) -> tuple[str, str] | None:
     """Return caller and text of a line that begins with a time stamp, the most of a report, without further ado."""
     found = _PLAIN.match(line)
-    return (found["caller"] or "", line[found.end() :]) if found else None
+    return (_caller(found), line[found.end() :]) if found else None
+
+
+def _caller(found: re.Match[str]) -> str:
+    return found["caller"] or next((f"T{pid}" for pid in found.group("pixel", "samsung", "mtk") if pid), "")
 
 
 def stamp(line: str) -> float | None:
     """Return the kernel's clock (seconds since boot) in front of a line, None where there is none."""
     found = _CLOCK.search(line, 0, _SPLIT_WITHIN)
     return float(found[1]) if found else None
+
+
+def parts(line: str) -> tuple[str, ...]:
+    """Return the messages of a stamped line: two where the newline between them was lost.
+
+    Trusty's driver passes on what its own console says, stamps and all: that is one message.
+    """
+    first = _PLAIN.match(line)
+    later = _LATER.search(line, first.end() + 1, _SPLIT_WITHIN) if first and "trusty: " not in line else None
+    return (line[: later.start()], line[later.start() :]) if later else (line,)
 
 
 def second(text: str) -> Message | None:

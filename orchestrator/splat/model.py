@@ -234,9 +234,10 @@ class Splat:
 class Scan:
     """What a whole console gave: at most so many reports, one per title and phase; `omitted` counts those beyond.
 
-    `dropped` counts printk messages that the console says it lost (with marks: since the first one); `lines` the
-    lines read; `boots` the kernels that announced themselves (2: the guest rebooted); `version` that of the last
-    of them, as its banner says it, or empty; `marks` those of the run's own marks that were seen.
+    Who calls may tell reports of one title apart. `dropped` counts printk messages that the console says it lost
+    (with marks: since the first one); `lines` the lines read; `boots` the kernels that announced themselves (2: the
+    guest rebooted); `version` that of the last of them, as its banner says it, or empty; `marks` those of the run's
+    own marks that were seen.
     """
 
     splats: tuple[Splat, ...]

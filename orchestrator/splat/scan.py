@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
@@ -12,7 +12,7 @@ from typing import IO
 from orchestrator.splat.alarm import hits
 from orchestrator.splat.grammar import Grammar, header_of
 from orchestrator.splat.lines import CHUNK, LineReader
-from orchestrator.splat.message import Message, parse, second, stamp, stamped
+from orchestrator.splat.message import Message, parse, parts, second, stamp, stamped
 from orchestrator.splat.model import ASIDE, Form, Phase, Scan, Splat
 from orchestrator.splat.report import BAR, Report
 
@@ -58,7 +58,10 @@ class Marks:
     end: str
 
 
-_Key = tuple[str, Phase]
+TellApart = Callable[[Splat], Hashable]
+"""What keeps reports of one title apart: those of the same answer are one, the first."""
+
+_Key = tuple[str, Phase, Hashable]
 
 
 @dataclass(slots=True)
@@ -66,6 +69,7 @@ class Scanner:
     """Feed it bytes, then ask for the result. Any division of the input gives the same result."""
 
     marks: Marks | None = None
+    tell_apart: TellApart | None = None
     _reader: LineReader = field(default_factory=LineReader)
     _number: int = 0
     _phase: Phase = Phase.RACE
@@ -125,10 +129,12 @@ class Scanner:
             return
         for number, line in enumerate(block.split("\n")):
             self._number += 1
-            if number in alarming or self._cut:
-                self._look(line, number in alarming)
-            elif self._open:
-                self._body(line)
+            if number in alarming or self._cut or self._open:
+                for part in parts(line):
+                    if number in alarming or self._cut:
+                        self._look(part, number in alarming)
+                    elif self._open:
+                        self._body(part)
             elif self._stamped < STAMPED and line[:1] in _STAMPS:
                 self._stamped += parse(line).stamped
             self._previous = line
@@ -228,7 +234,7 @@ class Scanner:
                 form=Form.REBOOT,
                 boot=max(self._boots, 1),
             )
-            self._keep((title, self._phase), Form.REBOOT, lambda: splat)
+            self._keep((title, self._phase, None), Form.REBOOT, lambda: splat)
         if text.startswith("Linux version "):
             self._boots += 1
             self._version = text.split(maxsplit=3)[2]
@@ -325,8 +331,12 @@ class Scanner:
         if report.closed and report.grammar.bars:
             self._barred = report.last
         if not report.quotation() and not (report.grammar.last and report.last < self._number):
-            name = report.name()
-            self._keep((name[0], report.phase), report.grammar.form, lambda: report.splat(name))
+            name, form = report.name(), report.grammar.form
+            if self.tell_apart:
+                splat = report.splat(name)
+                self._keep((name[0], report.phase, self.tell_apart(splat)), form, lambda: splat)
+            else:
+                self._keep((name[0], report.phase, None), form, lambda: report.splat(name))
 
     def _keep(self, key: _Key, form: Form, splat: Callable[[], Splat]) -> None:
         """Count a report of a known title, keep one of a new title, as long as there are not too many.
@@ -343,16 +353,17 @@ class Scanner:
             self._beyond.add(hash(key))
 
 
-def scan(source: Path | IO[bytes], marks: Marks | None = None) -> Scan:
+def scan(source: Path | IO[bytes], marks: Marks | None = None, tell_apart: TellApart | None = None) -> Scan:
     """Return the kernel reports on a console, from a file or a binary stream.
 
     With `marks` each report's phase says whether it began before, between or after the run's own marks; without, all
-    are taken for the race's. Raises OSError when the file cannot be read.
+    are taken for the race's. Of reports with the same title only the first is kept, unless `tell_apart` says that
+    they differ. Raises OSError when the file cannot be read.
     """
     if isinstance(source, Path):
         with source.open("rb") as stream:
-            return scan(stream, marks)
-    scanner = Scanner(marks)
+            return scan(stream, marks, tell_apart)
+    scanner = Scanner(marks, tell_apart)
     while chunk := source.read(CHUNK):
         scanner.feed(chunk)
     return scanner.finish()

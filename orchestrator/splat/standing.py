@@ -20,7 +20,7 @@ do with GUP-fast. The policy:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from fnmatch import fnmatchcase
@@ -79,13 +79,16 @@ class KnownIssue:
 
     def matches(self, splat: Splat, path: GupPath, subject: Subject) -> bool:
         """Say whether this entry covers `splat` on that kernel, its expiry aside."""
+        return self.describes(splat, path) and self.concerns(subject)
+
+    def describes(self, splat: Splat, path: GupPath) -> bool:
+        """Say whether this entry is about such a report, on whatever kernel."""
         return (
             splat.kind is self.kind
             and fnmatchcase(splat.title, self.title)
             and _pair_matches(self.functions, splat.functions)
             and self._frames_match(splat)
             and self._accesses_match(splat, path)
-            and self.concerns(subject)
         )
 
     def concerns(self, subject: Subject) -> bool:
@@ -135,6 +138,19 @@ def classify(
     return tuple(_placed(splat, path, known, subject, today) for splat in splats)
 
 
+def by_standing(path: GupPath, known: Sequence[KnownIssue]) -> Callable[[Splat], Hashable]:
+    """Return what tells reports of one title apart by all that their standing may come from, on whatever kernel.
+
+    KCSAN names a race by its two functions: the same pair comes from the walk and from others, by accesses that are
+    known and by some that are not. What is counted with a report that fails nothing must not fail anything itself.
+    """
+
+    def apart(splat: Splat) -> Hashable:
+        return _by_walk(splat, path), tuple(issue.id for issue in known if issue.describes(splat, path))
+
+    return apart
+
+
 def _placed(splat: Splat, path: GupPath, known: Sequence[KnownIssue], subject: Subject, today: date) -> Splat:
     matching = [issue for issue in known if issue.matches(splat, path, subject)]
     if current := next((issue for issue in matching if issue.expires >= today), None):
@@ -142,11 +158,17 @@ def _placed(splat: Splat, path: GupPath, known: Sequence[KnownIssue], subject: S
     expired = f"known as {matching[0].id}, which expired on {matching[0].expires}" if matching else ""
     if splat.kind is SplatKind.INFO:
         return replace(splat, standing=Standing.BACKGROUND, why="a remark, not a report")
-    if splat.kind is SplatKind.KCSAN and " data-race in " in splat.title and splat.stacks:
-        if not any(path.holds(stack) for stack in (*splat.stacks, *_lost_stacks(splat))):
-            return replace(splat, standing=Standing.BACKGROUND, why="no access was made by GUP-fast")
-        return replace(splat, standing=Standing.NEW, why=expired or "an access was made by GUP-fast")
-    return replace(splat, standing=Standing.NEW, why=expired)
+    walk = _by_walk(splat, path)
+    if walk is False:
+        return replace(splat, standing=Standing.BACKGROUND, why="no access was made by GUP-fast")
+    return replace(splat, standing=Standing.NEW, why=expired or ("an access was made by GUP-fast" if walk else ""))
+
+
+def _by_walk(splat: Splat, path: GupPath) -> bool | None:
+    """Say whether GUP-fast made an access of a data race; None: no data race, or one without its stacks."""
+    if splat.kind is not SplatKind.KCSAN or " data-race in " not in splat.title or not splat.stacks:
+        return None
+    return any(path.holds(stack) for stack in (*splat.stacks, *_lost_stacks(splat)))
 
 
 def _lost_stacks(splat: Splat) -> Iterator[tuple[str]]:

@@ -202,6 +202,11 @@ COPIED = [
     "2026-11-27T18:38:44.1234567Z ",
     "4,1234,123456789,-;",
     "4,1234,123456789,-,caller=T77;",
+    "[  123.456789] c3     77 ",
+    "[  123.456789]  [3:          racer:   77] ",
+    "[  123.456789] (3)[77:racer]",
+    "<4>[  123.456789] (3)[77:racer]",
+    "[  123.456789,0] ",
 ]
 
 
@@ -212,6 +217,15 @@ def test_whatever_tool_copied_the_log_its_reports_are_found(prefix: str) -> None
     )
     (splat,) = of(copied).splats
     assert splat.text == of(stamped(WARNING)).splats[0].text
+
+
+@pytest.mark.parametrize("line", [1, 3, 5])
+def test_what_another_context_said_behind_a_lost_newline_is_no_part_of_a_report(line: int) -> None:
+    lines = stamped(KCSAN).split("\n")
+    whole = of("\n".join(lines)).splats[0]
+    lines[line] += "[   41.000200][   T12] eth0: link up"
+    (splat,) = of("\n".join(lines)).splats
+    assert (splat.title, splat.text, splat.whole) == (whole.title, whole.text, whole.whole)
 
 
 def test_the_same_report_again_is_counted_not_kept() -> None:
@@ -388,6 +402,9 @@ def test_prefixes_are_taken_apart() -> None:
     for line, text, caller in [
         ("[   41.000731][  T812] hello", "hello", "T812"),
         ("<6>[   41.000731][    C1]  frame", " frame", "C1"),
+        ("[   41.000731]  [3:    kworker/3:1: 1234] hello", "hello", "T1234"),
+        ("[   41.000731] c3   1234 hello", "hello", "T1234"),
+        ("<4>[   41.000731] (3)[1234:kworker/3:1]hello", "hello", "T1234"),
         ("[   41.000731] hello", "hello", ""),
         ("hello", "hello", ""),
         (" hello", "hello", ""),

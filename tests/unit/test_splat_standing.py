@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -14,7 +15,7 @@ from orchestrator.paths import Project
 from orchestrator.splat.model import Splat, SplatKind, Standing
 from orchestrator.splat.policy import load_known, load_path
 from orchestrator.splat.scan import scan
-from orchestrator.splat.standing import GupPath, KnownIssue, Subject, classify
+from orchestrator.splat.standing import GupPath, KnownIssue, Subject, by_standing, classify
 
 PATH = load_path(Project().configs / "gup-path.yaml")
 KNOWN = load_known(Project().configs / "known-issues.yaml")
@@ -237,3 +238,33 @@ def test_no_list_of_known_issues_is_an_empty_one(tmp_path: Path) -> None:
     assert load_known(tmp_path / "absent.yaml") == ()
     with pytest.raises(UsageError):
         load_path(tmp_path / "absent.yaml")
+
+
+def report_of(accesses: tuple[str, str], stacks: tuple[tuple[str, ...], tuple[str, ...]]) -> str:
+    lines = [f"BUG: KCSAN: data-race in {stacks[0][0]} / {stacks[1][0]}", ""]
+    for cpu, (access, stack) in enumerate(zip(accesses, stacks, strict=True)):
+        lines += [f"{access} to 0xffff888000123448 of 8 bytes by task {90 + cpu} on cpu {cpu}:"]
+        lines += [*(f" {function}+0x1a/0x350" for function in stack), ""]
+    lines += ["Reported by Kernel Concurrency Sanitizer on:", "CPU: 0 PID: 90 Comm: pin Not tainted 6.1.192 #1"]
+    bar = "=" * 66
+    return "".join(f"[    3.000000] {line}\n" for line in (bar, *lines, bar))
+
+
+FLUSH = ("ptep_clear_flush", "zap_pte_range", *ZAP)
+BY_DESIGN = report_of(("read", "write (marked)"), (WALK, FLUSH))
+BY_NOBODYS = report_of(("read", "write"), (WALK, FLUSH))
+BY_OTHERS = report_of(("write", "read"), (("lru_add_fn", "lru_add_drain"), ("folio_ref_zap", "shrink_folio_list")))
+BY_WALK = report_of(("write", "write"), (("lru_add_fn", "lru_add_drain"), ("folio_ref_zap", *WALK)))
+
+
+@pytest.mark.parametrize(
+    ("harmless", "harmful"),
+    [(BY_DESIGN, BY_NOBODYS), (BY_NOBODYS, BY_DESIGN), (BY_OTHERS, BY_WALK), (BY_WALK, BY_OTHERS)],
+)
+def test_what_the_walk_did_does_not_hide_behind_a_harmless_report(harmless: str, harmful: str) -> None:
+    console = io.BytesIO((harmless + harmful + harmless).encode())
+    splats = scan(console, tell_apart=by_standing(PATH, KNOWN)).splats
+    found = classify(splats, PATH, KNOWN, STOCK, TODAY)
+    assert len({splat.title for splat in found}) == 1
+    assert sorted(splat.count for splat in found) == [1, 2]
+    assert [splat.standing for splat in found].count(Standing.NEW) == 1

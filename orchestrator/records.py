@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
-from orchestrator.errors import HostError
+from orchestrator.errors import HostError, UsageError
 
 T = TypeVar("T")
 
@@ -64,8 +65,16 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def dumps(value: Any) -> bytes:
-    """Return `value` (a dataclass, or plain data) as indented JSON with a final newline."""
-    return _adapter(cast(Hashable, type(value))).dump_json(value, indent=2) + b"\n"
+    """Return `value` (a dataclass, or plain data) as indented JSON with a final newline.
+
+    Raises:
+        UsageError: a word of it is not UTF-8: a path, or an argument (what a guest says is made so before).
+    """
+    try:
+        return _adapter(cast(Hashable, type(value))).dump_json(value, indent=2) + b"\n"
+    except PydanticSerializationError as error:
+        what = f"cannot be written as JSON: {error}"
+        raise UsageError(what, hint="is a path or an argument not UTF-8? rename it, or go by a link") from error
 
 
 def save(path: Path, value: Any) -> None:

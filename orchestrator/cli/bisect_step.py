@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.common import Seed, complete_tails, log_to, workplace
+from orchestrator.cli.common import FiniteRange, Seed, complete_tails, log_to, workplace
 from orchestrator.cli.main import tell_defect, tell_error
 from orchestrator.errors import GupraceError, HostError, RunInterruptedError, UsageError
 from orchestrator.matrix.load import plan_for_tree
@@ -47,7 +47,7 @@ class _Step(click.Command):
 @click.option("--tree", type=click.Path(path_type=Path), default=Path(), show_default=True,
               help="The kernel tree that git bisect checked out.")  # fmt: skip
 @click.option("--cell", required=True, shell_complete=complete_tails, help="ARCH/FLAVOUR/SCENARIO")
-@click.option("--seconds", type=click.FloatRange(0.1, 86400), default=20.0, show_default=True, help="Of racing.")
+@click.option("--seconds", type=FiniteRange(0.1, 86400), default=20.0, show_default=True, help="Of racing.")
 @click.option("--seed", type=Seed(), help="Seed of the race; default: a fresh one.")
 @click.option("--accel", type=click.Choice([str(a) for a in Accel]), default="auto", show_default=True)
 @click.option("--runs", type=click.Path(path_type=Path, file_okay=False),

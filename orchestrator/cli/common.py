@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -65,9 +66,20 @@ def only_option(function: F) -> F:
     return option(function)
 
 
+class FiniteRange(click.FloatRange):
+    """A number of a range; `nan`, which is in none and beyond none, is not."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number, or fail as click does."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no number to reckon with", param, ctx)
+        return number
+
+
 def race_options(function: F) -> F:
     """Add --seconds and --seed."""
-    seconds = click.option("--seconds", type=click.FloatRange(0.1, 86400), help="Seconds of racing in each cell.")
+    seconds = click.option("--seconds", type=FiniteRange(0.1, 86400), help="Seconds of racing in each cell.")
     seed = click.option("--seed", type=Seed(), help="Seed of the races, decimal or 0x...; default: a fresh one.")
     return seconds(seed(function))
 

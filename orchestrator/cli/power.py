@@ -14,6 +14,7 @@ import click
 
 from orchestrator import records
 from orchestrator.cli.common import (
+    FiniteRange,
     Seed,
     log_to,
     noting,
@@ -63,7 +64,7 @@ SUITE = "suite.yaml"
               help="Attempts with each scenario that a record names, before the others are tried.")  # fmt: skip
 @click.option("--narrow", is_flag=True, help="Only the scenarios that a mutant's record names.")
 @click.option(
-    "--seconds", type=click.FloatRange(0.1, 86400), help="An attempt without a hit ends then; default: the matrix's."
+    "--seconds", type=FiniteRange(0.1, 86400), help="An attempt without a hit ends then; default: the matrix's."
 )
 @click.option("--seed", type=Seed(), help="Seed of each first attempt, the next has the next; default: fresh ones.")
 @run_options

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.common import (
+    FiniteRange,
     log_to,
     matrix_argument,
     noting,
@@ -56,7 +57,7 @@ from orchestrator.verdict.codes import exit_code
 @race_options
 @click.option("--controls", type=click.Choice(["one", "all"]), is_flag=False, flag_value="one",
               help="Race broken kernels too: for each scenario one that it must catch, or all of those.")  # fmt: skip
-@click.option("--until-confidence", "confidence", type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+@click.option("--until-confidence", "confidence", type=FiniteRange(0.0, 1.0, min_open=True, max_open=True),
               metavar="P", help="Race on until a fault that shows as often as the controls' would be missed with a "
               "probability below P (with --controls one where the matrix has none).")  # fmt: skip
 @run_options

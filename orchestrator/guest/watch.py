@@ -131,6 +131,9 @@ def ended(code: int, shutdown: str, scanner: ConsoleScanner, stderr: str) -> tup
         return LostReason.REBOOT, "the guest reset itself"
     if shutdown == "guest-shutdown":
         return LostReason.REBOOT, "the guest powered itself off"
+    if shutdown.startswith("host-"):
+        # SIGTERM from an OOM daemon, say: QEMU goes as if the guest had.
+        return LostReason.QEMU_DIED, f"ended by the host ({shutdown})" + (f": {stderr}" if stderr else "")
     if code == 0:
         # Nobody told QEMU to quit, so the guest did, too fast for the event to be read.
         return LostReason.REBOOT, "the guest reset itself or powered itself off"

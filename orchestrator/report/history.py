@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from orchestrator.report.power import is_power_run
 from orchestrator.report.terminal import STYLES
 from orchestrator.report.text import count, harmless, near, rate, seconds, shorten
 from orchestrator.runner.backup import principle_of
+from orchestrator.runner.left import said_of
 from orchestrator.runner.rundir import CellResult, KernelRecord, RunDir, open_run
 from orchestrator.verdict.backing import in_words
 from orchestrator.verdict.history import Raced, Together, together
@@ -67,16 +69,20 @@ class History:
         return any(row.failed for kernel in self.kernels for row in kernel.rows)
 
 
+# A broken kernel: its name, and the digest of the patch that breaks it.
+_Mutant = tuple[str, str]
+
+
 @dataclass(slots=True)
 class _Kernel:
-    """A kernel under construction: its races by scenario, and those of its mutants by scenario and mutant."""
+    """A kernel under construction: its races by scenario, and those of its mutants by scenario, mutant and patch."""
 
     lane: str
     version: str = ""
     digest: str = ""
     at: set[str] = field(default_factory=set)
     stock: dict[str, list[Raced]] = field(default_factory=dict)
-    broken: dict[str, dict[str, list[Raced]]] = field(default_factory=dict)
+    broken: dict[str, dict[_Mutant, list[Raced]]] = field(default_factory=dict)
 
     def take(self, other: _Kernel) -> None:
         """Add what was raced on `other`, which is the same kernel."""
@@ -154,26 +160,26 @@ def _add(kernels: dict[tuple[str, frozenset[tuple[str, str]]], _Kernel], run: Ru
     if result.verdict is None or not run.kernel_file(cell).is_file():
         return
     made_of = dict(records.load(run.kernel_file(cell), KernelRecord).made_of)
-    mutant, patches = cell.kernel.mutant, cell.kernel.patches
+    mutant, patches, patch = cell.kernel.mutant, cell.kernel.patches, ""
     if mutant and patches:
         # A mutant is the kernel that its own patch, the last one, breaks.
-        made_of.pop(f"patch {len(patches)} {patches[-1].name}", None)
+        patch = made_of.pop(f"patch {len(patches)} {patches[-1].name}", "")
     lane = stock_id(cell).rsplit("/", 1)[0]
     kernel = kernels.setdefault((lane, frozenset(made_of.items())), _Kernel(lane))
     kernel.at.add(at)
     kernel.version = kernel.version or result.record.kernel_version
     raced = _raced(result, result.verdict, at, is_power_run(run))
     if mutant:
-        kernel.broken.setdefault(cell.scenario, {}).setdefault(mutant, []).append(raced)
+        kernel.broken.setdefault(cell.scenario, {}).setdefault((mutant, patch), []).append(raced)
     else:
-        kernel.digest = result.record.kernel_digest
+        # One that ended before it had its kernel tells no digest.
+        kernel.digest = result.record.kernel_digest or kernel.digest
         kernel.stock.setdefault(cell.scenario, []).append(raced)
 
 
 def _raced(result: CellResult, verdict: Verdict, at: str, measured: bool) -> Raced:
-    race = result.evidence.race if result.evidence else None
     made_of, repeat = result.record.made_of, result.record.repeat
-    return Raced(at, str(result.directory), verdict, race, made_of.get("program", ""), repeat, measured)
+    return Raced(at, str(result.directory), verdict, said_of(result), made_of.get("program", ""), repeat, measured)
 
 
 def _principle(mutant: str, project: Project) -> str:
@@ -184,10 +190,19 @@ def _principle(mutant: str, project: Project) -> str:
 def _finished(kernel: _Kernel, project: Project) -> KernelHistory:
     rows = []
     for scenario in sorted({*kernel.stock, *kernel.broken}):
-        behind = kernel.broken.get(scenario, {})
-        controls = {mutant: (_principle(mutant, project), raced) for mutant, raced in behind.items()}
+        behind = _named(kernel.broken.get(scenario, {}))
+        controls = {name: (_principle(mutant, project), raced) for name, (mutant, raced) in behind.items()}
         rows.append(together(scenario, kernel.stock.get(scenario, []), controls))
     return KernelHistory(kernel.lane, kernel.version, kernel.digest, min(kernel.at), max(kernel.at), tuple(rows))
+
+
+def _named(broken: Mapping[_Mutant, list[Raced]]) -> dict[str, tuple[str, list[Raced]]]:
+    """Name the broken kernels: one whose patch was changed, or is another's of that name, with the patch's digest."""
+    names = Counter(mutant for mutant, _ in broken)
+    return {
+        mutant if names[mutant] == 1 else f"{mutant} (patch {patch[:8]})": (mutant, raced)
+        for (mutant, patch), raced in broken.items()
+    }
 
 
 def show_history(found: History, console: Console, older: int) -> None:

@@ -241,6 +241,7 @@ def _case(row: Row) -> TestCase:
     lines = [f"{target.title} ({target.principle}), expected {target.expect}: {label(row)}", *_plain(row)]
     lines += [f"{each.scenario}: caught {each.caught} of {each.runs}, {each.trials} trials" for each in row.tried]
     lines += [f"{each.scenario}: {each.note}" for each in (*row.tried, *row.upstream) if each.note]
+    lines += [f"not usable: {each}" for each in row.unusable]
     lines += [f"evidence: {target.cell(each.scenario).id}/" for each in (*row.tried, *row.upstream)]
     case = TestCase(
         target.mutant, classname=classname, elapsed_sec=max(spent, 0.001), stdout=harmless("\n".join(lines))

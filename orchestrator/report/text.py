@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from orchestrator.splat.lines import clean
+from orchestrator.verdict.statistics import rounded_up
 
 EXCERPT_BYTES = 64 * 1024
 
@@ -66,7 +67,7 @@ def seconds(value: float) -> str:
 
 def rate(value: float | None) -> str:
     """Return a bound such as `≤ 7.5e-03`, or a dash."""
-    return "-" if value is None else f"≤ {value:.1e}"
+    return "-" if value is None else f"≤ {rounded_up(value, 2):.1e}"
 
 
 def count(value: int) -> str:

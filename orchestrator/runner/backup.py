@@ -67,7 +67,10 @@ def _verdict(
         for control in controls
         if (name := control.kernel.mutant)
     ]
-    return backed(verdict, behind, plan.controlled, isinstance(cell.kernel.source, PrebuiltSource))
+    prebuilt = isinstance(cell.kernel.source, PrebuiltSource)
+    # The kernel's own selftests race for no time: nobody can ask how sure they are.
+    confidence = None if cell.program else plan.confidence
+    return backed(verdict, behind, plan.controlled, prebuilt, confidence)
 
 
 def principle_of(mutant: str, project: Project) -> str:

@@ -9,6 +9,7 @@ from orchestrator.matrix.plan import Cell
 from orchestrator.race.ktap import read_ktap
 from orchestrator.race.model import RaceResult
 from orchestrator.race.tap import read_upstream
+from orchestrator.runner.rundir import CellResult
 
 EVIDENCE_FILES = (
     *("console.log", "dmesg.log", "sync.ktap", "race.ktap"),
@@ -23,6 +24,11 @@ def said_in(directory: Path, cell: Cell) -> RaceResult | None:
         return None
     text, program = ktap.read_text(encoding="utf-8", errors="replace"), cell.program
     return read_upstream(text, program) if program else read_ktap(text)
+
+
+def said_of(result: CellResult) -> RaceResult | None:
+    """Return what the selftest said, be it that the guest was lost before the evidence around it was collected."""
+    return result.evidence.race if result.evidence else said_in(result.directory, result.record.cell)
 
 
 def evidence_in(directory: Path) -> tuple[str, ...]:

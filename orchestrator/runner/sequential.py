@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator.matrix.plan import Cell, stock_id
 from orchestrator.race.model import RaceResult
+from orchestrator.runner.left import said_of
 from orchestrator.runner.rundir import CellResult
 from orchestrator.runner.schedule import Done, InOrder, again, attempts_at
 from orchestrator.verdict.backing import Attempt, backing, seconds_needed
@@ -24,7 +25,7 @@ CATCHES = 5
 MAX_ATTEMPTS = 10
 # One guest races so long at most: a longer one loses more when it is lost.
 MAX_SECONDS = 600.0
-# And all of a scenario's together: what takes longer is said instead of raced.
+# And all of a scenario's together: a day.
 MAX_TOTAL_SECONDS = 86400.0
 # The shares of the subtests vary a little from race to race.
 _MARGIN = 1.05
@@ -59,10 +60,11 @@ class UntilConfident:
         behind = [backing(c.kernel.mutant or "", "", tried(attempts_at(c, done)), clean) for c in controls]
         seconds = _seconds_left(behind, clean, self.confidence)
         raced = math.fsum(raced_seconds(race, "") for race in clean)
-        if seconds <= 0.0 or raced + seconds > MAX_TOTAL_SECONDS:
+        if seconds <= 0.0 or raced >= MAX_TOTAL_SECONDS:
             return None
         more = again(cell, len(attempts) + 1)
-        return replace(more, race=replace(more.race, seconds=round(min(MAX_SECONDS, max(1.0, seconds)), 1)))
+        seconds = min(MAX_SECONDS, MAX_TOTAL_SECONDS - raced, seconds)
+        return replace(more, race=replace(more.race, seconds=round(max(1.0, seconds), 1)))
 
 
 def _control(cell: Cell, attempts: tuple[CellResult, ...]) -> Cell | None:
@@ -93,9 +95,5 @@ def races(results: Iterable[CellResult]) -> tuple[RaceResult, ...]:
 
 
 def tried(results: Iterable[CellResult]) -> tuple[Attempt, ...]:
-    """Return a control's attempts as `backing` wants them."""
-    return tuple(
-        Attempt(result.verdict, result.evidence.race if result.evidence else None)
-        for result in results
-        if result.verdict
-    )
+    """Return a control's attempts as `backing` wants them: what a lost guest raced before counts, too."""
+    return tuple(Attempt(result.verdict, said_of(result)) for result in results if result.verdict)

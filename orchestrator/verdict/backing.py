@@ -16,15 +16,16 @@ from statistics import median
 from orchestrator.race.model import RaceResult
 from orchestrator.verdict.finding import raced_seconds
 from orchestrator.verdict.model import Backing, Fault, Outcome, Verdict
-from orchestrator.verdict.statistics import least_rate
+from orchestrator.verdict.statistics import least_rate, rounded_up
 
+# Clocks of milliseconds: what was found at once took one.
 TICK = 0.001
 _RACED = (Outcome.CAUGHT, Outcome.MISSED)
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One race of a control: its verdict, and what its selftest said (None where the guest was lost)."""
+    """One race of a control: its verdict, and what its selftest said, to its end or not (None: nothing)."""
 
     verdict: Verdict
     race: RaceResult | None
@@ -42,8 +43,7 @@ def backing(mutant: str, principle: str, attempts: Sequence[Attempt], clean: Seq
         return whole
     places = [found.subtest for found in caught]
     subtest = max(dict.fromkeys(places), key=places.count)
-    # Clocks of milliseconds: what was found at once took one.
-    exposure = max(TICK, math.fsum(_own_seconds(attempt, subtest) for attempt in raced))
+    exposure = math.fsum(_own_seconds(attempt, subtest) for attempt in raced)
     rate = least_rate(places.count(subtest), exposure)
     stock = math.fsum(raced_seconds(race, subtest) for race in clean)
     return replace(
@@ -65,14 +65,21 @@ def _outcome(outcomes: Iterable[Outcome]) -> Outcome:
 def _own_seconds(attempt: Attempt, subtest: str) -> float:
     found = attempt.verdict.found
     if found and found.subtest == subtest:
-        return found.own_seconds
+        return max(TICK, found.own_seconds)
     return raced_seconds(attempt.race, subtest)
 
 
-def backed(verdict: Verdict, controls: Sequence[Backing], demanded: bool, prebuilt: bool = False) -> Verdict:
+def backed(
+    verdict: Verdict,
+    controls: Sequence[Backing],
+    demanded: bool,
+    prebuilt: bool = False,
+    confidence: float | None = None,
+) -> Verdict:
     """Return the stock kernel's verdict with its controls; `demanded`: the user asked for controls of each scenario.
 
-    `prebuilt`: nobody can patch that kernel, so there are none.
+    `prebuilt`: nobody can patch that kernel, so there are none. `confidence` is the probability of a miss that was
+    raced for (None: for none); that it was not reached is said.
 
     Only a PASS changes: without a control that was demanded it says so, and with one that was MISSED it is BROKEN.
     """
@@ -81,6 +88,7 @@ def backed(verdict: Verdict, controls: Sequence[Backing], demanded: bool, prebui
     if not controls:
         unknown = "no kernel broken on purpose is known to show by it here"
         none = f"{'a prebuilt kernel cannot be broken on purpose' if prebuilt else unknown}: no control"
+        none = "; ".join([none, *_short_of(controls, confidence)])
         return verdict if verdict.reason.endswith(none) else replace(verdict, reason=f"{verdict.reason}; {none}")
     missed = [control.mutant for control in controls if control.outcome is Outcome.MISSED]
     if missed:
@@ -88,7 +96,18 @@ def backed(verdict: Verdict, controls: Sequence[Backing], demanded: bool, prebui
         return replace(
             verdict, outcome=Outcome.BROKEN, reason=reason, bound=None, fault=Fault.NONE, controls=tuple(controls)
         )
-    return replace(verdict, reason="; ".join([verdict.reason, *in_words(controls)]), controls=tuple(controls))
+    said = [verdict.reason, *in_words(controls), *_short_of(controls, confidence)]
+    return replace(verdict, reason="; ".join(said), controls=tuple(controls))
+
+
+def _short_of(controls: Sequence[Backing], confidence: float | None) -> list[str]:
+    """Say that what was raced for was not reached: a PASS is one all the same, with the bound that it has."""
+    if confidence is None:
+        return []
+    escapes = [control.escape for control in controls if control.escape is not None]
+    if escapes and max(escapes) <= confidence:
+        return []
+    return [f"the {confidence:g} that was asked for is NOT REACHED"]
 
 
 def in_words(controls: Sequence[Backing]) -> list[str]:
@@ -103,9 +122,8 @@ def in_words(controls: Sequence[Backing]) -> list[str]:
     escapes = [(control.escape, control.mutant) for control in caught if control.escape is not None]
     if escapes:
         worst, mutant = max(escapes)
-        said.append(
-            f"one that shows as often as {mutant} would have escaped with probability {worst:.1g} at most (95 %)"
-        )
+        bound = f"{rounded_up(worst, 1):.1g} at most (95 %)"
+        said.append(f"one that shows as often as {mutant} would have escaped with probability {bound}")
     return said
 
 

@@ -38,10 +38,10 @@ class Facts:
     `kcsan` whether the kernel was built with CONFIG_KCSAN; `dropped` the printk messages that the console
     says were lost, `omitted` the reports on it that were too many to be kept; `baseline` the titles of reports that
     the unbroken kernel of the same run gave (for a control); `stock` what the same selftest of the kernel's own said
-    on that kernel in the same run; `skip` why there is nothing to run in this cell; `counted` the faults of the
-    kernel that the selftest met and judged nothing by, in words (counted.py); `ended_after` the seconds raced
-    when the guest was lost, or the host or the user made an end of it; `files` the evidence, relative to the cell's
-    directory.
+    on that kernel in the same run; `first_hit` whether the race was to end with the first hit or taint; `skip` why
+    there is nothing to run in this cell; `counted` the faults of the kernel that the selftest met and judged nothing
+    by, in words (counted.py); `ended_after` the seconds raced when the guest was lost, or the host or the user made
+    an end of it; `files` the evidence, relative to the cell's directory.
     """
 
     expect: Expectation
@@ -56,6 +56,7 @@ class Facts:
     omitted: int = 0
     baseline: frozenset[str] = frozenset()
     stock: RaceResult | None = None
+    first_hit: bool = False
     skip: str = ""
     counted: tuple[str, ...] = ()
     files: tuple[str, ...] = ()

@@ -15,8 +15,8 @@ A verdict starts as LOST. The rules are tried in this order, and the first that 
 4. There is no result: LOST.
 5. The result cannot be trusted: BROKEN. Incomplete KTAP or a bail out, a kernel whose configuration is not the
    one built, KCSAN off or idle in a KCSAN kernel, a blind console, dropped messages, more reports than are kept, a
-   taint nothing explains; on a control a lockup or stall, or a test of the kernel's own that failed, and of which
-   the stock kernel's run says nothing.
+   taint nothing explains; on a control a lockup or stall, a race that was ended early by a taint that is no catch,
+   or a test of the kernel's own that failed, and of which the stock kernel's run says nothing.
 6. All subtests were skipped, or there is nothing to run in this cell: SKIP.
 7. The race did not happen: VACUOUS. No valid trial in a subtest that ran (where none are counted, since no race is
    needed: no check), or a counter below the floor that the selftest set for it.
@@ -35,7 +35,7 @@ from orchestrator.verdict.counted import left_out
 from orchestrator.verdict.facts import Facts, failed_subtests, hit_count
 from orchestrator.verdict.finding import finding
 from orchestrator.verdict.model import Fault, Outcome, Verdict
-from orchestrator.verdict.statistics import rule_of_three
+from orchestrator.verdict.statistics import rounded_up, rule_of_three
 from orchestrator.verdict.trust import doubts, tainted
 from orchestrator.verdict.upstream import claim, in_words, new_failures, old_failures, unproven
 
@@ -176,7 +176,7 @@ def _absent(facts: Facts) -> Verdict | None:
 
 def _doubtful(facts: Facts) -> Verdict | None:
     found, bits = doubts(facts), tainted(facts)
-    found = (*found, *filter(None, (bits, unproven(facts), _survived(facts))))
+    found = (*found, *filter(None, (bits, unproven(facts), _survived(facts), _cut_short(facts))))
     fault = Fault.KERNEL if bits else Fault.NONE
     return Verdict(Outcome.BROKEN, "; ".join(found), fault=fault) if found else None
 
@@ -188,6 +188,19 @@ def _survived(facts: Facts) -> str:
     new = (s for s in facts.splats if s.standing is Standing.NEW and s.phase is not Phase.BOOT)
     told = tuple(s for s in new if s.kind in _LAST_WORDS)
     return f"{_splats_in_words(told)}: no catch, and no race that missed" if told else ""
+
+
+def _cut_short(facts: Facts) -> str:
+    """Name the taint that ended a control's race where no report was a catch: known, background, or the stock's."""
+    race = facts.said
+    if not (facts.control and facts.first_hit and race):
+        return ""
+    where = next((s.name for s in race.subtests if race.of(s.name, "first_taint_ms") is not None), "")
+    if not where:
+        return ""
+    after = (race.of(where, "first_taint_ms") or 0) / 1000
+    reports = ", ".join(s.title for s in facts.splats if s.phase is not Phase.BOOT)
+    return f"a taint ended the race {after:.1f} s into {where}: no catch ({reports or 'no report'}), nor a miss"
 
 
 def _skipped(facts: Facts) -> Verdict | None:
@@ -212,10 +225,15 @@ def _vacuous(facts: Facts) -> Verdict | None:
 
 def _below_floor(race: RaceResult) -> list[str]:
     """Every floor that was missed, in words; what a skipped subtest announced does not count."""
-    skipped = tuple(f"{s.name}." for s in race.subtests if s.ending is Ending.SKIP)
-    due = {key: least for key, least in race.floors.items() if not key.startswith(skipped)}
+    skipped = {s.name for s in race.subtests if s.ending is Ending.SKIP}
+    due = {key: least for key, least in race.floors.items() if _owner(race, key) not in skipped}
     counts = {key: race.counters.get(key, 0) for key in due}
     return [f"{key} is {counts[key]}, not {least} or more" for key, least in due.items() if counts[key] < least]
+
+
+def _owner(race: RaceResult, key: str) -> str:
+    """Return the subtest that a counter is of: one's name may begin with another's. Empty: it is of all."""
+    return max((s.name for s in race.subtests if key.startswith(f"{s.name}.")), key=len, default="")
 
 
 def _ran(race: RaceResult, counter: str) -> dict[str, int]:
@@ -242,7 +260,7 @@ def _clean(facts: Facts) -> Verdict | None:
     bound = rule_of_three(trials.get(weakest, 0))
     claims = []
     if bound is not None:
-        claims.append(f"{sum(trials.values())} trials, at most {bound:.1e} per trial (95 %)")
+        claims.append(f"{sum(trials.values())} trials, at most {rounded_up(bound, 2):.1e} per trial (95 %)")
         if len(trials) > 1:
             claims[0] += f" of the weakest of {len(trials)} subtests, {weakest} with {trials[weakest]}"
     if checks:

@@ -89,9 +89,16 @@ class Row:
         return tuple(each.scenario for each in self.upstream if each.caught)
 
     @property
+    def asked(self) -> bool:
+        """Whether a scenario that its record names has given an answer."""
+        return any(each.runs for each in self.tried if each.scenario in self.target.scenarios)
+
+    @property
     def agrees(self) -> bool | None:
         """Whether this is what the record says; None where it does not say, or nothing is known."""
         if self.status not in (Status.CAUGHT, Status.SILENT) or self.target.expect is MutantExpectation.UNKNOWN:
+            return None
+        if self.status is Status.SILENT and self.target.expect is MutantExpectation.CAUGHT and not self.asked:
             return None
         return (self.status is Status.CAUGHT) == (self.target.expect is MutantExpectation.CAUGHT)
 
@@ -154,16 +161,21 @@ def _row(
     if not missed:
         reason = last.reason if last else "; ".join(unusable) or "no scenario of this plan races it"
         return Row(target, Status.NOT_RACED, reason, tried=tried, unusable=unusable)
-    return Row(target, Status.SILENT, _silence(tried), tried=tried, unusable=unusable)
+    silent = Row(target, Status.SILENT, _silence(tried), tried=tried, unusable=unusable)
+    if target.expect is MutantExpectation.CAUGHT and target.scenarios and not silent.asked:
+        named = (attempt.verdict.reason for scenario in target.scenarios for attempt in attempts.get(scenario, ()))
+        why = "; ".join((*unusable, *named)) or "they were not raced"
+        reason = f"no answer from what must catch it ({', '.join(target.scenarios)}): {why}"
+        return replace(silent, status=Status.NOT_RACED, reason=reason)
+    return silent
 
 
 def scores(rows: Iterable[Row]) -> tuple[Score, ...]:
     """Return the score of each principle, in their order, and of all together (named `all`).
 
-    Only kernels that their record says must be caught, and that could be raced, are due.
+    Only kernels that their record says must be caught, and that were raced by what must catch them, are due.
     """
-    due = [row for row in rows if row.target.expect is MutantExpectation.CAUGHT]
-    due = [row for row in due if row.status in (Status.CAUGHT, Status.SILENT)]
+    due = [row for row in rows if row.target.expect is MutantExpectation.CAUGHT and row.agrees is not None]
     names = sorted({row.target.principle for row in due})
     return tuple(
         Score(
@@ -185,7 +197,7 @@ def _caught(
     caught = [attempt for attempt in raced if attempt.verdict.outcome is Outcome.CAUGHT]
     found = [attempt.verdict.found for attempt in caught if attempt.verdict.found]
     times = tuple(round(each.seconds, 3) for each in found)
-    exposure = max(TICK, math.fsum(_seconds(attempt) for attempt in raced))
+    exposure = math.fsum(_seconds(attempt) for attempt in raced)
     low, high = event_rate(len(caught), exposure)
     subtests = _by_count([each.subtest for each in found if each.subtest])
     trials = [each.trials for each in found if each.trials is not None]
@@ -245,7 +257,7 @@ def _losses(attempts: Sequence[Attempt]) -> str:
 def _seconds(attempt: Attempt) -> float:
     """Return the seconds of racing until it was caught, or in all."""
     found: Finding | None = attempt.verdict.found
-    return found.seconds if found else raced_seconds(attempt.race, "")
+    return max(TICK, found.seconds) if found else raced_seconds(attempt.race, "")
 
 
 def _silence(tried: Sequence[Tried]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from decimal import ROUND_CEILING, Context, Decimal
 
 _STEPS = 200
 _TINY = 1e-300
@@ -16,6 +17,13 @@ def rule_of_three(trials: int) -> float | None:
     Source: Hanley and Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 249 (1983).
     """
     return min(1.0, 3.0 / trials) if trials > 0 else None
+
+
+def rounded_up(value: float, digits: int) -> float:
+    """Return a bound to so many digits, never less: `rounded_up(0.00149, 1)` is 0.002; at least 1e-300."""
+    # What is a tenth in decimal is a little more or less in binary: that little must not cost a digit.
+    exact = Decimal(f"{max(value, _TINY):.12g}")
+    return float(Context(prec=digits, rounding=ROUND_CEILING).plus(exact))
 
 
 def clopper_pearson(hits: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -84,7 +84,11 @@ def repeated(attempts: Sequence[Attempt], stock: Sequence[RaceResult]) -> tuple[
 
 def runs_of(attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
     """Return the attempts that have an answer, and whose tests are known."""
-    return tuple(attempt for attempt in attempts if attempt.verdict.outcome in _RAN and attempt.race)
+    return tuple(attempt for attempt in attempts if attempt.verdict.outcome in _RAN and _whole(attempt.race))
+
+
+def _whole(race: RaceResult | None) -> bool:
+    return race is not None and not race.problem
 
 
 def unconfirmed(attempts: Sequence[Attempt], stock: Sequence[RaceResult]) -> str:

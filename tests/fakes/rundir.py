@@ -63,8 +63,12 @@ class FakeRun:
         files: dict[str, bytes] | None = None,
         made_of: dict[str, str] | None = None,
         digest: str = KERNEL_DIGEST,
+        patch: str = "0ddba11",
     ) -> Cell:
-        """Add one cell with what its stages would have left; `made_of` is its stock kernel, if that is known."""
+        """Add one cell with what its stages would have left; `made_of` is its stock kernel, if that is known.
+
+        `patch` is the digest of a mutant's patch.
+        """
         patches = (Path(f"{mutant}-{kernel}.patch"),) if mutant else ()
         spec = KernelSpec(kernel, DebSource(f"linux-source-{kernel}"), arch, flavour, patches, (), mutant=mutant)
         expect = Expectation.CAUGHT if mutant else Expectation.CLEAN
@@ -73,7 +77,7 @@ class FakeRun:
         where = RunDir(self.root).cell_dir(cell)
         records.save(where / "cell.json", replace(record(cell), kernel_digest=digest))
         if made_of:
-            broken = {f"patch 1 {patch.name}": "0ddba11" for patch in patches}
+            broken = {f"patch 1 {each.name}": patch for each in patches}
             records.save(RunDir(self.root).kernel_file(cell), KernelRecord(made_of | broken))
         if race:
             records.save(where / "evidence.json", evidence(race))

@@ -36,7 +36,13 @@ CELL = "arm64/plain/pin_vs_munmap"
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("--cell", CELL, "--nope"), ("--cell", CELL, "--seconds", "soon"), ("--cell", CELL, "--accel", "hvf")],
+    [
+        (),
+        ("--cell", CELL, "--nope"),
+        ("--cell", CELL, "--seconds", "soon"),
+        ("--cell", CELL, "--seconds", "nan"),
+        ("--cell", CELL, "--accel", "hvf"),
+    ],
 )
 def test_a_wrong_command_line_stops_a_bisection_and_accuses_no_commit(
     guprace: Guprace, arguments: tuple[str, ...]

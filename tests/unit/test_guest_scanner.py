@@ -103,6 +103,7 @@ def test_escape_sequences_and_control_characters_are_removed() -> None:
         (b"", "guest-shutdown", 0, LostReason.REBOOT, "powered itself off"),
         (b"[1.0][    T1] guprace-init: cannot find eth0\n", "guest-reset", 0, LostReason.BOOT_FAILED, "eth0"),
         (b"", "", 0, LostReason.REBOOT, "reset itself or powered"),
+        (b"", "host-signal", 0, LostReason.QEMU_DIED, "ended by the host (host-signal)"),
         (b"", "", -9, LostReason.QEMU_DIED, "signal 9"),
         (b"", "", 1, LostReason.QEMU_DIED, "exit code 1: out of memory"),
     ],

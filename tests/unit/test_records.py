@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import records
-from orchestrator.errors import HostError
+from orchestrator.errors import HostError, UsageError
 from orchestrator.matrix.plan import Arch, Cell, DebSource, Fragment, GuestSettings, KernelSpec, Plan, RaceSettings
 
 
@@ -62,3 +62,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(
         records.write_atomically(path, b"new")
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_word_that_is_not_utf8_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be written as JSON"):
+        records.save(tmp_path / "plan.json", {"argv": ["caf\udce9.yaml"]})
+    assert not (tmp_path / "plan.json").exists()

@@ -272,3 +272,28 @@ def test_a_guests_words_do_not_act_on_the_terminal(tmp_path: Path) -> None:
     run.add(replace(FAIL, reason="x\x1b[2Jy"), made_of=KERNEL)
     run.done()
     assert "\x1b" not in said(tmp_path, code=1)
+
+
+def test_a_cell_that_ended_before_its_kernel_was_known_makes_no_other_kernel(tmp_path: Path) -> None:
+    nights(tmp_path, 2)
+    late = FakeRun(tmp_path / "late", started="2026-11-24T04:00:00+00:00")
+    late.add(PASS, race=race(1, 1), made_of=KERNEL | {"fragment base base.config": "other bytes, the same .config"})
+    late.add(Verdict(Outcome.SKIP, "no such program"), scenario="z", made_of=None, digest="")
+    late.done()
+    found = history(find_runs([tmp_path]), (), Project())
+    (kernel,) = found.kernels
+    assert kernel.rows[1].trials == 602
+
+
+def test_two_patches_of_one_name_are_two_broken_kernels(tmp_path: Path) -> None:
+    nights(tmp_path, 1)
+    late = FakeRun(tmp_path / "late", started="2026-11-24T04:00:00+00:00")
+    late.add(PASS, race=race(1, 1), made_of=KERNEL)
+    late.add(MISSED, mutant="M01", race=race(9, 9), made_of=KERNEL, patch="5eed" * 16)
+    late.done()
+    (kernel,) = history(find_runs([tmp_path]), (), Project()).kernels
+    row = next(row for row in kernel.rows if row.scenario == "pin_vs_munmap")
+    assert [(each.mutant, each.principle, each.outcome) for each in row.controls] == [
+        ("M01 (patch 0ddba11)", "P4", Outcome.CAUGHT),
+        ("M01 (patch 5eed5eed)", "P4", Outcome.MISSED),
+    ]

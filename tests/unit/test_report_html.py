@@ -71,7 +71,7 @@ def test_each_subtest_of_a_race_has_its_own_figures(tmp_path: Path) -> None:
     page = html(view(run.done())).decode()
     (row,) = (line for line in page.splitlines() if ">probe.munmap<" in line)
     figures = [cell.partition("<")[0] for cell in row.split(">") if cell.partition("<")[0].strip()]
-    assert figures == ["probe.munmap", "41 000", "≤ 7.3e-05", "0", "5 857"]
+    assert figures == ["probe.munmap", "41 000", "≤ 7.4e-05", "0", "5 857"]
 
 
 def test_the_words_of_the_verdicts_are_explained(tmp_path: Path) -> None:

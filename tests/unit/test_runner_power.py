@@ -317,3 +317,28 @@ def test_racing_goes_on_until_the_weakest_control_would_not_be_missed(confidence
 def test_a_control_that_is_never_caught_ends_the_search_at_once() -> None:
     field = Field({"a": [MISSED]})
     assert field.race(UntilConfident((TARGET.stock("a"), TARGET.cell("a")), 1e-3)) == ["6.1/a", "6.1+M01/a"]
+
+
+def test_racing_for_confidence_gives_up_after_a_day() -> None:
+    rare = Finding("stamp", "probe.munmap", 15.0, 15.0, 9)
+    field = Field({"a": [replace(CAUGHT, found=rare), *[MISSED] * 9]})
+    order = field.race(UntilConfident((TARGET.stock("a"), TARGET.cell("a")), 1e-99), limit=200)
+    raced = sum(r.record.cell.race.seconds for name, r in field.done.items() if "M01" not in name)
+    assert raced == 86_400.0
+    assert order[-1] == "6.1/a.145"
+
+
+def test_what_another_scenario_says_is_no_answer_of_those_that_must_catch_it() -> None:
+    lost = Verdict(Outcome.BROKEN, "no ssh", fault=Fault.HOST)
+    field = Field({"a": [lost], "b": [lost], "c": [MISSED]})
+    power(field)
+    (row,) = found = rows(Campaign((TARGET,), 3, 2), field.done)
+    assert (row.status, row.agrees, power_code(found), scores(found)) == (Status.NOT_RACED, None, 3, ())
+    assert "no answer from what must catch it (a, b): no ssh" in row.reason
+
+
+def test_a_scenario_that_need_not_catch_it_is_silent_and_nothing_is_wrong() -> None:
+    field, target = Field({"c": [MISSED]}), replace(TARGET, scenarios=())
+    power(field, target)
+    (row,) = found = rows(Campaign((target,), 3, 2), field.done)
+    assert (row.status, row.agrees, power_code(found)) == (Status.SILENT, None, 0)

@@ -12,7 +12,7 @@ from orchestrator.race.model import Ending, RaceResult, SubtestResult
 from orchestrator.verdict.backing import Attempt, backed, backing, seconds_needed
 from orchestrator.verdict.finding import Finding
 from orchestrator.verdict.model import Backing, Outcome, Verdict
-from orchestrator.verdict.statistics import event_rate, least_rate
+from orchestrator.verdict.statistics import event_rate, least_rate, rounded_up
 
 PASS = Verdict(Outcome.PASS, "0 hits in 400 trials", trials=400, bound=3 / 400)
 MISSED = Verdict(Outcome.MISSED, "the broken kernel was not caught", trials=400)
@@ -37,6 +37,28 @@ def test_the_rate_is_per_second_of_the_subtest_that_caught_it() -> None:
 
 def test_what_was_found_at_once_took_a_tick() -> None:
     assert backing("M01", "P4", [caught(0.0)], [race(1000)]).rate == pytest.approx(least_rate(1, 0.001))
+    assert backing("M01", "P4", [caught(0.0)] * 5, [race(1000)]).rate == pytest.approx(least_rate(5, 0.005))
+
+
+def test_what_a_lost_guest_raced_before_without_a_catch_counts() -> None:
+    elsewhere = Verdict(Outcome.CAUGHT, "panic", found=Finding("console", "probe.b", 6.0, 1.0))
+    control = backing("M01", "P4", [caught(1.0), caught(1.0), Attempt(elsewhere, race(5000))], [race(10_000)])
+    assert control.rate == pytest.approx(least_rate(2, 7.0))
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "said"),
+    [(0.00149, 1, 0.002), (0.0075, 2, 0.0075), (3 / 41_000, 2, 7.4e-05), (0.1, 1, 0.1), (0.0, 1, 1e-300)],
+)
+def test_a_bound_is_never_said_to_be_less_than_it_is(value: float, digits: int, said: float) -> None:
+    assert rounded_up(value, digits) == said
+
+
+def test_a_confidence_that_was_not_reached_is_said() -> None:
+    short = "the 1e-05 that was asked for is NOT REACHED"
+    assert backed(PASS, [M01], demanded=False, confidence=1e-5).reason.endswith(short)
+    assert backed(PASS, [], demanded=True, confidence=1e-5).reason.endswith(short)
+    assert "NOT REACHED" not in backed(PASS, [M01], demanded=False, confidence=1e-3).reason
 
 
 def test_a_control_that_was_never_caught_has_no_rate() -> None:

@@ -347,3 +347,22 @@ def test_a_control_in_the_wrong_kernel_catches_nothing() -> None:
     wrong = replace(evidence(HIT), config_lost=("CONFIG_SMP",))
     assert judge(Facts(Expectation.CAUGHT, evidence=wrong)).outcome is Outcome.BROKEN
     assert judge(Facts(Expectation.CLEAN, evidence=wrong)).outcome is Outcome.FAIL
+
+
+def test_a_control_whose_race_was_ended_by_a_taint_that_is_no_catch_was_not_missed() -> None:
+    known = Splat(SplatKind.WARNING, "WARNING in hugetlb_split", 3, 9, "WARNING", standing=Standing.KNOWN)
+    tainted = replace(CLEAN, counters=CLEAN.counters | {"probe.munmap.first_taint_ms": 300})
+    ended = replace(control(tainted), splats=(known,), first_hit=True)
+    assert judge(replace(ended, first_hit=False)).outcome is Outcome.MISSED
+    verdict = judge(ended)
+    assert verdict.outcome is Outcome.BROKEN
+    assert verdict.reason == (
+        "a taint ended the race 0.3 s into probe.munmap: no catch (WARNING in hugetlb_split), nor a miss"
+    )
+
+
+def test_the_floor_of_a_subtest_is_its_own_where_a_skipped_ones_name_begins_it() -> None:
+    subtests = (SubtestResult("probe.shmem", Ending.SKIP, "why"), SubtestResult("probe.shmem.part", Ending.PASS, ""))
+    counters = {"probe.shmem.part.trials": 9, "probe.shmem.part.huge": 0}
+    race = replace(CLEAN, subtests=subtests, counters=counters, floors={"probe.shmem.part.huge": 50})
+    assert judge(facts(race)).outcome is Outcome.VACUOUS

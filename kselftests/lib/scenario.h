@@ -126,7 +126,7 @@ struct trial {
 };
 
 /*
- * Counts rounds, trials (valid ones), on_time, apart, preempted (and by what, if any were), coverage
+ * Counts rounds, trials (valid ones), on_time, apart, empty (if any were), preempted (and by what, if any were), coverage
  * (percent), near_misses, focused, a_ticks, b_ticks (medians), a_mad, b_mad, gap_ticks; sets the floor
  * of coverage.
  *
@@ -142,6 +142,12 @@ void race_trials(struct race *race, const struct trial *trial, void *world);
  * race that is over before it begins.
  */
 bool race_sampling(struct race *race);
+
+/*
+ * Tell, in judge, that this trial raced nothing: what B was to do did not come about. It is no trial,
+ * nor a measure of the windows.
+ */
+void race_empty(struct race *race);
 
 /* Tell, in judge, that the windows met where it hurts. A back-off that is counted tells by itself. */
 void race_near_miss(struct race *race);

@@ -87,6 +87,11 @@ void sync_a_near_miss(struct sync *s)
 	s->near_miss = true;
 }
 
+void sync_a_empty(struct sync *s)
+{
+	s->empty = true;
+}
+
 void sync_a_release(struct sync *s)
 {
 	publish(&s->a_done, s->go);
@@ -194,6 +199,7 @@ void sync_b_begin(struct sync *s)
 
 	s->offset = choose_offset(s);
 	s->near_miss = false;
+	s->empty = false;
 	now = now_ticks();
 	s->start = now + s->lead;
 	publish(&s->go, s->a_done + 1);
@@ -313,7 +319,9 @@ static void account(struct sync *s)
 			end_warmup(s);
 		return;
 	}
-	if (sync_sampling(s))
+	if (s->empty)
+		s->result.empty++;
+	else if (sync_sampling(s))
 		add_to_sample(s, gap);
 	else
 		count_trial(s, achieved, gap);

@@ -59,6 +59,7 @@ struct sync_result {
 	uint64_t trials;	/* valid: the windows overlapped, nobody was preempted */
 	uint64_t on_time;	/* those of them that were within a bin of the wanted offset */
 	uint64_t apart;		/* the windows did not meet */
+	uint64_t empty;		/* what was to be raced was not there: looked at by nobody, in no sample */
 	uint64_t preempted;	/* a CPU was taken away; by what told that, one trial by several: */
 	uint64_t a_long;	/* A's window took too long */
 	uint64_t b_long;	/* B's */
@@ -83,6 +84,7 @@ struct sync {
 	_Alignas(64) uint64_t a_done;	/* and what A did about it */
 	struct sync_window a;
 	bool near_miss;
+	bool empty;
 
 	/* B's own. */
 	_Alignas(64) struct rng rng;
@@ -109,6 +111,7 @@ void sync_init(struct sync *s, uint64_t seed, uint64_t sample_ns);
 bool sync_a_begin(struct sync *s);
 void sync_a_end(struct sync *s);
 void sync_a_near_miss(struct sync *s);
+void sync_a_empty(struct sync *s);
 void sync_a_release(struct sync *s);
 
 /* B: the same. What B does between sync_b_end() and sync_b_begin() has the world to itself. */

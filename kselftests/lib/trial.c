@@ -32,6 +32,13 @@ void race_near_miss(struct race *race)
 		sync_a_near_miss(current);
 }
 
+void race_empty(struct race *race)
+{
+	(void)race;
+	if (current)
+		sync_a_empty(current);
+}
+
 bool race_sampling(struct race *race)
 {
 	(void)race;
@@ -139,6 +146,8 @@ static void count(struct race *race, const struct sync_result *r)
 	race_count(race, "trials", r->trials);
 	race_count(race, "on_time", r->on_time);
 	race_count(race, "apart", r->apart);
+	if (r->empty)
+		race_count(race, "empty", r->empty);
 	race_count(race, "preempted", r->preempted);
 	count_causes(race, r);
 	race_count(race, "coverage", sync_coverage(r));

@@ -214,6 +214,8 @@ static void judge(struct race *race, void *arg)
 	struct vehicle *v = &race->vehicle;
 	struct stamp stamps[VEHICLE_PINS_MAX];
 
+	if (!w->judged)
+		race_empty(race);
 	if (w->got < 0) {
 		if (w->got != -EFAULT)
 			broken("%s pin of the target: %s", v->name, strerror(-w->got));

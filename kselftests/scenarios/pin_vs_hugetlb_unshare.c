@@ -199,6 +199,8 @@ static void judge(struct race *race, void *arg)
 	struct vehicle *v = &race->vehicle;
 	struct stamp stamps[VEHICLE_PINS_MAX];
 
+	if (!w->shared)
+		race_empty(race);
 	if (w->got < 0) {
 		if (w->got != -EFAULT)
 			broken("%s pin of mapping 1: %s", v->name, strerror(-w->got));

@@ -39,7 +39,8 @@
  *   checks        of held pins, where no race is needed; the others count trials (lib/trial.c)
  *   pins, kept    pages pinned; pages that a move left where they were, because of a pin or not
  *   huge          rounds of split_moving that began with a huge page, of move_mthp with a folio of 64 KiB
- *   offlined, refused  pages that were taken out of use, and those that were not
+ *   offlined, refused  pages that were taken out of use, and those that were not; it ends after
+ *                      OFFLINED_MAX, which nothing brings back before the machine boots again
  *   moved         pages that did move: the pages beside the pinned ones, or those pinned later
  *
  * Fixed by: 6c287605fd56 ("mm: remember exclusively mapped anonymous pages with PG_anon_exclusive",
@@ -68,6 +69,7 @@
 #define MAPPING_TARGET	1
 #define PAGES		8u		/* of the target */
 #define REPEATS		6u		/* of what needs no race, with each operation */
+#define OFFLINED_MAX	2000u		/* pages taken out of use */
 #define NEXT_PLACE	64u		/* rounds at one place of the move, then at another, or none */
 #define COMPACT_PATH	"/proc/sys/vm/compact_memory"
 
@@ -113,7 +115,9 @@ static void do_offline(struct world *w)
 
 	w->moved_by = madvise(last, w->agree.page, MADV_SOFT_OFFLINE);
 	if (!w->moved_by) {
-		w->offlined++;
+		/* Gone until the machine boots again: enough is enough. */
+		if (++w->offlined == OFFLINED_MAX)
+			atomic_store(&w->race->stop, true);
 	} else if (errno == EBUSY || errno == EIO || errno == EAGAIN) {
 		w->refused++;
 		w->moved_by = 0;

@@ -33,7 +33,7 @@
  * at that address: foreign_stamp, wrong_generation, bad_stamp.
  *
  * Counters, beside those of race_trials(): pins, refusals (-EFAULT: unmapped), preempted_walks
- * (rounds with the real-time thread).
+ * (calls of A's begun before the real-time thread was called, and not over when a grace period was).
  *
  * No fix to name: the rule is that of the comment "Fast GUP" in mm/gup.c. Controls: M05, M06, M07,
  * G04, G05, G07, G58. Kconfig: pin_vs_pgtable_free.config.
@@ -48,6 +48,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "clock.h"
 #include "huge.h"
 #include "preempt.h"
 #include "rng.h"
@@ -90,6 +91,8 @@ struct world {
 	struct rng rng;
 	unsigned int rounds;
 	bool preempt;			/* in this trial */
+	uint64_t entered, returned;	/* A's pin call, ticks */
+	uint64_t called, awaited;	/* by B: the preempter, a grace period */
 	bool recycles;			/* in this trial: freed pages get a new life */
 	struct preempter *preempter;
 
@@ -152,14 +155,15 @@ static void prepare(struct race *race, void *arg)
 	w->preempt = w->flags & OP_PREEMPT && !race_sampling(race) &&
 		     !rng_below(&w->rng, PREEMPT_ONE_IN);
 	w->recycles = !w->preempt || rng_below(&w->rng, 2);
-	w->preempted_walks += w->preempt;
 }
 
 static void pin(struct race *race, void *arg)
 {
 	struct world *w = arg;
 
+	w->entered = now_ticks();
 	w->got = race->vehicle.ops->pin(&race->vehicle, w->target, PAGES, w->walks);
+	w->returned = now_ticks();
 }
 
 /* The kernel's own pages next: a pipe's are of the kind that page tables are. */
@@ -175,6 +179,7 @@ static void unmap_and_recycle(struct race *race, void *arg)
 	struct world *w = arg;
 
 	(void)race;
+	w->called = now_ticks();
 	if (w->preempt)
 		preempter_call(w->preempter);
 	if (w->flags & OP_DONTNEED)
@@ -183,6 +188,7 @@ static void unmap_and_recycle(struct race *race, void *arg)
 		check_munmap(w->target, TABLE_SIZE, "the target");
 	if (w->preempt)
 		preempter_await_rcu();
+	w->awaited = now_ticks();
 	if (w->recycles)
 		recycle(w);
 	if (w->preempt)
@@ -206,6 +212,8 @@ static void judge(struct race *race, void *arg)
 	struct vehicle *v = &race->vehicle;
 	struct stamp stamps[VEHICLE_PINS_MAX];
 
+	/* The preempter may come too late for a call, or before it. */
+	w->preempted_walks += w->preempt && w->entered < w->called && w->returned > w->awaited;
 	if (w->got < 0) {
 		if (w->got != -EFAULT)
 			broken("%s pin of the target: %s", v->name, strerror(-w->got));

@@ -22,7 +22,8 @@
  * Mode: steered. mprotect: B's window is PROT_NONE, a dwell of four quiet pin calls so that some of
  * A's fall into it whole, and back. numa_hint: the task scan, made as fast as the kernel lets it,
  * runs when it will; the trials go round a region whose pages it has made hinting ones since their
- * last turn, and B's window writes to them. mbind: B's window moves the pages to the other node. What a
+ * last turn, and B's window writes to them. One in which nobody took a fault is none, and how long
+ * the windows are is measured in the others. mbind: B's window moves the pages to the other node. What a
  * fork has shared, and hinting gives back, needs no race (numa_hint_shared, lib/hinted.h).
  *
  * Oracles:
@@ -51,6 +52,7 @@
 #include <linux/mempolicy.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -65,10 +67,14 @@
 #include "scenario.h"
 #include "setting.h"
 
+#ifndef MPOL_F_NUMA_BALANCING
+#define MPOL_F_NUMA_BALANCING	(1 << 13)	/* since v5.12 */
+#endif
+
 #define PINNED		4u		/* pages, by one walk */
 #define SLOTS		256u		/* of so many pages each, in the region that is hinted */
 #define TABLE_SIZE	(2ul << 20)
-#define HUGE_SLOTS	8u
+#define HUGE_SLOTS	32u
 #define DWELL		4u		/* quiet pin calls, that some of A's fall into it whole */
 #define ARG_HUGE	1ul		/* the target is a huge page */
 #define ARG_MTHP	2ul		/* one half of a folio of 64 KiB */
@@ -85,6 +91,8 @@ struct world {
 	unsigned int slots, slot;
 	unsigned int node;
 	uint64_t quiet;			/* ticks of a pin call that nothing disturbs */
+	bool hinted;
+	uint64_t faults;		/* of all threads, before this trial; none but those of the region */
 	struct agree agree;		/* over the pages pinned, of this trial's slot */
 
 	_Alignas(64) uint32_t phase;	/* enum phase */
@@ -139,18 +147,36 @@ static bool looks_huge(struct world *w)
 	return first % (w->stride / w->agree.page) == 0;
 }
 
-static void judge(struct race *race, void *world)
+static uint64_t faults_so_far(void)
 {
-	struct world *w = world;
+	struct rusage usage;
 
-	judge_admission(w);
-	if (w->got <= 0)
-		return;
+	if (getrusage(RUSAGE_SELF, &usage))
+		broken("getrusage: %s", strerror(errno));
+	return usage.ru_minflt + usage.ru_majflt;
+}
+
+static void judge_pins(struct race *race, struct world *w)
+{
 	w->pins += w->got;
 	if (race->subtest->arg)
 		w->huge += looks_huge(w);
 	agree_both_ways(&w->agree);
 	race->vehicle.ops->unpin(&race->vehicle);
+}
+
+/* Where nobody took a fault all must be right as well. */
+static void judge(struct race *race, void *world)
+{
+	struct world *w = world;
+
+	if (w->hinted && faults_so_far() == w->faults)
+		race_empty(race);
+	judge_admission(w);
+	if (w->got > 0)
+		judge_pins(race, w);
+	if (w->hinted)
+		w->faults = faults_so_far();
 }
 
 /* The pages of a slot that the scan is to find are not touched between the trials. */
@@ -207,6 +233,26 @@ static void touch(struct race *race, void *world)
 	for (unsigned int i = w->agree.pages; i--; )
 		*(volatile uint8_t *)(w->agree.addr + (i + 1) * w->agree.page - 1) = i;
 	agree_stamp(&w->agree);
+}
+
+/*
+ * The scan passes over what is bound without leave to balance it: of this process, all but the region.
+ * Or many of the faults would be of stacks.
+ */
+static void hint_only_the_region(struct world *w)
+{
+	unsigned long nodes = 3;
+
+	if (syscall(SYS_mbind, w->map, w->size, MPOL_BIND | MPOL_F_NUMA_BALANCING, &nodes,
+		    8 * sizeof(nodes), 0) ||
+	    syscall(SYS_set_mempolicy, MPOL_BIND, &nodes, 8 * sizeof(nodes)))
+		race_skip(w->race, "no two NUMA nodes to balance memory between: %s", strerror(errno));
+}
+
+static void hint_as_ever(void)
+{
+	if (syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0))
+		broken("set_mempolicy(MPOL_DEFAULT): %s", strerror(errno));
 }
 
 static int bind_to(const struct world *w, unsigned int node)
@@ -288,10 +334,15 @@ static void race_target(struct race *race, struct trial trial, unsigned int slot
 	measure_quiet(&w);
 	if (trial.b == move_to_other_node)
 		move_steadily(&w, &sitter);
+	w.hinted = trial.b == touch;
+	if (w.hinted)
+		hint_only_the_region(&w);
 	trial.prepare = next_target;
 	trial.a = pin;
 	trial.judge = judge;
 	race_trials(race, &trial, &w);
+	if (w.hinted)
+		hint_as_ever();
 	if (sitter.ops)
 		sitter.ops->close(&sitter);
 	huge_release(w.map, w.size, "the region");
@@ -325,7 +376,7 @@ static void scan_fast(struct race *race)
 		{ NUMA "scan_delay_ms", "1" },
 		{ NUMA "scan_period_min_ms", "1" },
 		{ NUMA "scan_period_max_ms", "1" },
-		{ NUMA "scan_size_mb", "16" },
+		{ NUMA "scan_size_mb", "128" },
 		{ "/proc/sys/kernel/numa_balancing", "1" },
 	};
 

@@ -130,15 +130,22 @@ static bool ktap_text_is_cut_at_a_whole_character(void)
 #define WINDOW	10000000u
 
 /* Both actors of a trial in one: the windows are as long as is said, and meet `late` ticks too late. */
-static void trial_of(struct sync *s, uint64_t a, uint64_t b, uint64_t late)
+static void trial_in(struct sync *s, uint64_t a, uint64_t b, uint64_t late, bool empty)
 {
 	sync_b_begin(s);
 	s->b.begin = now_ticks() - b;
 	s->a.begin = s->b.begin - s->offset - late;
 	s->a.end = s->a.begin + a;
 	s->a_ended = s->go;
+	if (empty)
+		sync_a_empty(s);
 	s->a_done = s->go;
 	sync_b_end(s);
+}
+
+static void trial_of(struct sync *s, uint64_t a, uint64_t b, uint64_t late)
+{
+	trial_in(s, a, b, late, false);
 }
 
 static bool sync_tells_what_was_preempted(void)
@@ -164,6 +171,23 @@ static bool sync_tells_what_was_preempted(void)
 	return r->preempted == 3 && r->a_long == 1 && r->b_long == 1 && r->begin_late == 1 && r->met >= 2;
 }
 
+static bool sync_neither_counts_nor_measures_what_was_empty(void)
+{
+	static struct sync s;
+	const struct sync_result *r = &s.result;
+
+	sync_init(&s, 1, UINT32_MAX);
+	for (unsigned int i = 0; sync_sampling(&s); i++) {
+		bool empty = i > SYNC_WARMUP && i % 2;
+
+		trial_in(&s, WINDOW, empty ? 1 : WINDOW, 0, empty);
+	}
+	if (r->empty < SYNC_SAMPLE - 1 || r->b.median < WINDOW)
+		return false;
+	trial_of(&s, WINDOW, WINDOW, 0);
+	return r->trials == 1;
+}
+
 static const struct {
 	const char *name;
 	bool (*fn)(void);
@@ -179,6 +203,8 @@ static const struct {
 	{ "ktap_text_ends_no_line_early", ktap_text_ends_no_line_early },
 	{ "ktap_text_is_cut_at_a_whole_character", ktap_text_is_cut_at_a_whole_character },
 	{ "sync_tells_what_was_preempted", sync_tells_what_was_preempted },
+	{ "sync_neither_counts_nor_measures_what_was_empty",
+	  sync_neither_counts_nor_measures_what_was_empty },
 };
 
 int main(void)

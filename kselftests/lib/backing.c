@@ -90,7 +90,7 @@ static void map_hugetlb(struct backing *b, struct race *race)
 	huge_pool(race, POOL_PAGES);
 	b->size = huge_size(race);
 	map = mmap(NULL, b->size, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | huge_bits(b->size), -1, 0);
 	if (map == MAP_FAILED)
 		race_skip(race, "mmap(MAP_HUGETLB) of %zu bytes: %s", b->size, strerror(errno));
 	b->addr = map;

@@ -17,10 +17,6 @@
 #include "huge.h"
 #include "nodes.h"
 
-#ifndef MFD_HUGETLB
-#define MFD_HUGETLB	4u
-#endif
-
 #define PAGES		4u	/* of a file of small pages */
 #define POOL		4u	/* hugetlb pages: one is held here, one is where it moves to */
 #define PATIENCE_S	5
@@ -121,9 +117,11 @@ static uint8_t *map_file(const struct bed *b, int prot)
 /* False where it is not of huge pages, and was to be. */
 static bool make_file(struct bed *b)
 {
-	unsigned int flags = MFD_CLOEXEC | (b->backed == BY_HUGETLB ? MFD_HUGETLB : 0);
+	unsigned int flags = MFD_CLOEXEC;
 
 	b->size = b->backed == BY_SMALL ? PAGES * b->page : huge_size(b->race);
+	if (b->backed == BY_HUGETLB)
+		flags |= MFD_HUGETLB | huge_bits(b->size);
 	b->pages = b->size / b->page;
 	b->fd = memfd_create("guprace futexes", flags);
 	if (b->fd < 0)

@@ -9,11 +9,20 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/mman.h>
 
 #include "scenario.h"
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE	25
+#endif
+
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT	26	/* and MFD_HUGE_SHIFT */
+#endif
+
+#ifndef MFD_HUGETLB
+#define MFD_HUGETLB	4u
 #endif
 
 /* Bytes that one PMD maps; leaves the subtest with a skip where the kernel has no huge pages. */
@@ -48,7 +57,16 @@ bool huge_setting(const char *name, const char *value);
 /* What a file there says; false where it cannot be read. */
 bool huge_reading(const char *name, char *line, size_t size);
 
-/* At least so many free huge pages in hugetlb's pool, or a skip. */
+/*
+ * For MAP_HUGETLB and MFD_HUGETLB: pages of this size, a power of two. Without it they are of the
+ * default size, and that is whatever default_hugepagesz= says.
+ */
+static inline int huge_bits(size_t size)
+{
+	return __builtin_ctzl(size) << MAP_HUGE_SHIFT;
+}
+
+/* At least so many free huge pages, of huge_size(), in hugetlb's pool, or a skip. */
 void huge_pool(struct race *race, unsigned int pages);
 
 /* Put the settings and the pool back. Ours at the end of the program, too. */

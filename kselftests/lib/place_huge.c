@@ -8,14 +8,9 @@
 #include "place.h"
 #include "setting.h"
 
-#define CONT_SHIFT	16
-#define CONT_SIZE	(1ul << CONT_SHIFT)
+#define CONT_SIZE	(64ul << 10)
 #define CONT_POOL	"/sys/kernel/mm/hugepages/hugepages-64kB/nr_hugepages"
 #define CONT_PAGES	"8"	/* the place's, the child's, and those on their way back */
-
-#ifndef MAP_HUGE_SHIFT
-#define MAP_HUGE_SHIFT	26
-#endif
 
 /* An area for a huge page, in place of the small one; the page to pin is somewhere in it. */
 static void make_room(struct place *p, size_t size)
@@ -32,6 +27,8 @@ static bool huge(struct place *p, int flags)
 	size_t size = huge_size(p->race);
 
 	make_room(p, size);
+	if (flags)
+		flags |= huge_bits(size);
 	if (!place_map(p, PLACE_RW, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0))
 		return false;
 	if (!flags)
@@ -207,7 +204,7 @@ bool place_hugetlb_cont(struct place *p)
 	fill_cont_pool(p->race);
 	make_room(p, CONT_SIZE);
 	if (!place_map(p, PLACE_RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
-		       CONT_SHIFT << MAP_HUGE_SHIFT, -1, 0))
+		       huge_bits(CONT_SIZE), -1, 0))
 		return false;
 	place_stamp(p, 1);
 	return true;

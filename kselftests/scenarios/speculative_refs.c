@@ -262,7 +262,8 @@ static void step_hugetlb(struct world *w, struct rng *rng)
 	uint8_t *map;
 
 	(void)write_file(POOL_PATH, POOL_PAGES "\n");
-	map = mmap(NULL, w->huge, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	map = mmap(NULL, w->huge, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | huge_bits(w->huge),
+		   -1, 0);
 	if (map != MAP_FAILED) {
 		changed_under_references(w, map, w->huge / w->page, NULL, rng);
 		check_munmap(map, w->huge, "a page of hugetlb");

@@ -176,3 +176,20 @@ void huge_pool(struct race *race, unsigned int pages)
 		race_skip(race, "hugetlb's pool has %lu free pages, not %u, and cannot grow",
 			  in_pool(huge, "free_hugepages"), pages);
 }
+
+void huge_swing_begin(struct huge_swing *s, struct race *race, unsigned int pages)
+{
+	unsigned long had = in_pool(huge_size(race), "nr_hugepages");
+
+	pool_file(s->path, huge_size(race), "nr_hugepages");
+	snprintf(s->ends[0], sizeof(s->ends[0]), "%lu", had);
+	snprintf(s->ends[1], sizeof(s->ends[1]), "%lu", had + pages);
+	/* By this it is put back, however the program ends. */
+	if (!setting_change(s->path, s->ends[1]) || in_pool(huge_size(race), "nr_hugepages") <= had)
+		race_skip(race, "hugetlb's pool has %lu pages, and cannot grow", had);
+}
+
+void huge_swing_to(const struct huge_swing *s, bool most)
+{
+	(void)write_file(s->path, s->ends[most]);
+}

@@ -69,6 +69,20 @@ static inline int huge_bits(size_t size)
 /* At least so many free huge pages, of huge_size(), in hugetlb's pool, or a skip. */
 void huge_pool(struct race *race, unsigned int pages);
 
+/*
+ * A pool that grows by some pages and shrinks again, over and over; never below what it had, which may
+ * be somebody's. A skip where it cannot grow.
+ */
+struct huge_swing {
+	char path[96];
+	char ends[2][24];		/* what it had, and the most */
+};
+
+void huge_swing_begin(struct huge_swing *s, struct race *race, unsigned int pages);
+
+/* As far as it goes: memory may be short, a page of the pool in use. */
+void huge_swing_to(const struct huge_swing *s, bool most);
+
 /* Put the settings and the pool back. Ours at the end of the program, too. */
 void huge_restore(void);
 

@@ -33,25 +33,66 @@ struct tally {
 	unsigned int skip;
 };
 
-static void die_by_signal(int sig)
+static pid_t main_pid;
+
+/* The end by one of these says something of itself, and may leave a core. */
+static bool is_fault(int sig)
+{
+	return sig == SIGBUS || sig == SIGSEGV || sig == SIGABRT || sig == SIGQUIT;
+}
+
+static void bail_out(int sig)
 {
 	static const char hang[] = "Bail out! watchdog: the actors did not end in time\n";
 	static const char stop[] = "Bail out! interrupted by a signal\n";
+	char fault[48];
 
-	if (sig == SIGALRM)
+	if (sig == SIGALRM) {
 		(void)!write(STDOUT_FILENO, hang, sizeof(hang) - 1);
-	else
+	} else if (is_fault(sig)) {
+		int len = snprintf(fault, sizeof(fault), "Bail out! signal %d\n", sig);
+
+		(void)!write(STDOUT_FILENO, fault, len);
+	} else {
 		(void)!write(STDOUT_FILENO, stop, sizeof(stop) - 1);
-	/* System calls, and snprintf of integers and strings: good enough on the way out. */
-	clean_up();
-	_exit(1);
+	}
+}
+
+/*
+ * System calls, and snprintf of integers and strings: good enough on the way out. Without SA_RESETHAND:
+ * of two actors that fault the second would end the process in the middle of the first one's clean-up.
+ */
+static void die_by_signal(int sig)
+{
+	if (getpid() == main_pid) {
+		if (end_begins()) {
+			bail_out(sig);
+			clean_up();
+		} else if (is_fault(sig)) {
+			end_is_near();
+		} else if (sig != SIGALRM) {
+			return;
+		}
+		if (!is_fault(sig))
+			_exit(1);
+	}
+	/* A child dies as if it had not inherited this, and is its parent's to tell of. */
+	signal(sig, SIG_DFL);
+	raise(sig);	/* comes when this has returned */
 }
 
 static void catch_signals(double seconds)
 {
-	static const int signals[] = { SIGALRM, SIGINT, SIGTERM, SIGHUP };
-	struct sigaction action = { .sa_handler = die_by_signal };
+	static const int signals[] = {
+		SIGALRM, SIGINT, SIGTERM, SIGHUP, SIGBUS, SIGSEGV, SIGABRT, SIGQUIT,
+	};
+	static uint8_t stack[64 << 10];
+	const stack_t other = { .ss_sp = stack, .ss_size = sizeof(stack) };
+	struct sigaction action = { .sa_handler = die_by_signal, .sa_flags = SA_ONSTACK };
 
+	main_pid = getpid();
+	if (sigaltstack(&other, NULL))
+		broken("sigaltstack: %s", strerror(errno));
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
 		if (sigaction(signals[i], &action, NULL))
 			broken("sigaction for signal %d: %s", signals[i], strerror(errno));

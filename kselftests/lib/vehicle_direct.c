@@ -21,14 +21,28 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "ktap.h"
+#include "mkfs.h"
 #include "vehicle.h"
 
 #define RAM_DISKS	16
 
 struct direct {
 	uint8_t *copy;		/* of what is on the disk, page by page */
-	int backing;		/* of a loop device; -1: a RAM disk */
+	int backing;		/* of a loop device; -1: a RAM disk, */
+	int number;		/* which one */
 };
+
+/* RAM disks that are written to, by number: for who ends in the middle of it. 0: none. */
+static int ram_disk[RAM_DISKS];
+
+static void wipe_ram_disks(void)
+{
+	for (int i = 0; i < RAM_DISKS; i++) {
+		if (ram_disk[i])
+			(void)mkfs_wipe(ram_disk[i]);
+	}
+}
 
 static int direct_transfer(struct vehicle *v, void *addr, unsigned int pages, unsigned int times,
 			   ssize_t (*transfer)(int, const struct iovec *, int, off_t))
@@ -87,6 +101,17 @@ static void direct_unpin(struct vehicle *v)
 	v->held = 0;
 }
 
+/* All that was written, for the next one who looks whether the disk is blank. */
+static void clear_ram_disk(struct vehicle *v)
+{
+	struct direct *direct = v->state;
+
+	memset(direct->copy, 0, VEHICLE_PINS_MAX * v->page);
+	if (pwrite(v->fd[0], direct->copy, VEHICLE_PINS_MAX * v->page, 0) < 0)
+		ktap_diag("/dev/ram%d is not blank again: %s", direct->number, strerror(errno));
+	ram_disk[direct->number] = 0;
+}
+
 static void direct_close(struct vehicle *v)
 {
 	struct direct *direct = v->state;
@@ -94,23 +119,38 @@ static void direct_close(struct vehicle *v)
 	if (direct->backing >= 0) {
 		ioctl(v->fd[0], LOOP_CLR_FD);
 		close(direct->backing);
+	} else {
+		clear_ram_disk(v);
 	}
 	close(v->fd[0]);
 	munmap(direct->copy, VEHICLE_PINS_MAX * v->page);
 	free(direct);
 }
 
-/* O_EXCL of a block device: nobody else has it open that way or mounted. */
-static int open_ram_disk(void)
+/* O_EXCL of a block device: nobody else has it open that way or mounted. And blank: nobody's data. */
+static int open_ram_disk(int *number)
 {
+	static bool registered;
 	char path[32];
-	int fd = -1;
 
-	for (int i = 0; i < RAM_DISKS && fd < 0; i++) {
+	for (int i = 0; i < RAM_DISKS; i++) {
+		int fd;
+
 		snprintf(path, sizeof(path), "/dev/ram%d", i);
 		fd = open(path, O_RDWR | O_DIRECT | O_EXCL | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		if (mkfs_blank(fd)) {
+			if (!registered)
+				broken_cleanup(wipe_ram_disks);
+			registered = true;
+			ram_disk[i] = fd;
+			*number = i;
+			return fd;
+		}
+		close(fd);
 	}
-	return fd;
+	return -1;
 }
 
 static int open_loop(size_t size, int *backing)
@@ -151,11 +191,11 @@ static int direct_open(struct vehicle *v, char *why, size_t size)
 	v->page = getpagesize();
 	v->capacity = VEHICLE_PINS_MAX;
 	direct->backing = -1;
-	v->fd[0] = open_ram_disk();
+	v->fd[0] = open_ram_disk(&direct->number);
 	if (v->fd[0] < 0)
 		v->fd[0] = open_loop(VEHICLE_PINS_MAX * v->page, &direct->backing);
 	if (v->fd[0] < 0) {
-		snprintf(why, size, "neither a free /dev/ram* nor a loop device");
+		snprintf(why, size, "neither a free, empty /dev/ram* nor a loop device");
 		free(direct);
 		return -1;
 	}

@@ -29,8 +29,7 @@
 
 struct direct {
 	uint8_t *copy;		/* of what is on the disk, page by page */
-	int backing;		/* of a loop device; -1: a RAM disk, */
-	int number;		/* which one */
+	int number;		/* of the RAM disk; -1: it is a loop device */
 };
 
 /* RAM disks that are written to, by number: for who ends in the middle of it. 0: none. */
@@ -116,12 +115,8 @@ static void direct_close(struct vehicle *v)
 {
 	struct direct *direct = v->state;
 
-	if (direct->backing >= 0) {
-		ioctl(v->fd[0], LOOP_CLR_FD);
-		close(direct->backing);
-	} else {
+	if (direct->number >= 0)
 		clear_ram_disk(v);
-	}
 	close(v->fd[0]);
 	munmap(direct->copy, VEHICLE_PINS_MAX * v->page);
 	free(direct);
@@ -153,28 +148,30 @@ static int open_ram_disk(int *number)
 	return -1;
 }
 
-static int open_loop(size_t size, int *backing)
+/* Unbound by its last close, and so by any end of the program; it keeps the file behind it. */
+static int open_loop(size_t size)
 {
 	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), number, fd = -1;
+	int backing = memfd_create("guprace disk", MFD_CLOEXEC);
+	struct loop_config config = {
+		.fd = backing, .info = { .lo_flags = LO_FLAGS_AUTOCLEAR },
+	};
 	char path[32];
 
-	*backing = memfd_create("guprace disk", MFD_CLOEXEC);
-	if (control < 0 || *backing < 0 || ftruncate(*backing, size))
+	if (control < 0 || backing < 0 || ftruncate(backing, size))
 		goto out;
 	number = ioctl(control, LOOP_CTL_GET_FREE);
 	if (number < 0)
 		goto out;
 	snprintf(path, sizeof(path), "/dev/loop%d", number);
 	fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
-	if (fd >= 0 && ioctl(fd, LOOP_SET_FD, *backing)) {
+	if (fd >= 0 && ioctl(fd, LOOP_CONFIGURE, &config)) {
 		close(fd);
 		fd = -1;
 	}
 out:
-	if (fd < 0 && *backing >= 0) {
-		close(*backing);
-		*backing = -1;
-	}
+	if (backing >= 0)
+		close(backing);
 	if (control >= 0)
 		close(control);
 	return fd;
@@ -190,10 +187,10 @@ static int direct_open(struct vehicle *v, char *why, size_t size)
 	v->state = direct;
 	v->page = getpagesize();
 	v->capacity = VEHICLE_PINS_MAX;
-	direct->backing = -1;
+	direct->number = -1;
 	v->fd[0] = open_ram_disk(&direct->number);
 	if (v->fd[0] < 0)
-		v->fd[0] = open_loop(VEHICLE_PINS_MAX * v->page, &direct->backing);
+		v->fd[0] = open_loop(VEHICLE_PINS_MAX * v->page);
 	if (v->fd[0] < 0) {
 		snprintf(why, size, "neither a free, empty /dev/ram* nor a loop device");
 		free(direct);

@@ -275,7 +275,7 @@ static void race_hugepmd(struct race *race)
 		.b = unmap_and_refill,
 		.judge = judge,
 	};
-	bool counted = race->vehicle.ops->is & VEHICLE_FOLL_PIN || !memory_is_ours(race);
+	bool counted = race->vehicle.ops->is & VEHICLE_FOLL_PIN || !memory_is_ours(race, "lost memory");
 	struct memory before = { };
 
 	need_room(race, &w);

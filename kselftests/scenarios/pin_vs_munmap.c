@@ -345,7 +345,7 @@ static void run(struct race *race)
 		.pages = race->vehicle.capacity < TARGET_PAGES ? 1 : TARGET_PAGES,
 	};
 	uint64_t folios = 0, folios_before = 0;
-	bool counted = race->vehicle.ops->is & VEHICLE_FOLL_PIN || !memory_is_ours(race);
+	bool counted = race->vehicle.ops->is & VEHICLE_FOLL_PIN || !memory_is_ours(race, "lost memory");
 	struct memory before = { };
 	uint8_t *keeper;
 

@@ -155,10 +155,10 @@ static bool punch(const struct bed *b, unsigned int page)
 static bool move(const struct bed *b, unsigned int page)
 {
 	struct nodes n = { .pages = 1, .page = { b->map[0] + page * b->page } };
-	int node = nodes_of_first(&n);
+	int node = nodes_ask_first(&n);
 
 	nodes_turn(&n, !node);
-	if (nodes_move(&n, MPOL_MF_MOVE_ALL) || n.status[0] == node || n.status[0] < 0)
+	if (node < 0 || nodes_move(&n, MPOL_MF_MOVE_ALL) || n.status[0] == node || n.status[0] < 0)
 		return false;
 	race_add(b->race, "moved", 1);
 	return true;

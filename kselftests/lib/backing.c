@@ -46,13 +46,16 @@ static const char *mthp_file(const char *name)
 	return path;
 }
 
+bool backing_mthp_allow(const char *whom)
+{
+	return huge_setting(mthp_file("enabled"), whom);
+}
+
 void backing_mthp(struct race *race, const char *whom)
 {
-	const char *name = mthp_file("enabled");
-
-	if (!huge_setting(name, whom))
+	if (!backing_mthp_allow(whom))
 		race_skip(race, "no folios of %u pages: no transparent_hugepage/%s that this user "
-			  "may write", MTHP_PAGES, name);
+			  "may write", MTHP_PAGES, mthp_file("enabled"));
 }
 
 bool backing_mthp_stat(const char *name, uint64_t *count)

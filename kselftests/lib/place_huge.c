@@ -2,6 +2,7 @@
 /* Places that are a part of a huge page: transparent, or of hugetlb. */
 #include <sys/mman.h>
 
+#include "backing.h"
 #include "check.h"
 #include "huge.h"
 #include "pagemap.h"
@@ -107,9 +108,9 @@ bool place_thp_zero(struct place *p)
 /* One of the pages of a folio that PTEs map, on arm64 as one contiguous block. */
 bool place_mthp(struct place *p)
 {
-	if (!huge_setting("hugepages-64kB/enabled", "madvise"))
+	if (!backing_mthp_allow("madvise"))
 		return false;
-	make_room(p, CONT_SIZE);
+	make_room(p, MTHP_PAGES * p->page);
 	if (!place_map(p, PLACE_RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))
 		return false;
 	check_madvise(p->base, p->size, MADV_HUGEPAGE, "the folio's place");
@@ -201,6 +202,9 @@ static void fill_cont_pool(const struct race *race)
 /* As many entries of one table as arm64 can mark as one run (cont-PTE); x86 has no such size. */
 bool place_hugetlb_cont(struct place *p)
 {
+	/* Larger pages, longer runs: there is no such size, and no such place in it. */
+	if (CONT_SIZE < MTHP_PAGES * p->page)
+		return false;
 	fill_cont_pool(p->race);
 	make_room(p, CONT_SIZE);
 	if (!place_map(p, PLACE_RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |

@@ -56,6 +56,19 @@ void *huge_reserve(size_t size, size_t align, const char *what)
 	return addr;
 }
 
+void huge_need_address(struct race *race, unsigned long addr)
+{
+	size_t page = getpagesize();
+	void *map = mmap((void *)addr, page, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (map == MAP_FAILED && errno == ENOMEM)
+		race_skip(race, "addresses end below %#lx here", addr);
+	/* Whatever else is wrong with it, who maps there says so. */
+	if (map != MAP_FAILED)
+		check_munmap(map, page, "what is only tried");
+}
+
 void huge_release(void *addr, size_t size, const char *what)
 {
 	size_t page = getpagesize();

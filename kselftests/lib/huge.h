@@ -35,6 +35,9 @@ size_t huge_size(struct race *race);
 void *huge_reserve(size_t size, size_t align, const char *what);
 void huge_release(void *addr, size_t size, const char *what);
 
+/* A skip where a process cannot have this address (arm64 with 39 bits of them ends at 512 GiB). */
+void huge_need_address(struct race *race, unsigned long addr);
+
 /* Map over a part of a reservation; back to a reservation. */
 void *huge_map(void *addr, size_t size, int prot, int flags, int fd, const char *what);
 void huge_unmap(void *addr, size_t size, const char *what);

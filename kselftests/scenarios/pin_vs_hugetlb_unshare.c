@@ -279,6 +279,8 @@ static void race_unshare(struct race *race)
 	if (race->vehicle.capacity < PAGES * WALKS)
 		race_skip(race, "%s holds %u pins, not %u", race->vehicle.name,
 			  race->vehicle.capacity, PAGES * WALKS);
+	huge_need_address(race, MAP1_ADDR);
+	huge_need_address(race, MAP2_ADDR);
 	huge_pool(race, POOL_PAGES);
 	w.file = make_file(race, "guprace file", w.huge, TABLE_SIZE);
 	w.other = make_file(race, "guprace other", w.huge, w.huge);

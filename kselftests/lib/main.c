@@ -146,13 +146,13 @@ static void print_missed_floors(const struct race *race)
 	}
 }
 
-static void race_run(struct race *race, uint64_t budget_ns, bool stretch)
+static void race_run(struct race *race, uint64_t budget_ns)
 {
 	ktap_diag("subtest %s", race->subtest->name);
 	for (const struct floor *f = race->subtest->floors; f && f->counter; f++)
 		race_floor(race, f->counter, f->least);
 	if (race->subtest->vehicle) {
-		if (stretch)
+		if (race->stretch)
 			stretch_window(&race->vehicle);
 		race->count_backoffs = backoff_begin(&race->vehicle);
 	}
@@ -194,7 +194,7 @@ static void undo_set_up(void)
 }
 
 /* Vehicles are open for just one subtest: a pipe or a ring that holds pages leaves with it. */
-static enum ending race_with_vehicle(struct race *race, uint64_t budget_ns, bool stretch)
+static enum ending race_with_vehicle(struct race *race, uint64_t budget_ns)
 {
 	int64_t held = 0;
 	bool accounted = accounting_read(&held);
@@ -203,7 +203,7 @@ static enum ending race_with_vehicle(struct race *race, uint64_t budget_ns, bool
 						   race->reason, sizeof(race->reason)))
 		return ENDING_SKIP;
 	if (!setjmp(race->skip))
-		race_run(race, budget_ns, stretch);
+		race_run(race, budget_ns);
 	if (race->subtest->vehicle)
 		race->vehicle.ops->close(&race->vehicle);
 	if (race->skipped) {
@@ -236,12 +236,13 @@ static enum ending run_subtest(const struct subtest *subtest, const struct optio
 	race.subtest = subtest;
 	race.naive = options->naive;
 	race.first = options->first;
+	race.stretch = options->stretch;
 	race.seed = mix64(options->seed + (subtest - scenario.subtests));
 	if (!choose_cpus(race.cpu)) {
 		snprintf(detail, size, "needs two CPUs");
 		return ENDING_SKIP;
 	}
-	ending = race_with_vehicle(&race, budget_ns, options->stretch);
+	ending = race_with_vehicle(&race, budget_ns);
 	*found = *found || ending == ENDING_FAIL || race.tainted;
 	if (ending == ENDING_FAIL)
 		snprintf(detail, size, "%s: %u hit%s", race.oracle, race.hits,

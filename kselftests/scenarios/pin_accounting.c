@@ -298,7 +298,8 @@ static void open_vehicles(struct world *w)
 		else
 			w->vehicles++;
 	}
-	stretch_window(&w->vehicle[0]);
+	if (w->race->stretch)
+		stretch_window(&w->vehicle[0]);
 }
 
 static void close_vehicles(struct world *w)

@@ -90,8 +90,11 @@ bool kprobe_init(char *why, size_t size)
 	}
 	snprintf(path, sizeof(path), "instances/%s/tracing_on", kprobes.instance);
 	err = write_tracefs(path, "0");
-	if (err)
-		broken("write to %s/%s: %s", kprobes.tracefs, path, strerror(-err));
+	if (err) {
+		snprintf(why, size, "write to %s/%s: %s", kprobes.tracefs, path, strerror(-err));
+		kprobe_exit();
+		return false;
+	}
 	return true;
 }
 

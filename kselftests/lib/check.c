@@ -115,11 +115,11 @@ void check_pthread_join(pthread_t thread, const char *what)
 
 void check_pin_to_cpu(int cpu)
 {
-	cpu_set_t set;
+	cpu_set_t set[CPUS_MAX / CPU_SETSIZE];
 
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set))
+	CPU_ZERO_S(sizeof(set), set);
+	CPU_SET_S(cpu, sizeof(set), set);
+	if (sched_setaffinity(0, sizeof(set), set))
 		broken("sched_setaffinity to CPU %d: %s", cpu, strerror(errno));
 }
 

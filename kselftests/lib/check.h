@@ -30,6 +30,9 @@ void check_munmap(void *addr, size_t len, const char *what);
 void check_madvise(void *addr, size_t len, int advice, const char *what);
 void check_pthread_create(pthread_t *thread, void *(*fn)(void *), void *arg, const char *what);
 void check_pthread_join(pthread_t thread, const char *what);
+
+/* By the largest NR_CPUS there is: a cpu_set_t holds 1024, and is refused where there may be more. */
+#define CPUS_MAX	8192
 void check_pin_to_cpu(int cpu);
 
 /* Name a mapping in /proc/PID/maps, where the kernel can. */

@@ -104,13 +104,13 @@ static void catch_signals(double seconds)
 /* The first two CPUs we may use; false when there is only one. */
 static bool choose_cpus(int cpu[2])
 {
-	cpu_set_t set;
+	cpu_set_t set[CPUS_MAX / CPU_SETSIZE];
 	int found = 0;
 
-	if (sched_getaffinity(0, sizeof(set), &set))
+	if (sched_getaffinity(0, sizeof(set), set))
 		broken("sched_getaffinity: %s", strerror(errno));
-	for (int i = 0; i < CPU_SETSIZE && found < 2; i++) {
-		if (CPU_ISSET(i, &set))
+	for (int i = 0; i < CPUS_MAX && found < 2; i++) {
+		if (CPU_ISSET_S(i, sizeof(set), set))
 			cpu[found++] = i;
 	}
 	return found == 2;

@@ -46,13 +46,16 @@ static const char *mthp_file(const char *name)
 	return path;
 }
 
+bool backing_mthp_allow(const char *whom)
+{
+	return huge_setting(mthp_file("enabled"), whom);
+}
+
 void backing_mthp(struct race *race, const char *whom)
 {
-	const char *name = mthp_file("enabled");
-
-	if (!huge_setting(name, whom))
+	if (!backing_mthp_allow(whom))
 		race_skip(race, "no folios of %u pages: no transparent_hugepage/%s that this user "
-			  "may write", MTHP_PAGES, name);
+			  "may write", MTHP_PAGES, mthp_file("enabled"));
 }
 
 bool backing_mthp_stat(const char *name, uint64_t *count)
@@ -90,7 +93,7 @@ static void map_hugetlb(struct backing *b, struct race *race)
 	huge_pool(race, POOL_PAGES);
 	b->size = huge_size(race);
 	map = mmap(NULL, b->size, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | huge_bits(b->size), -1, 0);
 	if (map == MAP_FAILED)
 		race_skip(race, "mmap(MAP_HUGETLB) of %zu bytes: %s", b->size, strerror(errno));
 	b->addr = map;

@@ -46,7 +46,10 @@ static inline bool backing_is_thp(const struct backing *b)
  */
 bool backing_renew(struct backing *b);
 
-/* Have the kernel give folios of MTHP_PAGES to MADV_HUGEPAGE, or ("always") to anybody; or a skip. */
+/* Have the kernel give folios of MTHP_PAGES to MADV_HUGEPAGE, or ("always") to anybody; or false. */
+bool backing_mthp_allow(const char *whom);
+
+/* The same; or a skip. */
 void backing_mthp(struct race *race, const char *whom);
 
 /* What the kernel has counted of such folios (anon_fault_alloc, split ...); false where it has not. */

@@ -69,6 +69,7 @@ static void end(struct carried *c)
 void carried_by_moves(struct race *race)
 {
 	struct carried c = { .race = race };
+	int node;
 
 	begin(race);
 	c.agree = agree_about(race, PAGES, MAPPING_TARGET, "filled by a pin, moved, paged out and back");
@@ -76,7 +77,12 @@ void carried_by_moves(struct race *race)
 	c.agree.addr = c.target.addr;
 	nodes_pages(&c.nodes, &c.agree);
 	agree_stamp(&c.agree);
-	nodes_turn(&c.nodes, !nodes_of_first(&c.nodes));
+	node = nodes_ask_first(&c.nodes);
+	if (node < 0) {
+		end(&c);
+		race_skip(race, "move_pages: %s", strerror(-node));
+	}
+	nodes_turn(&c.nodes, !node);
 	if (nodes_move(&c.nodes, MPOL_MF_MOVE) < 0 && errno == ENODEV) {
 		end(&c);
 		race_skip(race, "no two NUMA nodes to move pages between");

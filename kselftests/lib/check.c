@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,22 +20,42 @@
 #define PR_SET_VMA_ANON_NAME	0
 #endif
 
-#define CLEANUPS_MAX		4
+#define CLEANUPS_MAX		8
 
 static void (*cleanup[CLEANUPS_MAX])(void);
 static unsigned int cleanups;
+static pid_t owner;		/* of what they put back */
+
+static atomic_flag ending = ATOMIC_FLAG_INIT;
+static __thread bool ends_it;	/* this thread, of all those that found a reason */
 
 void broken_cleanup(void (*fn)(void))
 {
 	if (cleanups == CLEANUPS_MAX)
 		broken("more than %d cleanups", CLEANUPS_MAX);
+	owner = getpid();
 	cleanup[cleanups++] = fn;
 }
 
+/* A child has inherited the list, and not what is on it. */
 void clean_up(void)
 {
-	while (cleanups)
+	while (cleanups && getpid() == owner)
 		cleanup[--cleanups]();
+}
+
+bool end_begins(void)
+{
+	bool first = !atomic_flag_test_and_set(&ending);
+
+	ends_it = ends_it || first;
+	return first;
+}
+
+void end_is_near(void)
+{
+	while (!ends_it && getpid() == owner)
+		pause();
 }
 
 void broken(const char *fmt, ...)
@@ -45,8 +66,12 @@ void broken(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(reason, sizeof(reason), fmt, ap);
 	va_end(ap);
-	ktap_bail_out(reason);
-	clean_up();
+	if (end_begins()) {
+		ktap_bail_out(reason);
+		clean_up();
+	} else {
+		end_is_near();
+	}
 	_exit(1);
 }
 
@@ -90,11 +115,11 @@ void check_pthread_join(pthread_t thread, const char *what)
 
 void check_pin_to_cpu(int cpu)
 {
-	cpu_set_t set;
+	cpu_set_t set[CPUS_MAX / CPU_SETSIZE];
 
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set))
+	CPU_ZERO_S(sizeof(set), set);
+	CPU_SET_S(cpu, sizeof(set), set);
+	if (sched_setaffinity(0, sizeof(set), set))
 		broken("sched_setaffinity to CPU %d: %s", cpu, strerror(errno));
 }
 

@@ -4,6 +4,7 @@
 #define GUPRACE_CHECK_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -13,14 +14,25 @@ void broken(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2))
 /* Have `fn` called however the program ends; the last one first. */
 void broken_cleanup(void (*fn)(void));
 
-/* Call them, once. For main(), and on the way out. */
+/* Call them, once. For main(), and on the way out. Does nothing in a child. */
 void clean_up(void);
+
+/*
+ * Of threads that find at the same time that the program must end, the first one says why and cleans
+ * up: true for that one. The others wait for the end, and do not return; but whoever is to wait in the
+ * midst of his own clean-up does.
+ */
+bool end_begins(void);
+void end_is_near(void);
 
 void *check_mmap(void *addr, size_t len, int prot, int flags, const char *what);
 void check_munmap(void *addr, size_t len, const char *what);
 void check_madvise(void *addr, size_t len, int advice, const char *what);
 void check_pthread_create(pthread_t *thread, void *(*fn)(void *), void *arg, const char *what);
 void check_pthread_join(pthread_t thread, const char *what);
+
+/* By the largest NR_CPUS there is: a cpu_set_t holds 1024, and is refused where there may be more. */
+#define CPUS_MAX	8192
 void check_pin_to_cpu(int cpu);
 
 /* Name a mapping in /proc/PID/maps, where the kernel can. */

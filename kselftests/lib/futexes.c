@@ -17,10 +17,6 @@
 #include "huge.h"
 #include "nodes.h"
 
-#ifndef MFD_HUGETLB
-#define MFD_HUGETLB	4u
-#endif
-
 #define PAGES		4u	/* of a file of small pages */
 #define POOL		4u	/* hugetlb pages: one is held here, one is where it moves to */
 #define PATIENCE_S	5
@@ -121,9 +117,11 @@ static uint8_t *map_file(const struct bed *b, int prot)
 /* False where it is not of huge pages, and was to be. */
 static bool make_file(struct bed *b)
 {
-	unsigned int flags = MFD_CLOEXEC | (b->backed == BY_HUGETLB ? MFD_HUGETLB : 0);
+	unsigned int flags = MFD_CLOEXEC;
 
 	b->size = b->backed == BY_SMALL ? PAGES * b->page : huge_size(b->race);
+	if (b->backed == BY_HUGETLB)
+		flags |= MFD_HUGETLB | huge_bits(b->size);
 	b->pages = b->size / b->page;
 	b->fd = memfd_create("guprace futexes", flags);
 	if (b->fd < 0)
@@ -157,10 +155,10 @@ static bool punch(const struct bed *b, unsigned int page)
 static bool move(const struct bed *b, unsigned int page)
 {
 	struct nodes n = { .pages = 1, .page = { b->map[0] + page * b->page } };
-	int node = nodes_of_first(&n);
+	int node = nodes_ask_first(&n);
 
 	nodes_turn(&n, !node);
-	if (nodes_move(&n, MPOL_MF_MOVE_ALL) || n.status[0] == node || n.status[0] < 0)
+	if (node < 0 || nodes_move(&n, MPOL_MF_MOVE_ALL) || n.status[0] == node || n.status[0] < 0)
 		return false;
 	race_add(b->race, "moved", 1);
 	return true;

@@ -14,7 +14,6 @@
 #include "setting.h"
 
 #define THP_DIR		"/sys/kernel/mm/transparent_hugepage/"
-#define POOL		"/proc/sys/vm/nr_hugepages"
 #define PATH_LEN	96
 
 bool huge_setting(const char *name, const char *value)
@@ -55,6 +54,19 @@ void *huge_reserve(size_t size, size_t align, const char *what)
 	if (end < map + whole)
 		check_munmap(end, map + whole - end, what);
 	return addr;
+}
+
+void huge_need_address(struct race *race, unsigned long addr)
+{
+	size_t page = getpagesize();
+	void *map = mmap((void *)addr, page, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (map == MAP_FAILED && errno == ENOMEM)
+		race_skip(race, "addresses end below %#lx here", addr);
+	/* Whatever else is wrong with it, who maps there says so. */
+	if (map != MAP_FAILED)
+		check_munmap(map, page, "what is only tried");
 }
 
 void huge_release(void *addr, size_t size, const char *what)
@@ -143,9 +155,18 @@ size_t huge_tables(void)
 	return number_of("/proc/self/status", "VmPTE:") << 10;
 }
 
-static uint64_t free_in_pool(void)
+/* Of the pool that has pages of a PMD's size: which size is the default is said at boot. */
+static void pool_file(char *path, size_t huge, const char *name)
 {
-	return number_of("/proc/meminfo", "HugePages_Free:");
+	snprintf(path, PATH_LEN, "/sys/kernel/mm/hugepages/hugepages-%zukB/%s", huge >> 10, name);
+}
+
+static unsigned long in_pool(size_t huge, const char *name)
+{
+	char path[PATH_LEN], line[32];
+
+	pool_file(path, huge, name);
+	return setting_read(path, line, sizeof(line)) ? strtoul(line, NULL, 10) : 0;
 }
 
 void huge_restore(void)
@@ -155,14 +176,33 @@ void huge_restore(void)
 
 void huge_pool(struct race *race, unsigned int pages)
 {
-	char line[32];
+	size_t huge = huge_size(race);
+	char path[PATH_LEN], line[32];
 
-	if (free_in_pool() >= pages)
+	if (in_pool(huge, "free_hugepages") >= pages)
 		return;
-	if (!setting_read(POOL, line, sizeof(line)))
-		race_skip(race, "no hugetlb pages: no " POOL);
+	pool_file(path, huge, "nr_hugepages");
+	if (!setting_read(path, line, sizeof(line)))
+		race_skip(race, "no hugetlb pages of %zu bytes: no %s", huge, path);
 	snprintf(line, sizeof(line), "%lu", strtoul(line, NULL, 10) + pages);
-	if (!setting_change(POOL, line) || free_in_pool() < pages)
-		race_skip(race, "hugetlb's pool has %" PRIu64 " free pages, not %u, and cannot grow",
-			  free_in_pool(), pages);
+	if (!setting_change(path, line) || in_pool(huge, "free_hugepages") < pages)
+		race_skip(race, "hugetlb's pool has %lu free pages, not %u, and cannot grow",
+			  in_pool(huge, "free_hugepages"), pages);
+}
+
+void huge_swing_begin(struct huge_swing *s, struct race *race, unsigned int pages)
+{
+	unsigned long had = in_pool(huge_size(race), "nr_hugepages");
+
+	pool_file(s->path, huge_size(race), "nr_hugepages");
+	snprintf(s->ends[0], sizeof(s->ends[0]), "%lu", had);
+	snprintf(s->ends[1], sizeof(s->ends[1]), "%lu", had + pages);
+	/* By this it is put back, however the program ends. */
+	if (!setting_change(s->path, s->ends[1]) || in_pool(huge_size(race), "nr_hugepages") <= had)
+		race_skip(race, "hugetlb's pool has %lu pages, and cannot grow", had);
+}
+
+void huge_swing_to(const struct huge_swing *s, bool most)
+{
+	(void)write_file(s->path, s->ends[most]);
 }

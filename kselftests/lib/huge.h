@@ -9,11 +9,20 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/mman.h>
 
 #include "scenario.h"
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE	25
+#endif
+
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT	26	/* and MFD_HUGE_SHIFT */
+#endif
+
+#ifndef MFD_HUGETLB
+#define MFD_HUGETLB	4u
 #endif
 
 /* Bytes that one PMD maps; leaves the subtest with a skip where the kernel has no huge pages. */
@@ -25,6 +34,9 @@ size_t huge_size(struct race *race);
  */
 void *huge_reserve(size_t size, size_t align, const char *what);
 void huge_release(void *addr, size_t size, const char *what);
+
+/* A skip where a process cannot have this address (arm64 with 39 bits of them ends at 512 GiB). */
+void huge_need_address(struct race *race, unsigned long addr);
 
 /* Map over a part of a reservation; back to a reservation. */
 void *huge_map(void *addr, size_t size, int prot, int flags, int fd, const char *what);
@@ -48,8 +60,31 @@ bool huge_setting(const char *name, const char *value);
 /* What a file there says; false where it cannot be read. */
 bool huge_reading(const char *name, char *line, size_t size);
 
-/* At least so many free huge pages in hugetlb's pool, or a skip. */
+/*
+ * For MAP_HUGETLB and MFD_HUGETLB: pages of this size, a power of two. Without it they are of the
+ * default size, and that is whatever default_hugepagesz= says.
+ */
+static inline int huge_bits(size_t size)
+{
+	return __builtin_ctzl(size) << MAP_HUGE_SHIFT;
+}
+
+/* At least so many free huge pages, of huge_size(), in hugetlb's pool, or a skip. */
 void huge_pool(struct race *race, unsigned int pages);
+
+/*
+ * A pool that grows by some pages and shrinks again, over and over; never below what it had, which may
+ * be somebody's. A skip where it cannot grow.
+ */
+struct huge_swing {
+	char path[96];
+	char ends[2][24];		/* what it had, and the most */
+};
+
+void huge_swing_begin(struct huge_swing *s, struct race *race, unsigned int pages);
+
+/* As far as it goes: memory may be short, a page of the pool in use. */
+void huge_swing_to(const struct huge_swing *s, bool most);
 
 /* Put the settings and the pool back. Ours at the end of the program, too. */
 void huge_restore(void);

@@ -82,15 +82,19 @@ bool kprobe_init(char *why, size_t size)
 	}
 	snprintf(kprobes.prefix, sizeof(kprobes.prefix), "guprace_%d", getpid());
 	snprintf(path, sizeof(path), "%s/instances/%s", kprobes.tracefs, kprobes.prefix);
+	snprintf(kprobes.instance, sizeof(kprobes.instance), "%s", kprobes.prefix);
 	if (mkdir(path, 0700)) {
 		snprintf(why, size, "mkdir(%s): %s", path, strerror(errno));
+		kprobes.instance[0] = '\0';
 		return false;
 	}
-	snprintf(kprobes.instance, sizeof(kprobes.instance), "%s", kprobes.prefix);
 	snprintf(path, sizeof(path), "instances/%s/tracing_on", kprobes.instance);
 	err = write_tracefs(path, "0");
-	if (err)
-		broken("write to %s/%s: %s", kprobes.tracefs, path, strerror(-err));
+	if (err) {
+		snprintf(why, size, "write to %s/%s: %s", kprobes.tracefs, path, strerror(-err));
+		kprobe_exit();
+		return false;
+	}
 	return true;
 }
 
@@ -115,11 +119,14 @@ static int add(const struct function *fn, unsigned int offset, const char *args)
 	if (i == KPROBES_MAX)
 		return -ENOSPC;
 	print_place(place, sizeof(place), fn, offset);
+	/* Before it is: who is interrupted in between removes it, there or not. */
+	kprobes.used[i] = true;
 	err = write_tracefs("kprobe_events", "p:guprace/%s_%d %s%s\n", kprobes.prefix, i, place,
 			    args);
-	if (err)
+	if (err) {
+		kprobes.used[i] = false;
 		return err;
-	kprobes.used[i] = true;
+	}
 	err = enable(i, "1");
 	if (err) {
 		kprobe_remove(i);
@@ -142,6 +149,7 @@ int kprobe_add(const struct function *fn, unsigned int offset)
 	return kprobe_add_slow(fn, offset, 0);
 }
 
+/* Both fail where it was never made. */
 void kprobe_remove(int index)
 {
 	(void)enable(index, "0");

@@ -37,10 +37,11 @@ int64_t memory_accounted(void);
 bool memory_is_small(void);
 
 /*
- * Whether what is missing on this machine can be laid at our door: a guest is small, and does nothing
- * else. Others are neither, and it would take seconds to look at each page of theirs; says so.
+ * Whether what is missing on this machine can be laid at our door: a guest of guprace's does nothing
+ * else, nor does a small machine, we hope. Others do, and it would take seconds to look at each page
+ * of theirs; says that `what` is not judged.
  */
-bool memory_is_ours(const struct race *race);
+bool memory_is_ours(const struct race *race, const char *what);
 
 /* In bulk alone, or by the page as well. That is slow: it looks at each page of the machine. */
 enum memory_detail { MEMORY_BULK, MEMORY_PAGES };

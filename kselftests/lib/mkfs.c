@@ -13,10 +13,11 @@
 #include "mkfs.h"
 
 #define HEAD	(64u << 10)
+#define ALIGN	4096		/* of what O_DIRECT is given */
 
 bool mkfs_blank(int fd)
 {
-	static uint8_t head[HEAD];
+	static _Alignas(ALIGN) uint8_t head[HEAD];
 
 	if (pread(fd, head, sizeof(head), 0) != sizeof(head))
 		return false;
@@ -27,12 +28,22 @@ bool mkfs_blank(int fd)
 	return true;
 }
 
+int mkfs_wipe(int fd)
+{
+	static _Alignas(ALIGN) uint8_t zeros[HEAD];
+	ssize_t done = pwrite(fd, zeros, sizeof(zeros), 0);
+
+	if (done >= 0 && done != sizeof(zeros))
+		return -EIO;
+	return done < 0 || fsync(fd) ? -errno : 0;
+}
+
 void mkfs_blank_again(int fd, const char *device)
 {
-	static const uint8_t zeros[HEAD];
+	int err = mkfs_wipe(fd);
 
-	if (pwrite(fd, zeros, sizeof(zeros), 0) != sizeof(zeros) || fsync(fd))
-		broken("write of zeros to %s: %s", device, strerror(errno));
+	if (err)
+		broken("write of zeros to %s: %s", device, strerror(-err));
 }
 
 static bool runs(const char *const argv[])

@@ -7,10 +7,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Whether nothing shows at the beginning of a disk: whatever is on one shows there. */
+/* Whether nothing shows at the beginning of a disk: whatever is on one shows there. O_DIRECT or not. */
 bool mkfs_blank(int fd);
 
-/* Make it so: what was made here is gone. */
+/* Make it so: what was made here is gone. The first: 0 or -errno, for clean-ups. */
+int mkfs_wipe(int fd);
 void mkfs_blank_again(int fd, const char *device);
 
 /*

@@ -22,16 +22,25 @@ void nodes_turn(struct nodes *n, int node)
 }
 
 /* Somebody else may have it on its way, or out, just now. */
-int nodes_of_first(struct nodes *n)
+int nodes_ask_first(struct nodes *n)
 {
 	int status = -ENODEV;
 
 	for (unsigned int i = 0; i < QUESTIONS && status < 0; i++) {
 		(void)*(volatile uint8_t *)n->page[0];
 		if (syscall(SYS_move_pages, 0, 1ul, n->page, NULL, &status, MPOL_MF_MOVE))
-			broken("move_pages, asked where the target is: %s", strerror(errno));
+			return -errno;
 	}
 	if (status < 0)
 		broken("move_pages, asked where the target is: status %d", status);
 	return status;
+}
+
+int nodes_of_first(struct nodes *n)
+{
+	int node = nodes_ask_first(n);
+
+	if (node < 0)
+		broken("move_pages, asked where the target is: %s", strerror(-node));
+	return node;
 }

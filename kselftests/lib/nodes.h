@@ -32,7 +32,10 @@ static inline long nodes_move(struct nodes *n, int flags)
 	return syscall(SYS_move_pages, 0, n->pages, n->page, n->node, n->status, flags);
 }
 
-/* The node that the first page is on. */
+/* The node that the first page is on; where move_pages(2) itself fails, -errno: ENOSYS, EPERM ... */
+int nodes_ask_first(struct nodes *n);
+
+/* The same, where it has worked before. */
 int nodes_of_first(struct nodes *n);
 
 #endif

@@ -14,6 +14,7 @@
 
 #include "check.h"
 #include "huge.h"
+#include "mkfs.h"
 #include "place.h"
 
 #define ZONES_MAX	64
@@ -97,6 +98,20 @@ void place_init(struct place *p, struct race *race)
 	stamp_page(left + 2 * page, stamp_of(PLACE_MAPPING, PLACE_BEHIND, 0));
 }
 
+static int disk = -1;		/* the place's, while there is one on it */
+
+static void wipe_disk(void)
+{
+	if (disk >= 0)
+		(void)mkfs_wipe(disk);
+}
+
+static void leave_disk(void)
+{
+	mkfs_blank_again(disk, DISK_PATH);
+	disk = -1;
+}
+
 void place_release(struct place *p)
 {
 	place_child_kept(p);
@@ -109,6 +124,8 @@ void place_release(struct place *p)
 	/* Not before the munmap: the next who gets the key would have this memory under it. */
 	if (p->key >= 0)
 		pkey_free(p->key);
+	if (p->fd >= 0 && p->fd == disk)
+		leave_disk();
 	if (p->fd >= 0)
 		close(p->fd);
 	if (p->probe >= 0)
@@ -257,9 +274,15 @@ bool place_shm_private_read(struct place *p)
 /* A RAM disk that nobody else has: file pages that must be written back, without a file system. */
 bool place_disk(struct place *p)
 {
+	static bool registered;
+
 	p->fd = open(DISK_PATH, O_RDWR | O_EXCL | O_CLOEXEC);
-	if (p->fd < 0 || !place_map(p, PLACE_RW, MAP_SHARED, p->fd, 0))
+	if (p->fd < 0 || !mkfs_blank(p->fd) || !place_map(p, PLACE_RW, MAP_SHARED, p->fd, 0))
 		return false;
+	if (!registered)
+		broken_cleanup(wipe_disk);
+	registered = true;
+	disk = p->fd;
 	place_stamp(p, 1);
 	return true;
 }

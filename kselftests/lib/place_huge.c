@@ -2,20 +2,16 @@
 /* Places that are a part of a huge page: transparent, or of hugetlb. */
 #include <sys/mman.h>
 
+#include "backing.h"
 #include "check.h"
 #include "huge.h"
 #include "pagemap.h"
 #include "place.h"
 #include "setting.h"
 
-#define CONT_SHIFT	16
-#define CONT_SIZE	(1ul << CONT_SHIFT)
+#define CONT_SIZE	(64ul << 10)
 #define CONT_POOL	"/sys/kernel/mm/hugepages/hugepages-64kB/nr_hugepages"
 #define CONT_PAGES	"8"	/* the place's, the child's, and those on their way back */
-
-#ifndef MAP_HUGE_SHIFT
-#define MAP_HUGE_SHIFT	26
-#endif
 
 /* An area for a huge page, in place of the small one; the page to pin is somewhere in it. */
 static void make_room(struct place *p, size_t size)
@@ -32,6 +28,8 @@ static bool huge(struct place *p, int flags)
 	size_t size = huge_size(p->race);
 
 	make_room(p, size);
+	if (flags)
+		flags |= huge_bits(size);
 	if (!place_map(p, PLACE_RW, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0))
 		return false;
 	if (!flags)
@@ -110,9 +108,9 @@ bool place_thp_zero(struct place *p)
 /* One of the pages of a folio that PTEs map, on arm64 as one contiguous block. */
 bool place_mthp(struct place *p)
 {
-	if (!huge_setting("hugepages-64kB/enabled", "madvise"))
+	if (!backing_mthp_allow("madvise"))
 		return false;
-	make_room(p, CONT_SIZE);
+	make_room(p, MTHP_PAGES * p->page);
 	if (!place_map(p, PLACE_RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))
 		return false;
 	check_madvise(p->base, p->size, MADV_HUGEPAGE, "the folio's place");
@@ -204,10 +202,13 @@ static void fill_cont_pool(const struct race *race)
 /* As many entries of one table as arm64 can mark as one run (cont-PTE); x86 has no such size. */
 bool place_hugetlb_cont(struct place *p)
 {
+	/* Larger pages, longer runs: there is no such size, and no such place in it. */
+	if (CONT_SIZE < MTHP_PAGES * p->page)
+		return false;
 	fill_cont_pool(p->race);
 	make_room(p, CONT_SIZE);
 	if (!place_map(p, PLACE_RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
-		       CONT_SHIFT << MAP_HUGE_SHIFT, -1, 0))
+		       huge_bits(CONT_SIZE), -1, 0))
 		return false;
 	place_stamp(p, 1);
 	return true;

@@ -73,6 +73,8 @@ static long start_keeper(const struct spare *range)
 	if (keeper < 0)
 		broken("fork: %s", strerror(errno));
 	if (!keeper) {
+		/* Ctrl-C is for its parent, who unmounts before the device goes. */
+		setpgid(0, 0);
 		close(end[1]);
 		keep(range, said[1], end[0]);
 	}

@@ -42,6 +42,7 @@ struct race {
 	uint64_t deadline_ns;
 	atomic_bool stop;
 	bool count_backoffs;
+	bool stretch;			/* GUP-fast's window, by whoever opens vehicles of his own */
 	bool naive;			/* measure, do not judge: see race_trials() */
 	bool first;			/* end with the first hit, or when the kernel taints itself */
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "mkfs.h"
 #include "swap.h"
 
 #define DEVICE		"/dev/ram0"
@@ -38,19 +39,10 @@ static bool swap_is_on(void)
 	return lines > 1;
 }
 
-static bool is_blank(const uint8_t *bytes, size_t size)
+/* Whatever is on the device but the header of a program that was killed may be somebody's data. */
+static bool is_free(int fd, const uint8_t *first, size_t size)
 {
-	for (size_t i = 0; i < size; i++) {
-		if (bytes[i])
-			return false;
-	}
-	return true;
-}
-
-/* Whatever is on the device but an old header of ours may be somebody's data. */
-static bool is_free(const uint8_t *first, size_t size)
-{
-	return is_blank(first, size) ||
+	return mkfs_blank(fd) ||
 	       !memcmp(first + size - (sizeof(magic) - 1), magic, sizeof(magic) - 1);
 }
 
@@ -64,7 +56,7 @@ static int write_header(int fd)
 
 	if (pread(fd, first.bytes, page, 0) != page)
 		return -EIO;
-	if (!is_free(first.bytes, page))
+	if (!is_free(fd, first.bytes, page))
 		return -EBUSY;
 	memset(first.bytes, 0, page);
 	first.header.version = 1;
@@ -75,11 +67,23 @@ static int write_header(int fd)
 	return 0;
 }
 
+/* The header, and what came into the first slots. */
+static int wipe(void)
+{
+	int fd = open(DEVICE, O_RDWR | O_CLOEXEC), err;
+
+	if (fd < 0)
+		return -errno;
+	err = mkfs_wipe(fd);
+	close(fd);
+	return err;
+}
+
 /* However the program ends: swap that is left on is nobody's, and the next program's to keep. */
 static void take_off(void)
 {
-	if (ours)
-		(void)swapoff(DEVICE);
+	if (ours && !swapoff(DEVICE))
+		(void)wipe();
 	ours = false;
 }
 
@@ -98,8 +102,10 @@ bool swap_begin(char *why, size_t size)
 	}
 	err = write_header(fd);
 	close(fd);
-	if (!err && swapon(DEVICE, 0))
+	if (!err && swapon(DEVICE, 0)) {
 		err = -errno;
+		(void)wipe();
+	}
 	if (err)
 		snprintf(why, size, "no swap is on, and none can be made of %s: %s", DEVICE,
 			 err == -EBUSY ? "it is not empty" : strerror(-err));
@@ -117,7 +123,14 @@ bool swap_is_ours(void)
 
 void swap_end(void)
 {
-	if (ours && swapoff(DEVICE))
+	int err;
+
+	if (!ours)
+		return;
+	if (swapoff(DEVICE))
 		broken("swapoff of %s: %s", DEVICE, strerror(errno));
 	ours = false;
+	err = wipe();
+	if (err)
+		broken("write of zeros to %s: %s", DEVICE, strerror(-err));
 }

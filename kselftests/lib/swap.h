@@ -15,7 +15,7 @@ bool swap_begin(char *why, size_t size);
 /* Whether it is the RAM disk, and was not on before. */
 bool swap_is_ours(void);
 
-/* Undo it. */
+/* Undo it: the disk holds nothing again. */
 void swap_end(void);
 
 #endif

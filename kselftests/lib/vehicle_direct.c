@@ -21,14 +21,27 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "ktap.h"
+#include "mkfs.h"
 #include "vehicle.h"
 
 #define RAM_DISKS	16
 
 struct direct {
 	uint8_t *copy;		/* of what is on the disk, page by page */
-	int backing;		/* of a loop device; -1: a RAM disk */
+	int number;		/* of the RAM disk; -1: it is a loop device */
 };
+
+/* RAM disks that are written to, by number: for who ends in the middle of it. 0: none. */
+static int ram_disk[RAM_DISKS];
+
+static void wipe_ram_disks(void)
+{
+	for (int i = 0; i < RAM_DISKS; i++) {
+		if (ram_disk[i])
+			(void)mkfs_wipe(ram_disk[i]);
+	}
+}
 
 static int direct_transfer(struct vehicle *v, void *addr, unsigned int pages, unsigned int times,
 			   ssize_t (*transfer)(int, const struct iovec *, int, off_t))
@@ -87,54 +100,78 @@ static void direct_unpin(struct vehicle *v)
 	v->held = 0;
 }
 
+/* All that was written, for the next one who looks whether the disk is blank. */
+static void clear_ram_disk(struct vehicle *v)
+{
+	struct direct *direct = v->state;
+
+	memset(direct->copy, 0, VEHICLE_PINS_MAX * v->page);
+	if (pwrite(v->fd[0], direct->copy, VEHICLE_PINS_MAX * v->page, 0) < 0)
+		ktap_diag("/dev/ram%d is not blank again: %s", direct->number, strerror(errno));
+	ram_disk[direct->number] = 0;
+}
+
 static void direct_close(struct vehicle *v)
 {
 	struct direct *direct = v->state;
 
-	if (direct->backing >= 0) {
-		ioctl(v->fd[0], LOOP_CLR_FD);
-		close(direct->backing);
-	}
+	if (direct->number >= 0)
+		clear_ram_disk(v);
 	close(v->fd[0]);
 	munmap(direct->copy, VEHICLE_PINS_MAX * v->page);
 	free(direct);
 }
 
-/* O_EXCL of a block device: nobody else has it open that way or mounted. */
-static int open_ram_disk(void)
+/* O_EXCL of a block device: nobody else has it open that way or mounted. And blank: nobody's data. */
+static int open_ram_disk(int *number)
 {
+	static bool registered;
 	char path[32];
-	int fd = -1;
 
-	for (int i = 0; i < RAM_DISKS && fd < 0; i++) {
+	for (int i = 0; i < RAM_DISKS; i++) {
+		int fd;
+
 		snprintf(path, sizeof(path), "/dev/ram%d", i);
 		fd = open(path, O_RDWR | O_DIRECT | O_EXCL | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		if (mkfs_blank(fd)) {
+			if (!registered)
+				broken_cleanup(wipe_ram_disks);
+			registered = true;
+			ram_disk[i] = fd;
+			*number = i;
+			return fd;
+		}
+		close(fd);
 	}
-	return fd;
+	return -1;
 }
 
-static int open_loop(size_t size, int *backing)
+/* Unbound by its last close, and so by any end of the program; it keeps the file behind it. */
+static int open_loop(size_t size)
 {
 	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), number, fd = -1;
+	int backing = memfd_create("guprace disk", MFD_CLOEXEC);
+	struct loop_config config = {
+		.fd = backing, .info = { .lo_flags = LO_FLAGS_AUTOCLEAR },
+	};
 	char path[32];
 
-	*backing = memfd_create("guprace disk", MFD_CLOEXEC);
-	if (control < 0 || *backing < 0 || ftruncate(*backing, size))
+	if (control < 0 || backing < 0 || ftruncate(backing, size))
 		goto out;
 	number = ioctl(control, LOOP_CTL_GET_FREE);
 	if (number < 0)
 		goto out;
 	snprintf(path, sizeof(path), "/dev/loop%d", number);
 	fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
-	if (fd >= 0 && ioctl(fd, LOOP_SET_FD, *backing)) {
+	if (fd >= 0 && ioctl(fd, LOOP_CONFIGURE, &config)) {
 		close(fd);
 		fd = -1;
 	}
 out:
-	if (fd < 0 && *backing >= 0) {
-		close(*backing);
-		*backing = -1;
-	}
+	if (backing >= 0)
+		close(backing);
 	if (control >= 0)
 		close(control);
 	return fd;
@@ -150,12 +187,12 @@ static int direct_open(struct vehicle *v, char *why, size_t size)
 	v->state = direct;
 	v->page = getpagesize();
 	v->capacity = VEHICLE_PINS_MAX;
-	direct->backing = -1;
-	v->fd[0] = open_ram_disk();
+	direct->number = -1;
+	v->fd[0] = open_ram_disk(&direct->number);
 	if (v->fd[0] < 0)
-		v->fd[0] = open_loop(VEHICLE_PINS_MAX * v->page, &direct->backing);
+		v->fd[0] = open_loop(VEHICLE_PINS_MAX * v->page);
 	if (v->fd[0] < 0) {
-		snprintf(why, size, "neither a free /dev/ram* nor a loop device");
+		snprintf(why, size, "neither a free, empty /dev/ram* nor a loop device");
 		free(direct);
 		return -1;
 	}

@@ -92,7 +92,7 @@ static void map(const struct world *w, uint8_t *addr, const char *what)
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS;
 
 	if (w->flags & OP_HUGETLB)
-		flags |= MAP_HUGETLB;
+		flags |= MAP_HUGETLB | huge_bits(w->huge);
 	huge_map(addr, w->huge, PROT_READ | PROT_WRITE, flags, -1, what);
 	name_mapping(addr, w->huge, what);
 	if (!(w->flags & OP_HUGETLB))
@@ -277,7 +277,7 @@ static void race_hugepmd(struct race *race)
 		.b = unmap_and_refill,
 		.judge = judge,
 	};
-	bool counted = race->vehicle.ops->is & VEHICLE_FOLL_PIN || !memory_is_ours(race);
+	bool counted = race->vehicle.ops->is & VEHICLE_FOLL_PIN || !memory_is_ours(race, "lost memory");
 	struct memory before = { };
 
 	need_room(race, &w);

@@ -73,10 +73,6 @@
 #define NEXT_PLACE	4u	/* rounds at one place of the walk, then at another */
 #define NO_MORE		UINT32_MAX
 
-#ifndef MAP_HUGE_SHIFT
-#define MAP_HUGE_SHIFT	26
-#endif
-
 struct world {
 	struct race *race;
 	size_t page, huge;		/* bytes */

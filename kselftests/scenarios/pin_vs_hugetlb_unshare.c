@@ -49,10 +49,6 @@
 #include "stretch.h"
 #include "taint.h"
 
-#ifndef MFD_HUGETLB
-#define MFD_HUGETLB	4u
-#endif
-
 #define MAPPING_FILE	1
 #define MAPPING_OTHER	2
 
@@ -226,9 +222,9 @@ static void settle(struct race *race, void *arg)
 	give(arg, ORDER_UNMAP);
 }
 
-static int make_file(struct race *race, const char *name, size_t size)
+static int make_file(struct race *race, const char *name, size_t huge, size_t size)
 {
-	int fd = memfd_create(name, MFD_CLOEXEC | MFD_HUGETLB);
+	int fd = memfd_create(name, MFD_CLOEXEC | MFD_HUGETLB | huge_bits(huge));
 
 	if (fd < 0 || ftruncate(fd, size))
 		race_skip(race, "no hugetlb memfd of %zu bytes: %s", size, strerror(errno));
@@ -286,9 +282,11 @@ static void race_unshare(struct race *race)
 	if (race->vehicle.capacity < PAGES * WALKS)
 		race_skip(race, "%s holds %u pins, not %u", race->vehicle.name,
 			  race->vehicle.capacity, PAGES * WALKS);
+	huge_need_address(race, MAP1_ADDR);
+	huge_need_address(race, MAP2_ADDR);
 	huge_pool(race, POOL_PAGES);
-	w.file = make_file(race, "guprace file", TABLE_SIZE);
-	w.other = make_file(race, "guprace other", w.huge);
+	w.file = make_file(race, "guprace file", w.huge, TABLE_SIZE);
+	w.other = make_file(race, "guprace other", w.huge, w.huge);
 	stamp_files(&w);
 	if (w.flags & OP_PROCESS)
 		start_child(&w);

@@ -75,7 +75,6 @@
 #define MAPPING_REFILL	2
 #define MAPPING_KEEPER	3
 
-#define ARENA_SIZE	(4ul << 20)	/* holds an aligned 2 MiB: one page table */
 #define TABLE_SIZE	(2ul << 20)
 #define REFILL_PAGES	4096ul		/* then given back, by one call with one TLB flush */
 /* Measured (docs/performance.md): more pages make an unmap longer, fewer the walk mostly entry. */
@@ -306,21 +305,29 @@ static void *unmapper(void *arg)
 	return NULL;
 }
 
+/* A page more on either side: what is mapped here has no neighbour. */
+static void make_hole(const struct world *w, uint8_t *addr)
+{
+	check_munmap(addr - w->page, w->size + 2 * w->page, "room in the arena");
+}
+
 /*
  * The target stands alone, so that no mapping is split or merged around it; the keeper in the same
- * 2 MiB keeps munmap from freeing the page table with it.
+ * 2 MiB keeps munmap from freeing the page table with it. The rest of them is reserved: the holes are
+ * too small for what anybody else maps meanwhile.
  */
-static uint8_t *make_arena(const struct world *w)
+static uint8_t *make_arena(struct world *w)
 {
-	uint8_t *map = check_mmap(NULL, ARENA_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
-				  "the arena");
-	uint8_t *table = (uint8_t *)(((uintptr_t)map + TABLE_SIZE - 1) & -TABLE_SIZE);
+	uint8_t *table = huge_reserve(TABLE_SIZE, TABLE_SIZE, "the arena");
 
-	check_munmap(map, ARENA_SIZE, "the arena");
-	check_mmap(table, w->page, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, "the keeper");
+	huge_map(table, w->page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		 "the keeper");
 	name_mapping(table, w->page, "guprace keeper");
 	stamp_page(table, stamp_of(MAPPING_KEEPER, 0, 0));
+	w->target = table + TABLE_SIZE / 2;
+	w->aside = table + TABLE_SIZE / 4;
+	make_hole(w, w->target);
+	make_hole(w, w->aside);
 	return table;
 }
 
@@ -345,7 +352,7 @@ static void run(struct race *race)
 		.pages = race->vehicle.capacity < TARGET_PAGES ? 1 : TARGET_PAGES,
 	};
 	uint64_t folios = 0, folios_before = 0;
-	bool counted = race->vehicle.ops->is & VEHICLE_FOLL_PIN || !memory_is_ours(race);
+	bool counted = race->vehicle.ops->is & VEHICLE_FOLL_PIN || !memory_is_ours(race, "lost memory");
 	struct memory before = { };
 	uint8_t *keeper;
 
@@ -356,13 +363,11 @@ static void run(struct race *race)
 		backing_mthp(race, "always");
 		w.pages = MTHP_PAGES;
 	}
-	keeper = make_arena(&w);
 	w.size = w.pages * w.page;
+	keeper = make_arena(&w);
 	w.walks = race->vehicle.capacity / w.pages;
 	if (w.walks > WALKS)
 		w.walks = WALKS;
-	w.target = keeper + TABLE_SIZE / 2;
-	w.aside = keeper + TABLE_SIZE / 4;
 	make_refill(&w);
 	w.quiet = quiet_ticks(&race->vehicle, w.refill, w.pages, w.walks, true);
 	if (w.operation->mthp && backing_mthp_stat("anon_fault_alloc", &folios_before))
@@ -371,7 +376,7 @@ static void run(struct race *race)
 	race_actors(race, pinner, unmapper, &w);
 
 	huge_release(w.refill, REFILL_PAGES * w.page, "the refill");
-	check_munmap(keeper, w.page, "the keeper");
+	huge_release(keeper, TABLE_SIZE, "the arena");
 	if (w.operation->mthp) {
 		if (backing_mthp_stat("anon_fault_alloc", &folios))
 			race_count(race, "folios", folios - folios_before);

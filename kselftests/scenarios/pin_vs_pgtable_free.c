@@ -274,6 +274,8 @@ static void world_init(struct race *race, struct world *w)
 {
 	unsigned int walks = race->vehicle.capacity / PAGES;
 
+	huge_need_address(race, TARGET_ADDR);
+	huge_need_address(race, OTHER_ADDR);
 	w->walks = walks < WALKS ? walks : WALKS;
 	w->fd = -1;
 	if (!w->walks)

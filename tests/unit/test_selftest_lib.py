@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
 KSELFTESTS = Path(__file__).resolve().parents[2] / "kselftests"
+ENDING = Path(__file__).parents[1] / "fakes" / "ending.c"
 KTAP_LINE = re.compile(r"KTAP version 1|1\.\.\d+|# .*|(?:not )?ok \d+ [a-z_]+(?:\.[a-z_]+)?(?: # .+)?|Bail out! .+")
 
 
@@ -107,6 +110,83 @@ def test_help_and_list_need_no_kernel_feature(built: Path) -> None:
     assert "example:" in shown.stdout
     listed = run(built / "pin_vs_munmap", "--list")
     assert listed.stdout.splitlines()[:2] == ["probe.munmap", "vmsplice.munmap"]
+
+
+@pytest.fixture(scope="module")
+def ending(built: Path) -> Path:
+    program = built / "ending"
+    objects = sorted(map(str, (built / "lib").glob("*.o")))
+    gcc = ["gcc", "-Wall", "-Werror", f"-I{KSELFTESTS / 'lib'}", "-pthread", "-static", "-o", str(program)]
+    subprocess.run([*gcc, str(ENDING), *objects], check=True, timeout=600)
+    return program
+
+
+def said(output: str) -> list[str]:
+    """Return what a program says of its end, without what it says of its kernel's lack of kprobes."""
+    return [line for line in output.splitlines() if line.startswith(("Bail out!", "# cleaned up"))]
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "why"),
+    [
+        (signal.SIGINT, 1, "interrupted by a signal"),
+        (signal.SIGTERM, 1, "interrupted by a signal"),
+        (signal.SIGHUP, 1, "interrupted by a signal"),
+        (signal.SIGQUIT, -signal.SIGQUIT, "signal 3"),
+        (signal.SIGABRT, -signal.SIGABRT, "signal 6"),
+        (signal.SIGBUS, -signal.SIGBUS, "signal 7"),
+        (signal.SIGSEGV, -signal.SIGSEGV, "signal 11"),
+    ],
+)
+def test_a_signal_to_all_processes_has_one_of_them_clean_up(
+    ending: Path, number: signal.Signals, status: int, why: str
+) -> None:
+    program = subprocess.Popen(
+        [str(ending), "--only", "no.signal"], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert program.stdout is not None
+    for line in program.stdout:
+        if line == "# ready\n":
+            break
+    os.killpg(program.pid, number)
+    output, _ = program.communicate(timeout=60)
+    assert said(output) == [f"Bail out! {why}", "# cleaned up"]
+    assert program.returncode == status
+
+
+def test_a_child_that_is_gone_is_told_and_no_silent_end(ending: Path) -> None:
+    done = run(ending, "--only", "no.reader")
+    assert said(done.stdout) == ["Bail out! the child is gone", "# cleaned up"]
+    assert done.returncode == 1
+
+
+def test_a_child_in_trouble_puts_nothing_back_that_is_its_parents(ending: Path) -> None:
+    done = run(ending, "--only", "no.child")
+    assert said(done.stdout) == ["Bail out! in a child", "# cleaned up"]
+    assert done.stdout.index("ok 1 no.child") < done.stdout.index("# cleaned up")
+    assert done.returncode == 0
+
+
+def test_two_actors_that_fault_end_it_once(ending: Path) -> None:
+    done = run(ending, "--only", "no.memory")
+    if "needs two CPUs" in done.stdout:
+        pytest.skip("this host cannot race")
+    assert said(done.stdout) == ["Bail out! signal 11", "# cleaned up"]
+    assert done.returncode == -signal.SIGSEGV
+
+
+def test_a_stack_that_overflows_leaves_room_to_clean_up(ending: Path) -> None:
+    done = run(ending, "--only", "no.stack")
+    assert said(done.stdout) == ["Bail out! signal 11", "# cleaned up"]
+    assert done.returncode == -signal.SIGSEGV
+
+
+def test_a_reader_that_stops_reading_ends_nothing(built: Path) -> None:
+    program = subprocess.Popen([str(built / "pin_vs_munmap"), "--seconds", "0.2"], stdout=subprocess.PIPE)
+    assert program.stdout is not None
+    program.stdout.readline()
+    program.stdout.close()
+    assert program.wait(timeout=60) in (0, 4)
 
 
 def test_two_builds_in_two_places_are_identical(built: Path, tmp_path: Path) -> None:

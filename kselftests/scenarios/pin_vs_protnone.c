@@ -414,11 +414,13 @@ static const struct floor huge_floors[] = {
 };
 
 static const struct floor hint_floors[] = {
-	{ "pins", 100 }, { "vm.numa_pte_updates", 100 }, { "vm.numa_hint_faults", 100 }, { }
+	{ "trials", 40 }, { "pins", 100 }, { "vm.numa_pte_updates", 100 },
+	{ "vm.numa_hint_faults", 100 }, { "vm.numa_pages_migrated", 20 }, { }
 };
 
 static const struct floor hint_huge_floors[] = {
-	{ "huge", 50 }, { "vm.numa_pte_updates", 100 }, { "vm.numa_hint_faults", 50 }, { }
+	{ "trials", 20 }, { "huge", 50 }, { "vm.numa_pte_updates", 100 },
+	{ "vm.numa_hint_faults", 50 }, { "vm.numa_pages_migrated", 20 }, { }
 };
 
 static const struct floor shared_floors[] = {

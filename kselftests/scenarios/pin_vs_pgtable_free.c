@@ -352,12 +352,13 @@ static const struct floor floors_walk[] = {
 
 /*
  * Grace periods take their time. B unmaps while A's CPU is taken from it: that A finds pages at all
- * is all that its pins say (x86_64: 6 of 248 trials), the walks that were cut in two are the race.
+ * is all that its pins say (x86_64: 6 of 248 trials), the calls that were cut in two are the race
+ * (6.12/x86_64/kcsan: 11 of 320 rounds in 5 s).
  */
 static const struct floor floors_preempt[] = {
 	{ "trials", 16 },
 	{ "pins", 2 },
-	{ "preempted_walks", 10 },
+	{ "preempted_walks", 3 },
 	{ }
 };
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -26,9 +26,12 @@ from orchestrator.runner.rundir import CellResult, KernelRecord, RunDir, open_ru
 from orchestrator.verdict.backing import in_words
 from orchestrator.verdict.history import Raced, Together, together
 from orchestrator.verdict.model import Backing, Outcome, Verdict
+from orchestrator.words import plural
 
 _SHOWN_TROUBLES = 3
 _REASON = 300
+# A fault that is as likely to escape as not: nothing to be told of a race.
+_A_TOSS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +225,8 @@ def show_history(found: History, console: Console, older: int) -> None:
         _plain(console, "")
     for text in found.damaged:
         _plain(console, f"left out: {text}", "bold yellow")
-    hidden = f"{older} older kernel{' is' if older == 1 else 's are'} not shown: --all"
-    _plain(console, f"{found.runs} run{'' if found.runs == 1 else 's'}{f'; {hidden}' if older else ''}")
+    hidden = f"{older} older {plural(older, 'kernel is', 'kernels are')} not shown: --all"
+    _plain(console, f"{found.runs} {plural(found.runs, 'run')}{f'; {hidden}' if older else ''}")
 
 
 def _plain(console: Console, text: str, style: str = "") -> None:
@@ -250,9 +253,9 @@ def _told(row: Together) -> Iterable[str]:
     if row.seconds:
         yield f"raced {seconds(row.seconds)}"
     if row.trials:
-        yield f"{count(row.trials)} trials"
+        yield f"{count(row.trials)} {plural(row.trials, 'trial')}"
     if row.checks:
-        yield f"{count(row.checks)} checks"
+        yield f"{count(row.checks)} {plural(row.checks, 'check')}"
     if row.bound is not None:
         yield f"bound {rate(row.bound)} ({row.weakest})"
     if row.programs > 1:
@@ -277,7 +280,10 @@ def _table(rows: Sequence[Together]) -> Table:
 def _controls(controls: Sequence[Backing]) -> str:
     """Say what was caught, and name what was not: a power run also asks scenarios that need not catch it."""
     missed = [control.mutant for control in controls if control.outcome is Outcome.MISSED]
-    said = in_words([control for control in controls if control.outcome is not Outcome.MISSED])
+    told = [control for control in controls if control.outcome is not Outcome.MISSED]
+    if max((control.escape or 0.0 for control in told), default=0.0) >= _A_TOSS:
+        told = [replace(control, escape=None) for control in told]
+    said = in_words(told)
     return "; ".join([*said, *([f"never caught by it: {', '.join(missed)}"] if missed else [])])
 
 

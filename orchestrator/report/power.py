@@ -25,6 +25,7 @@ from orchestrator.report.view import view
 from orchestrator.runner.power import Campaign, rows
 from orchestrator.runner.rundir import Metadata, RunDir
 from orchestrator.verdict.power import Row, Score, Status, scores
+from orchestrator.words import plural
 
 CAMPAIGN = "campaign.json"
 # Shades of the heat map: caught within so many seconds of racing (median), else the last one.
@@ -209,8 +210,11 @@ def _plain(row: Row) -> list[str]:
     told = [f"{label(row):<8} {row.target.id}"]
     if row.scenario:
         told += [f"{row.caught} of {row.runs} by {row.scenario}", f"median {seconds(row.median)}", row.shown]
-        told += [f"mean {interval(row)}", *([f"{row.broken} attempts without an answer"] if row.broken else [])]
-        told += [] if row.trials is None else [f"{row.trials:.0f} trials"]
+        told += [
+            f"mean {interval(row)}",
+            *([f"{row.broken} {plural(row.broken, 'attempt')} without an answer"] if row.broken else []),
+        ]
+        told += [] if row.trials is None else [f"{row.trials:.0f} {plural(f'{row.trials:.0f}', 'trial')}"]
     told += [f"upstream's own: {_upstream(row)}"] if row.upstream else []
     return told
 
@@ -239,7 +243,10 @@ def _case(row: Row) -> TestCase:
     classname = ".".join(part.replace(".", "_") for part in ("power", *target.lane))
     spent = sum(each.seconds for each in row.tried)
     lines = [f"{target.title} ({target.principle}), expected {target.expect}: {label(row)}", *_plain(row)]
-    lines += [f"{each.scenario}: caught {each.caught} of {each.runs}, {each.trials} trials" for each in row.tried]
+    lines += [
+        f"{each.scenario}: caught {each.caught} of {each.runs}, {each.trials} {plural(each.trials, 'trial')}"
+        for each in row.tried
+    ]
     lines += [f"{each.scenario}: {each.note}" for each in (*row.tried, *row.upstream) if each.note]
     lines += [f"not usable: {each}" for each in row.unusable]
     lines += [f"evidence: {target.cell(each.scenario).id}/" for each in (*row.tried, *row.upstream)]

@@ -28,6 +28,7 @@ from orchestrator.splat.fingerprint import fingerprint, pair_of
 from orchestrator.splat.model import Splat, SplatKind, Standing
 from orchestrator.splat.sources import Located
 from orchestrator.splat.standing import GupPath
+from orchestrator.words import plural
 
 OWN_PATH = "GUP"
 CORRUPTED = "cut"
@@ -133,7 +134,7 @@ def tally(rows: Sequence[Row]) -> str:
     if not total:
         return "no kernel report"
     told = ", ".join(f"{count(number)} {standing}" for standing, number in counts.items() if number)
-    return f"{count(total)} report{'' if total == 1 else 's'} in {len(rows)} rows: {told}"
+    return f"{count(total)} {plural(total, 'report')} in {len(rows)} {plural(len(rows), 'row')}: {told}"
 
 
 def _fields(row: Row) -> tuple[str, ...]:
@@ -175,7 +176,7 @@ def _report_table(rows: Sequence[Row], width: int) -> Table:
 
 def show_diff(comparison: Comparison, console: Console) -> None:
     """Print how two runs differ: reports by fingerprint, then KCSAN pairs; what did not change is counted."""
-    for name, differences in (("reports", comparison.reports), ("KCSAN pairs", comparison.pairs)):
+    for name, differences in (("report", comparison.reports), ("KCSAN pair", comparison.pairs)):
         if not differences:
             continue
         changed = [each for each in differences if each.change is not Change.SAME]
@@ -193,7 +194,8 @@ def _diff_tally(name: str, differences: Sequence[Difference]) -> str:
     counts = {change: sum(1 for each in differences if each.change is change) for change in Change}
     told = ", ".join(f"{number} {change}" for change, number in counts.items() if number)
     sure = sum(1 for each in differences if each.significant)
-    return f"{len(differences)} {name}: {told}; {sure} beyond chance (Fisher's exact test, Holm, 5 %)"
+    many = f"{len(differences)} {plural(len(differences), name)}"
+    return f"{many}: {told}; {sure} beyond chance (Fisher's exact test, Holm, 5 %)"
 
 
 def _difference_fields(each: Difference, unit: str) -> tuple[str, ...]:
@@ -210,7 +212,7 @@ def _difference_fields(each: Difference, unit: str) -> tuple[str, ...]:
 def _diff_table(name: str, comparison: Comparison, differences: Sequence[Difference]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("change", no_wrap=True)
-    table.add_column(name, overflow="fold", ratio=1)
+    table.add_column(plural(0, name), overflow="fold", ratio=1)
     for heading in (f"before, {comparison.unit}", f"after, {comparison.unit}", "p", "corrected"):
         table.add_column(heading, justify="right", no_wrap=True)
     for each in differences:

@@ -30,6 +30,7 @@ from orchestrator.verdict.facts import Facts, Trouble
 from orchestrator.verdict.finding import raced_seconds
 from orchestrator.verdict.judge import judge
 from orchestrator.verdict.model import Fault, Outcome, Verdict
+from orchestrator.words import plural
 
 # Of a host that is another one: what a race may feel.
 _FELT = ("name", "kernel", "machine", "cpus")
@@ -133,7 +134,8 @@ def take_up(
     if lines := differences(run, found.kept.values(), builder):
         raise _refused(run, lines)
     changed = _changed(known, builder) if found.kept else ()
-    notes = [f"goes on: {len(found.kept)} of {len(plan.cells)} cells have a verdict that stands", *changed]
+    stands = f"{len(found.kept)} of {len(plan.cells)} {plural(len(plan.cells), 'cell')}"
+    notes = [f"goes on: {stands} {plural(len(found.kept), 'has', 'have')} a verdict that stands", *changed]
     notes += [f"{name}: what its race had found when guprace was killed stands" for name in found.found]
     for cell in plan.cells:
         if why := found.fallen.get(cell.id):

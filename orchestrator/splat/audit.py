@@ -25,6 +25,7 @@ from enum import StrEnum
 from orchestrator.splat.chance import at_least
 from orchestrator.splat.model import Splat, SplatKind
 from orchestrator.splat.standing import GupPath, KnownIssue, Subject
+from orchestrator.words import plural
 
 SURPRISING = 0.05
 EXCESSIVE = 0.01
@@ -71,8 +72,8 @@ class Audited:
     @property
     def text(self) -> str:
         """The entry in words, such as `x: 3 reports in 2 of 8 cells, expected in 10 %; expired on 2027-01-01`."""
-        many = f"{self.reports} report{'' if self.reports == 1 else 's'}"
-        text = f"{self.issue.id}: {many} in {self.seen} of {self.cells} cells"
+        many = f"{self.reports} {plural(self.reports, 'report')}"
+        text = f"{self.issue.id}: {many} in {self.seen} of {self.cells} {plural(self.cells, 'cell')}"
         if self.beside:
             text += f" and {self.beside} without a race"
         if self.issue.rate is not None:

@@ -83,7 +83,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_that_keeps_what_was_done(house
     lines = run.events_file.read_bytes()
     code, said = house.guprace(*shlex.split(line.split("to go on: guprace ")[1]))
     assert code == 0, said
-    assert "goes on: 1 of 2 cells have a verdict that stands" in said
+    assert "goes on: 1 of 2 cells has a verdict that stands" in said
     assert house.run.root == run.root
     assert (run.root / STOCK / "cell.json").read_bytes() == before, "nothing of it is raced again"
     results = house.results()

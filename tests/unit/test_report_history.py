@@ -231,6 +231,19 @@ def test_the_verb_says_what_all_nights_say_together(tmp_path: Path) -> None:
     assert lines[-1] == "3 runs"
 
 
+def test_what_would_have_escaped_as_likely_as_not_is_not_told(tmp_path: Path) -> None:
+    """The control took its 2 s, and so did the stock kernel: that bounds nothing."""
+    run = FakeRun(tmp_path / "run")
+    run.add(PASS, race=race(1, 1, 2.0), made_of=KERNEL)
+    run.add(CAUGHT, mutant="M01", made_of=KERNEL)
+    run.done()
+    text = said(tmp_path)
+    assert "the same set-up caught M01 (P4) after 2 s" in text
+    assert "escaped" not in text
+    assert "1 trial  " not in text, "two subtests of one trial each"
+    assert "  2 trials  " in text
+
+
 def test_the_verb_names_the_last_troubles_with_the_commands_that_repeat_them(tmp_path: Path) -> None:
     for night in range(5):
         run = FakeRun(tmp_path / f"run{night}", started=f"2026-11-2{night}T04:00:00+00:00")

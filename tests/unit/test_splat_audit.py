@@ -143,7 +143,7 @@ def test_a_run_directory_is_audited_without_its_controls(tmp_path: Path) -> None
     assert remarks(found) == (
         "known issue odd: 0 reports in 0 of 2 cells, expected in 90%; "
         "vanished: take the entry out if the kernel was fixed",
-        "known issue race: 1 report in 1 of 1 cells",
+        "known issue race: 1 report in 1 of 1 cell",
         "known issue odd: 3 reports in 1 of 2 cells",
     )
 

@@ -170,7 +170,20 @@ def test_what_has_no_verdict_or_no_kernel_counts_for_nothing(tmp_path: Path) -> 
     run.add(None, scenario="pin_vs_fork", made_of=KERNEL)
     run.add(Verdict(Outcome.BROKEN, "does not build", fault=Fault.BUILD), kernel="6.12")
     run.done()
-    assert only_row(history(find_runs([tmp_path]), (), Project())).scenario == "pin_vs_munmap"
+    found = history(find_runs([tmp_path]), (), Project())
+    assert only_row(found).scenario == "pin_vs_munmap"
+    assert "not counted: 1 cell without a verdict, 1 cell that never got a kernel" in said(tmp_path).splitlines()
+    data = json.loads(said(tmp_path, "--json"))
+    assert (data["without_verdict"], data["without_kernel"]) == (1, 1)
+    assert "not counted" not in said(tmp_path, "--only", "6.1/*munmap"), "of what was asked for nothing is left out"
+
+
+def test_a_glob_that_matches_no_cell_of_any_run_is_the_users_mistake(tmp_path: Path) -> None:
+    runs = find_runs([nights(tmp_path)])
+    with pytest.raises(UsageError, match="no cell of any run matches 'pin_vs_frok'"):
+        history(runs, ("pin_vs_munmap", "pin_vs_frok"), Project())
+    (tmp_path / "run2/plan.json").write_text("[]")
+    assert history(runs, ("pin_vs_frok",), Project()).damaged, "it may be in what could not be read"
 
 
 def test_the_kernels_own_selftests_on_broken_kernels_are_left_to_power(tmp_path: Path) -> None:

@@ -75,8 +75,8 @@ def command(
 ) -> int:
     """Build the kernels of MATRIX (default: configs/quick.yaml), race every cell, judge, and write the reports.
 
-    --resume goes on with an interrupted run: its verdicts are kept, whatever they are, and the other cells are raced,
-    provided that kernels and programs are still what they were.
+    --resume goes on with an interrupted run: its verdicts are kept, whatever they are, and the other cells are raced
+    (with those that the host broke), provided that kernels and programs are still what they were.
 
     Exit code: 0 all as expected, 1 a kernel or test failure, 2 usage, 3 host, 4 a kernel did not build,
     130 interrupted.

@@ -74,6 +74,11 @@ class KernelBuilder:
             return {name: file_digest(path) for name, path in named.items() if path}
         return self._made_of(self._resolve(spec))
 
+    def check_tools(self, spec: KernelSpec) -> None:
+        """Raise HostError unless this host has the toolchain that `spec` is built with; a prebuilt one needs none."""
+        if not isinstance(spec.source, PrebuiltSource):
+            identify(spec.arch, spec.toolchain, self.place.stop, self.place.environ)
+
     def _made_of(self, job: Job) -> dict[str, str]:
         return {**job.request.components, "probe module": tree_digest(self._probe_sources)}
 

@@ -65,9 +65,13 @@ def show(run: RunView, console: Console) -> None:
     for line in run.resumed:
         _plain(console, line)
     _plain(console, f"reports: {near(run.run.root / 'index.html')}")
+    resume = shlex.join(["guprace", "run", "--resume", near(run.run.root)])
     if run.goes_on:
         why = f"interrupted ({run.interrupted})" if run.interrupted else "not every cell has a verdict"
-        _plain(console, f"{why}; to go on: {shlex.join(['guprace', 'run', '--resume', near(run.run.root)])}")
+        _plain(console, f"{why}; to go on: {resume}")
+    elif many := run.by_host:
+        why = f"the host was at fault in {many} {plural(many, 'cell')}"
+        _plain(console, f"{why}; when that is mended, race {plural(many, 'it', 'them')} again: {resume}")
 
 
 def _backing(run: RunView) -> list[str]:

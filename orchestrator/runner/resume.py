@@ -35,6 +35,7 @@ from orchestrator.words import plural
 # Of a host that is another one: what a race may feel.
 _FELT = ("name", "kernel", "machine", "cpus")
 _SHOWN = 20
+_REASON = 200
 UNKNOWN = (
     "an older guprace began this run and did not note what its kernels and programs are made of: "
     "whether those of the verdicts kept are those of today is not known"
@@ -57,7 +58,8 @@ def standing(run: RunDir) -> Standing:
     """Return which verdicts of a run stand: those that can be read, and of a control only with its stock cell's.
 
     Whatever its outcome is: to be repeated until it pleases is not what a race is for. So what a race of a stock
-    kernel had found stands even if guprace was killed before there was a verdict.
+    kernel had found stands even if guprace was killed before there was a verdict. But where the host was at fault
+    there was nothing to please, and a PASS is no better than its evidence.
 
     Raises:
         HostError: there is no plan to read.
@@ -77,12 +79,25 @@ def standing(run: RunDir) -> Standing:
             if verdict := _found_before(result):
                 kept[cell.id] = found[cell.id] = replace(result, verdict=verdict)
             continue
+        if why := _void(result, result.verdict):
+            fallen[cell.id] = why
+            continue
         stock = stock_id(cell)
         if cell.kernel.mutant and stock in ids and stock not in kept:
             fallen[cell.id] = f"it was judged by what {stock} showed, which is raced again"
         else:
             kept[cell.id] = result
     return Standing(kept, fallen, found)
+
+
+def _void(result: CellResult, verdict: Verdict) -> str:
+    """Say why a verdict is none to keep; empty where it is one."""
+    if verdict.by_host:
+        first = verdict.reason.partition("\n")[0]
+        return f"the host was at fault ({first[:_REASON]})"
+    if verdict.outcome is Outcome.PASS and result.evidence is None:
+        return "its PASS has no evidence.json to stand on"
+    return ""
 
 
 def _found_before(result: CellResult) -> Verdict | None:
@@ -120,7 +135,7 @@ def take_up(
 
     Raises:
         UsageError: a kept verdict is of a kernel or program that is another one now; nothing was touched.
-        HostError: the run directory, or what is compared, cannot be read or written.
+        HostError: the run directory, or what is compared, cannot be read or written; or a compiler is missing.
         GupraceError: as the rooms do of which it is asked what would be raced now.
     """
     plan, found = run.plan(), standing(run)
@@ -133,6 +148,9 @@ def take_up(
         return False
     if lines := differences(run, found.kept.values(), builder):
         raise _refused(run, lines)
+    for lane in lanes_of(cell for cell in plan.cells if cell.id not in found.kept):
+        # Or each cell would be set aside, only to be BROKEN again.
+        builder.check_tools(lane.kernel)
     changed = _changed(known, builder) if found.kept else ()
     stands = f"{len(found.kept)} of {len(plan.cells)} {plural(len(plan.cells), 'cell')}"
     notes = [f"goes on: {stands} {plural(len(found.kept), 'has', 'have')} a verdict that stands", *changed]

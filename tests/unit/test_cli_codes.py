@@ -199,6 +199,14 @@ def test_a_report_of_an_unfinished_run_says_how_to_go_on(guprace: Guprace, tmp_p
     assert "<code>guprace run --resume an unfinished run</code> goes on" in page
 
 
+def test_a_run_that_the_host_broke_says_how_to_race_it_again(guprace: Guprace, tmp_path: Path) -> None:
+    run = FakeRun(tmp_path / "r")
+    run.add(Verdict(Outcome.BROKEN, "no qemu-system-aarch64", fault=Fault.HOST))
+    run.done()
+    said = guprace("report", "r")[1]
+    assert "the host was at fault in 1 cell; when that is mended, race it again: guprace run --resume r\n" in said
+
+
 def test_two_patches_of_one_name_are_refused(guprace: Guprace, tmp_path: Path) -> None:
     """Their attempts would lie in the same directories, and one would be judged by the other's."""
     for name in ("a", "b"):

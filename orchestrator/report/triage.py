@@ -25,13 +25,14 @@ from rich.text import Text
 from orchestrator.report.text import count, harmless
 from orchestrator.splat.compare import Change, Comparison, Difference, Rate
 from orchestrator.splat.fingerprint import fingerprint, pair_of
-from orchestrator.splat.model import Splat, SplatKind, Standing
+from orchestrator.splat.model import Scan, Splat, SplatKind, Standing
 from orchestrator.splat.sources import Located
 from orchestrator.splat.standing import GupPath
 from orchestrator.words import plural
 
 OWN_PATH = "GUP"
 CORRUPTED = "cut"
+NONE = "no kernel report"
 STYLES = {Standing.NEW: "bold red", Standing.KNOWN: "cyan", Standing.BACKGROUND: "dim"}
 CHANGES = {
     Change.NEW: "bold red",
@@ -112,8 +113,8 @@ def _merged(first: Row, other: Row) -> Row:
     )
 
 
-def show_reports(rows: Sequence[Row], console: Console, notes: Iterable[str] = ()) -> None:
-    """Print the table, what it adds up to, and `notes` (known issues that are expired, dropped messages) below."""
+def show_reports(rows: Sequence[Row], console: Console, notes: Iterable[str] = (), none: str = NONE) -> None:
+    """Print the table, what it adds up to (`none` where it is empty), and `notes` (dropped messages, say) below."""
     if console.is_terminal:
         console.print(_report_table(rows, console.width))
     else:
@@ -122,9 +123,17 @@ def show_reports(rows: Sequence[Row], console: Console, notes: Iterable[str] = (
     for row in rows:
         if row.why and row.standing is Standing.NEW:
             _plain(console, f"{row.title}: {row.why}")
-    _plain(console, tally(rows))
+    _plain(console, tally(rows) if rows else none)
     for note in notes:
         _plain(console, note)
+
+
+def none_in(found: Scan) -> str:
+    """Return what is said of a console without reports: of one that no kernel wrote it means nothing."""
+    if found.kernel:
+        return NONE
+    them = plural(found.lines, "it does not look", "none of them looks")
+    return f"{NONE} in {count(found.lines)} {plural(found.lines, 'line')}, and {them} like a kernel's"
 
 
 def tally(rows: Sequence[Row]) -> str:
@@ -132,7 +141,7 @@ def tally(rows: Sequence[Row]) -> str:
     counts = {standing: sum(row.count for row in rows if row.standing is standing) for standing in Standing}
     total = sum(counts.values())
     if not total:
-        return "no kernel report"
+        return NONE
     told = ", ".join(f"{count(number)} {standing}" for standing, number in counts.items() if number)
     return f"{count(total)} {plural(total, 'report')} in {len(rows)} {plural(len(rows), 'row')}: {told}"
 

@@ -23,6 +23,7 @@ def as_dict(found: Scan) -> dict[str, Any]:
         "lines": found.lines,
         "boots": found.boots,
         "version": found.version,
+        "kernel": found.kernel,
     }
 
 

@@ -23,7 +23,8 @@ from orchestrator.verdict.codes import exit_code, power_code
 def command(run: Path | None) -> int:
     """Write junit.xml, report.ktap and index.html of RUN again (default: the newest in ./runs), and show it.
 
-    Reads the run directory and nothing else: no guest, no kernel, any machine. Exit code as `guprace run` gave.
+    Needs no guest and no kernel, on any machine: reads the run directory, and beside it this checkout's list of known
+    issues, to say whether that is still true. Exit code: what `guprace run` gives for these verdicts.
 
     \b
     Examples:

@@ -60,6 +60,7 @@ class Audited:
     """One entry in one run: cells it speaks of, those that showed it, how many reports, and what is wrong with it.
 
     `beside` are the cells that showed it and in which no race was watched; the reports are those of all.
+    `another`: the run was judged by another list than this entry's.
     """
 
     issue: KnownIssue
@@ -68,6 +69,7 @@ class Audited:
     reports: int
     remarks: tuple[Remark, ...] = ()
     beside: int = 0
+    another: bool = False
 
     @property
     def text(self) -> str:
@@ -83,6 +85,8 @@ class Audited:
             Remark.VANISHED: f"vanished: take the entry out if the kernel was fixed{self._or_rarer}",
             Remark.EXCESSIVE: "seen more often than expected: it may cover something else as well",
         }
+        if self.another:
+            text += " (by today's list; the run was judged by another)"
         return "; ".join([text, *(words[remark] for remark in self.remarks)])
 
     @property

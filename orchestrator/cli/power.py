@@ -217,10 +217,18 @@ def _campaign(
         raise UsageError(f"two patches would both be {twice}", hint=hint)
     if narrow:
         found = tuple(replace(target, others=()) for target in found)
+    idle = [target for target in found if not (target.scenarios or target.others or target.upstream)]
+    found = tuple(target for target in found if target not in idle)
+    left_out += tuple(_idle(target, mutants) for target in idle)
     if not found:
         hint = "; ".join(left_out) or "the plan has none of the flavours that show it; see --flavour"
         raise UsageError("no broken kernel to race on these lanes", where=near(plan.matrix), hint=hint)
     return Campaign(found, seeds, rounds, left_out)
+
+
+def _idle(target: Target, mutants: Sequence[Mutant]) -> str:
+    named = next((m.scenarios_on(target.kernel.arch) for m in mutants if m.id == target.mutant), ())
+    return f"{target.id}: nothing of this plan races it; its record names {', '.join(named) or 'no scenario'}"
 
 
 def _twice(names: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ import pytest
 
 from orchestrator import records
 from orchestrator.cli import bisect_step
+from orchestrator.cli import power as power_verb
 from orchestrator.cli import run as run_verb
 from orchestrator.cli.common import complete_tails, log_to
 from orchestrator.errors import BuildError, HostError
@@ -215,6 +216,23 @@ def test_two_patches_of_one_name_are_refused(guprace: Guprace, tmp_path: Path) -
     code, said = guprace("power", "--kernel", "6.12", "--patch", "a/fix.patch", "--patch", "b/fix.patch")
     assert code == 2
     assert "two patches would both be 6.12+fix/" in said
+
+
+def test_a_mutant_that_nothing_of_the_plan_races_is_left_out_before_anything_is_built(
+    guprace: Guprace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(power_verb.Runner, "run", lambda *_arguments: None)
+    asked = ("power", "--kernel", "6.12", "--arch", "arm64", "--narrow", "--scenario", "pin_vs_munmap")
+    why = "6.12+M08/arm64/plain: nothing of this plan races it; its record names pin_vs_lazyfree, pin_vs_split, "
+    code, said = guprace(*asked, "--mutant", "M08")
+    assert (code, "no broken kernel to race on these lanes" in said) == (2, True), said
+    assert why in said
+    assert not (tmp_path / "runs").exists()
+    guprace(*asked, "--mutant", "M08", "--mutant", "M01")
+    (run,) = (tmp_path / "runs").iterdir()
+    campaign = records.load(run / CAMPAIGN, Campaign)
+    assert [target.mutant for target in campaign.targets] == ["M01"]
+    assert [each.startswith(why) for each in campaign.left_out] == [True]
 
 
 def test_what_is_no_patch_is_refused_before_anything_is_raced(guprace: Guprace, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from orchestrator.matrix.plan import Cell, Plan, cell_id
 from orchestrator.matrix.targets import Target, patch_targets, targets
 from orchestrator.paths import Project
 from orchestrator.report.live import watcher
-from orchestrator.report.power import CAMPAIGN, is_power_run, power_table, power_view
+from orchestrator.report.power import is_power_run, power_table, power_view
 from orchestrator.report.terminal import Output
 from orchestrator.report.text import near
 from orchestrator.report.write import write_reports
@@ -115,7 +115,7 @@ def command(
             raced = tuple(target.raced(seconds, seed) for target in campaign.targets)
             campaign = replace(campaign, targets=raced)
             run = new_run(runs, replace(plan, name="power", cells=()), tuple(sys.argv), guests)
-            records.save(run.root / CAMPAIGN, campaign)
+            records.save(run.campaign_file, campaign)
         with claimed(run, place.stop):
             return _race(run, campaign, lists, builder, guests, resumed=resume is not None)
 
@@ -156,9 +156,9 @@ def _interrupted(resume: Path) -> tuple[RunDir, Campaign]:
     run = open_run(resume)
     if not is_power_run(run):
         again = shlex.join(["guprace", "run", "--resume", str(resume)])
-        hint = f"it has no {CAMPAIGN}; one of `guprace run` is gone on with by: {again}"
+        hint = f"it has no {run.campaign_file.name}; one of `guprace run` is gone on with by: {again}"
         raise UsageError("not a run of `guprace power`", where=str(resume), hint=hint)
-    return RunDir(run.root.absolute()), records.load(run.root / CAMPAIGN, Campaign)
+    return RunDir(run.root.absolute()), run.campaign(Campaign)
 
 
 def lanes(plan: Plan, kernels: Sequence[str], arches: Sequence[str], scenarios: Sequence[str]) -> Plan:

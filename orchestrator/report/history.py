@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator import records
 from orchestrator.errors import HostError, UsageError
 from orchestrator.matrix.plan import Cell, stock_id
 from orchestrator.matrix.select import matches
@@ -23,7 +22,7 @@ from orchestrator.report.terminal import STYLES
 from orchestrator.report.text import count, harmless, near, rate, seconds, shorten
 from orchestrator.runner.backup import principle_of
 from orchestrator.runner.left import said_of
-from orchestrator.runner.rundir import CellResult, KernelRecord, RunDir, open_run
+from orchestrator.runner.rundir import CellResult, RunDir, open_run
 from orchestrator.verdict.backing import in_words
 from orchestrator.verdict.history import Raced, Together, together
 from orchestrator.verdict.model import Backing, Outcome, Verdict
@@ -145,7 +144,7 @@ def history(runs: Sequence[RunDir], only: Sequence[str], project: Project) -> Hi
     damaged, known = [], dict.fromkeys(only, False)
     for run in runs:
         try:
-            at, cells = run.metadata().started, run.plan().cells
+            at, cells, measured = run.metadata().started, run.plan().cells, is_power_run(run)
         except HostError as error:
             damaged.append(str(error))
             continue
@@ -155,7 +154,7 @@ def history(runs: Sequence[RunDir], only: Sequence[str], project: Project) -> Hi
             if (only and not chosen) or (cell.program and cell.kernel.mutant):
                 continue
             try:
-                left_out[_add(kernels, run, cell, at)] += 1
+                left_out[_add(kernels, run, cell, at, measured)] += 1
             except HostError as error:
                 damaged.append(str(error))
     # What matches nothing here may be in what could not be read.
@@ -184,14 +183,14 @@ def _last(kernel: KernelHistory) -> str:
     return kernel.last
 
 
-def _add(kernels: _Kernels, run: RunDir, cell: Cell, at: str) -> _LeftOut | None:
+def _add(kernels: _Kernels, run: RunDir, cell: Cell, at: str, measured: bool) -> _LeftOut | None:
     """Add a cell to its kernel, or say why it counts for none."""
     result = run.result(cell)
     if result.verdict is None:
         return _LeftOut.UNFINISHED
     if not run.kernel_file(cell).is_file():
         return _LeftOut.KERNELLESS
-    made_of = dict(records.load(run.kernel_file(cell), KernelRecord).made_of)
+    made_of = dict(run.kernel(cell).made_of)
     mutant, patches, patch = cell.kernel.mutant, cell.kernel.patches, ""
     if mutant and patches:
         # A mutant is the kernel that its own patch, the last one, breaks.
@@ -200,7 +199,7 @@ def _add(kernels: _Kernels, run: RunDir, cell: Cell, at: str) -> _LeftOut | None
     kernel = kernels.setdefault((lane, frozenset(made_of.items())), _Kernel(lane))
     kernel.at.add(at)
     kernel.version = kernel.version or result.record.kernel_version
-    raced = _raced(result, result.verdict, at, is_power_run(run))
+    raced = _raced(result, result.verdict, at, measured)
     if mutant:
         kernel.broken.setdefault(cell.scenario, {}).setdefault((mutant, patch), []).append(raced)
     else:

@@ -27,7 +27,6 @@ from orchestrator.runner.rundir import Metadata, RunDir
 from orchestrator.verdict.power import Row, Score, Status, scores
 from orchestrator.words import plural
 
-CAMPAIGN = "campaign.json"
 # Shades of the heat map: caught within so many seconds of racing (median), else the last one.
 _SHADES = ((0.1, "h1"), (1.0, "h2"), (10.0, "h3"), (60.0, "h4"))
 _SLOWEST = "h5"
@@ -88,7 +87,7 @@ def power_view(run: RunDir) -> PowerView:
     Raises:
         HostError: plan, campaign or metadata are missing or damaged.
     """
-    campaign = records.load(run.root / CAMPAIGN, Campaign)
+    campaign = run.campaign(Campaign)
     cells = view(run).cells
     found = rows(campaign, {cell.id: cell.result for cell in cells if cell.verdict})
     damaged = tuple(f"{cell.id}: {cell.problem}" for cell in cells if cell.damaged)
@@ -96,8 +95,8 @@ def power_view(run: RunDir) -> PowerView:
 
 
 def is_power_run(run: RunDir) -> bool:
-    """Return whether this run measures detection power."""
-    return (run.root / CAMPAIGN).is_file()
+    """Return whether this run measures detection power, its campaign.json there or lost."""
+    return run.verb == "power"
 
 
 def write_power_reports(run: RunDir) -> None:

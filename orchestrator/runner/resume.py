@@ -24,7 +24,7 @@ from orchestrator.runner.host import host_facts, judge_of, now
 from orchestrator.runner.lanes import lanes_of
 from orchestrator.runner.left import evidence_in, said_in
 from orchestrator.runner.machine import made_of
-from orchestrator.runner.rundir import CellResult, KernelRecord, Metadata, Resumed, RunDir
+from orchestrator.runner.rundir import CellResult, Metadata, Resumed, RunDir
 from orchestrator.runner.schedule import Schedule, stock_first
 from orchestrator.verdict.facts import Facts, Trouble
 from orchestrator.verdict.finding import raced_seconds
@@ -117,8 +117,8 @@ def _found_before(result: CellResult) -> Verdict | None:
 
 def _own(run: RunDir, cell: Cell) -> CellResult:
     """Return what there is of a cell, with the verdict that it had before its controls were put behind it."""
-    result, judged = run.result(cell), run.judged_file(cell)
-    return replace(result, verdict=records.load(judged, Verdict)) if judged.exists() else result
+    result, judged = run.result(cell), run.judged(cell)
+    return replace(result, verdict=judged) if judged else result
 
 
 def take_up(
@@ -189,7 +189,7 @@ def differences(run: RunDir, kept: Iterable[CellResult], builder: KernelBuilder)
     for lane in lanes_of(result.record.cell for result in results.values()):
         noted = run.kernel_file(lane.cells[0])
         if noted.is_file():
-            before, today = records.load(noted, KernelRecord).made_of, builder.made_of(lane.kernel)
+            before, today = run.kernel(lane.cells[0]).made_of, builder.made_of(lane.kernel)
             lines += [f"{lane.cells[0].lane}: {line}" for line in compare(before, today)]
     programs = _Programs(builder)
     for result in results.values():

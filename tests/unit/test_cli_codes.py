@@ -25,9 +25,9 @@ from orchestrator.kernel.build import KernelBuilder
 from orchestrator.matrix.plan import KernelSpec
 from orchestrator.paths import Project
 from orchestrator.report import known
-from orchestrator.report.power import CAMPAIGN
 from orchestrator.runner import lists
 from orchestrator.runner.power import Campaign
+from orchestrator.runner.rundir import RunDir
 from orchestrator.verdict.model import Fault, Outcome, Verdict
 from tests.fakes.rundir import FakeRun, every_ending
 from tests.unit.cli_inside import Guprace
@@ -176,7 +176,7 @@ def test_a_power_run_and_a_step_of_a_bisection_are_no_runs_to_go_on_with(guprace
     records.save(run.metadata_file, replace(run.metadata(), command=("guprace", "bisect-step", "--cell", CELL)))
     code, said = guprace("run", "--resume", "r")
     assert (code, "r: a step of a bisection" in said) == (2, True), said
-    records.save(run.root / CAMPAIGN, Campaign((), 5, 3))
+    records.save(run.campaign_file, Campaign((), 5, 3))
     code, said = guprace("run", "--resume", "r")
     assert (code, "guprace power --resume r" in said) == (2, True), said
 
@@ -186,7 +186,7 @@ def test_a_run_that_is_resumed_takes_no_other_wishes(guprace: Guprace, tmp_path:
     code, said = guprace("run", "configs/quick.yaml", "--resume", "r", "--dry-run", "--seconds", "3", "-j", "2")
     assert code == 2
     assert "no matrix, --dry-run, --seconds beside it" in said
-    records.save(run.root / CAMPAIGN, Campaign((), 5, 3))
+    records.save(run.campaign_file, Campaign((), 5, 3))
     code, said = guprace("power", "--resume", "r", "--seeds", "9", "--kernel", "6.1")
     assert code == 2
     assert "no --kernel, --seeds beside it" in said
@@ -230,7 +230,7 @@ def test_a_mutant_that_nothing_of_the_plan_races_is_left_out_before_anything_is_
     assert not (tmp_path / "runs").exists()
     guprace(*asked, "--mutant", "M08", "--mutant", "M01")
     (run,) = (tmp_path / "runs").iterdir()
-    campaign = records.load(run / CAMPAIGN, Campaign)
+    campaign = RunDir(run).campaign(Campaign)
     assert [target.mutant for target in campaign.targets] == ["M01"]
     assert [each.startswith(why) for each in campaign.left_out] == [True]
 
@@ -256,8 +256,28 @@ def test_a_damaged_record_costs_its_cell_and_no_report(guprace: Guprace, tmp_pat
     verdict.write_bytes(verdict.read_bytes()[:40])
     code, said = guprace("report", "r")
     assert code == 1, "of the others one failed"
-    assert f"unreadable record: {verdict.relative_to(tmp_path)}: not a whole Verdict record" in said
+    assert f"unreadable record: {verdict.relative_to(tmp_path)}: not a whole record: Invalid JSON: " in said
+    assert "`guprace run --resume r` races this cell again" in said
     assert (run.root / "index.html").is_file()
+
+
+@pytest.mark.parametrize(("name", "code"), [("plan.json", 3), ("campaign.json", 3)])
+def test_a_record_without_which_a_run_is_lost_says_so(guprace: Guprace, tmp_path: Path, name: str, code: int) -> None:
+    run = every_ending(tmp_path / "r")
+    records.save(run.campaign_file, Campaign((), 5, 3))
+    (run.root / name).write_text("[]")
+    for verb in (("report", "r"), ("power", "--resume", "r")):
+        got, said = guprace(*verb)
+        assert (got, f"r/{name}: not a whole record: " in said) == (code, True), said
+        assert "the run is lost, remove it" in said
+
+
+def test_a_power_run_without_its_campaign_is_damaged_and_no_ordinary_run(guprace: Guprace, tmp_path: Path) -> None:
+    run = every_ending(tmp_path / "r")
+    records.save(run.metadata_file, replace(run.metadata(), command=("guprace", "power")))
+    for verb in (("report", "r"), ("power", "--resume", "r")):
+        code, said = guprace(*verb)
+        assert (code, "r/campaign.json: no such file\n  the run is lost, remove it" in said) == (3, True), said
 
 
 def test_a_list_of_known_issues_that_is_wrong_by_now_changes_no_exit_code(

@@ -17,7 +17,6 @@ from orchestrator.matrix.plan import Arch
 from orchestrator.paths import Project
 from orchestrator.race.model import Ending, RaceResult, SubtestResult
 from orchestrator.report.history import History, find_runs, history
-from orchestrator.report.power import CAMPAIGN
 from orchestrator.verdict.finding import Finding
 from orchestrator.verdict.history import Raced, Together, together
 from orchestrator.verdict.model import Fault, Outcome, Verdict
@@ -200,7 +199,7 @@ def test_attempts_of_a_power_run_that_missed_are_no_trouble(tmp_path: Path) -> N
     run.add(MISSED, race=race(1, 2), mutant="M01", made_of=KERNEL)
     run.done()
     assert history(find_runs([tmp_path]), (), Project()).failed
-    records.write_atomically(tmp_path / "run" / CAMPAIGN, b"{}")
+    records.write_atomically(tmp_path / "run" / "campaign.json", b"{}")
     assert not history(find_runs([tmp_path]), (), Project()).failed
 
 

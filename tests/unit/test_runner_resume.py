@@ -101,7 +101,7 @@ def test_records_that_cannot_be_read_are_no_verdict(bench: Bench) -> None:
     evidence = bench.run.cell_dir(bench.control) / "evidence.json"
     evidence.write_bytes(b"")
     found = standing(bench.run)
-    assert found.fallen[bench.control.id].startswith("its records cannot be read (not a whole Evidence record")
+    assert found.fallen[bench.control.id].startswith("its records cannot be read (not a whole record: ")
     assert list(found.kept) == [bench.stock.id]
     assert bench.take_up()[0]
     aside = bench.run.root / f"{bench.control.id}.interrupted-1"

@@ -49,13 +49,24 @@ from orchestrator.runner.rundir import RunDir, open_run
 from orchestrator.verdict.codes import exit_code
 
 
+class _Which(click.Choice[str]):
+    """One of a few words, behind an option that may stand without any: so it takes the next word for its own."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the word, or fail as click does."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            self.fail(f"{error.message}\n  put the matrix first, or write --controls=one", param, ctx)
+
+
 @click.command("run")
 @matrix_argument
 @only_option
 @click.option("--dry-run", is_flag=True, help="Show the cells and which kernels are in the cache; build and race "
               "nothing. Asks apt for a package's version, and fetches its lists if there are none yet.")  # fmt: skip
 @race_options
-@click.option("--controls", type=click.Choice(["one", "all"]), is_flag=False, flag_value="one",
+@click.option("--controls", type=_Which(["one", "all"]), is_flag=False, flag_value="one",
               help="Race broken kernels too: for each scenario one that it must catch, or all of those.")  # fmt: skip
 @click.option("--until-confidence", "confidence", type=FiniteRange(0.0, 1.0, min_open=True, max_open=True),
               metavar="P", help="Race on until a fault that shows as often as the controls' would be missed with a "

@@ -154,6 +154,8 @@ def test_what_the_disk_refuses_is_the_hosts_fault_and_no_traceback(
         (("power", "--kernel", "5.4"), "no kernel '5.4'"),
         (("power", "--flavour", "plian"), "no flavour 'plian'"),
         (("power", "--mutant", "Z*"), "no mutant matches 'Z*'"),
+        (("run", "--controls", "configs/quick.yaml"), "put the matrix first, or write --controls=one"),
+        (("list", "configs/absent.yaml"), f"example matrices are in {Project().configs}"),
     ],
 )
 def test_what_is_not_there_is_the_users_to_name(guprace: Guprace, arguments: tuple[str, ...], words: str) -> None:

@@ -14,7 +14,7 @@ from orchestrator.report.power import is_power_run, power_table, power_view
 from orchestrator.report.terminal import Output, show
 from orchestrator.report.view import view
 from orchestrator.report.write import write_reports
-from orchestrator.runner.rundir import RunDir, open_run
+from orchestrator.runner.rundir import RunDir, newest_in, open_run
 from orchestrator.verdict.codes import exit_code, power_code
 
 
@@ -55,8 +55,8 @@ def _show(run: RunDir) -> ExitCode:
 
 def newest(runs: Path) -> Path:
     """Return the newest run below `runs`. Raises UsageError if there is none."""
-    plans = sorted(runs.glob("*/plan.json"), key=lambda path: path.stat().st_mtime)
-    if not plans:
+    found = newest_in(runs)
+    if found is None:
         hint = "name one, or make one: guprace run configs/quick.yaml"
         raise UsageError("no run here", where=str(runs), hint=hint)
-    return plans[-1].parent
+    return found

@@ -12,6 +12,7 @@ Whatever is missing did not happen: a cell without verdict.json is lost or not f
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass, field
 from itertools import count
@@ -231,5 +232,23 @@ def open_run(path: Path) -> RunDir:
     run = RunDir(path)
     if not run.plan_file.is_file():
         what = "no plan.json: not a run directory" if path.is_dir() else "no such run directory"
-        raise UsageError(what, where=str(path), hint="`guprace run` makes them, by default in ./runs")
+        what = "a file, not a run directory" if path.is_file() else what
+        raise UsageError(what, where=str(path), hint=_run_near(path))
     return run
+
+
+def newest_in(directory: Path) -> Path | None:
+    """Return the newest run in a directory of runs, None where there is none."""
+    plans = sorted(directory.glob("*/plan.json"), key=lambda plan: plan.stat().st_mtime)
+    return plans[-1].parent if plans else None
+
+
+def _run_near(path: Path) -> str:
+    """Say which run somebody may have meant who named `path`: the one that it is in, or the newest that it holds."""
+    if path.exists():
+        above = (each for each in path.absolute().parents if (each / "plan.json").is_file())
+        if run := next(above, None):
+            return f"it is in a run: name {shlex.quote(os.path.relpath(run))}"
+        if newest := newest_in(path):
+            return f"it holds runs: name one, such as the newest: {shlex.quote(str(newest))}"
+    return "`guprace run` makes them, by default in ./runs"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -163,6 +164,34 @@ def test_what_is_not_there_is_the_users_to_name(guprace: Guprace, arguments: tup
     assert code == 2
     assert words in said
     assert said.count("\n") >= 2, "and what to do next"
+
+
+def test_who_names_the_runs_or_something_in_a_run_is_told_the_run(guprace: Guprace, tmp_path: Path) -> None:
+    every_ending(tmp_path / "runs/a")
+    newest = every_ending(tmp_path / "runs/b and c").plan_file
+    os.utime(newest, (2e9, 2e9))
+    code, said = guprace("report", "runs")
+    assert (code, said.splitlines()[1]) == (2, "  it holds runs: name one, such as the newest: 'runs/b and c'")
+    for inside in ("runs/a/6.1", f"runs/a/6.1/{CELL}", f"runs/a/6.1/{CELL}/verdict.json", "runs/a/plan.json"):
+        code, said = guprace("report", inside)
+        assert (code, said.splitlines()[1]) == (2, "  it is in a run: name runs/a")
+    assert guprace("report", "runs/a/plan.json")[1].startswith(
+        "guprace: runs/a/plan.json: a file, not a run directory"
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("verb", [("list",), ("report", "r"), ("triage", "--json", "/dev/null")])
+def test_a_standard_output_that_is_full_is_named_as_that(tmp_path: Path, verb: tuple[str, ...]) -> None:
+    every_ending(tmp_path / "r")
+    argv = [sys.executable, "-m", "orchestrator", *verb]
+    environ = {**os.environ, "PYTHONPATH": str(Project().root)}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(argv, cwd=tmp_path, env=environ, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (
+        3,
+        "guprace: standard output: No space left on device\n  not all was shown\n",
+    )
 
 
 def test_a_run_that_is_no_power_run_is_not_resumed(guprace: Guprace, tmp_path: Path) -> None:

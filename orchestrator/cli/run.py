@@ -29,7 +29,7 @@ from orchestrator.cli.main import tell_error
 from orchestrator.errors import ExitCode, HostError, UsageError
 from orchestrator.kernel.build import KernelBuilder
 from orchestrator.matrix.mutants import load_mutants
-from orchestrator.matrix.plan import Cell, Plan, cell_id, stock_id
+from orchestrator.matrix.plan import Cell, Plan, PrebuiltSource, cell_id, stock_id
 from orchestrator.matrix.targets import with_controls
 from orchestrator.paths import Project
 from orchestrator.report.known import show_known
@@ -183,7 +183,8 @@ def repeater(plan: Plan) -> Callable[[Cell, int], str]:
 def _dry_run(plan: Plan, builder: KernelBuilder) -> int:
     for lane in lanes_of(plan.cells):
         cached, reasons = builder.why(lane.kernel)
-        state = "in the cache" if cached else f"to be built ({'; '.join(reasons[:3])})"
+        state = "kernel in the cache" if cached else f"kernel to be built ({'; '.join(reasons[:3])})"
+        state = "prebuilt image" if isinstance(lane.kernel.source, PrebuiltSource) else state
         for cell in lane.cells:
-            click.echo(f"{cell.id}  expect {cell.expect}  {cell.race.seconds:g} s  kernel {state}")
+            click.echo(f"{cell.id}  expect {cell.expect}  {cell.race.seconds:g} s  {state}")
     return int(ExitCode.OK)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import gzip
 import hashlib
 import logging
 import os
@@ -18,7 +19,8 @@ import pytest
 
 from orchestrator.errors import BuildError, RunInterruptedError, UsageError
 from orchestrator.kernel.lane import follow
-from orchestrator.matrix.plan import GitSource, PrebuiltSource, TarballSource, TreeSource
+from orchestrator.kernel.prebuilt import kind_of
+from orchestrator.matrix.plan import Arch, GitSource, PrebuiltSource, TarballSource, TreeSource
 from orchestrator.paths import Project
 from tests.unit.kernel_room import M01, PROJECT, Room, make_room, manifest
 
@@ -483,13 +485,39 @@ def test_a_stop_ends_the_build_and_its_processes(room: Room) -> None:
     assert subprocess.run(["pgrep", "-f", "^sleep 97$"], capture_output=True, check=False).returncode == 1
 
 
+X86 = bytes(0x202) + b"HdrS" + bytes(64)
+ARM64 = bytes(0x38) + b"ARMd" + bytes(64)
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        (X86, Arch.X86_64),
+        (ARM64, Arch.ARM64),
+        (gzip.compress(ARM64 * 999), Arch.ARM64),
+        (gzip.compress(X86), None),
+        (b"\x1f\x8b\x08garbage", None),
+        (b"\x7fELF" + bytes(999), None),
+        (bytes(range(256)) * 16, None),
+        (b"", None),
+    ],
+)
+def test_an_image_is_known_by_its_magic(head: bytes, found: Arch | None) -> None:
+    assert kind_of(head) is found
+
+
 def test_a_prebuilt_image_needs_no_build(tmp_path: Path) -> None:
     room = make_room(tmp_path)
     image = tmp_path / "bzImage"
-    image.write_bytes(b"kernel")
+    image.write_bytes(ARM64)
     kernel = room.builder.build(room.spec(PrebuiltSource(image)))
     assert kernel.image == image
     assert kernel.probe is None
+    assert room.builder.why(room.spec(PrebuiltSource(image))) == (True, ("prebuilt image: nothing to build",))
+    image.write_bytes(X86)
+    for ask in (room.builder.build, room.builder.why):
+        with pytest.raises(UsageError, match="this is an image for x86_64, and arm64 boots an Image"):
+            ask(room.spec(PrebuiltSource(image)))
     with pytest.raises(UsageError, match="no such file"):
         room.builder.build(room.spec(PrebuiltSource(tmp_path / "none")))
 

@@ -172,8 +172,10 @@ class RunDir:
 
     def kernel(self, cell: Cell) -> KernelRecord:
         """Read what the kernel of the cell's lane is made of. Raises HostError."""
-        lane = shlex.quote(str(self.kernel_file(cell).parent))
-        hint = f"with it goes what its cells are worth: `mv {lane}` out of the run, and --resume races them again"
+        lane = self.kernel_file(cell).parent
+        hint = (
+            f"which kernel its cells raced nobody knows any more: move {lane} out of the run, and --resume races them"
+        )
         return records.load(self.kernel_file(cell), KernelRecord, hint)
 
     @property

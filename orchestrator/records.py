@@ -82,8 +82,8 @@ def save(path: Path, value: Any) -> None:
     write_atomically(path, dumps(value))
 
 
-def load(path: Path, kind: type[T]) -> T:
-    """Read a dataclass of type `kind` from the JSON file `path`.
+def load(path: Path, kind: type[T], hint: str = "") -> T:
+    """Read a dataclass of type `kind` from the JSON file `path`; `hint` says what to do where it cannot be read.
 
     Raises:
         HostError: the file is missing, unreadable or not such a record.
@@ -91,17 +91,18 @@ def load(path: Path, kind: type[T]) -> T:
     try:
         return cast(T, _adapter(cast(Hashable, kind)).validate_json(path.read_bytes()))
     except FileNotFoundError as error:
-        raise HostError(
-            "no such file", where=str(path), hint="the directory is not whole: was it copied in part?"
-        ) from error
+        whole = "the directory is not whole: was it copied in part?"
+        raise HostError("no such file", where=str(path), hint=hint or whole) from error
     except OSError as error:
         raise disk_error(error, path) from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        what = f"not a whole {kind.__name__} record: {first['msg']}{f' (at {place})' if place else ''}"
-        hint = "it was cut off, changed by hand, or is of another guprace; what can be made again is, once it is gone"
-        raise HostError(what, where=str(path), hint=hint) from error
+        what = f"not a whole record: {first['msg']}{f' (at {place})' if place else ''}"
+        again = (
+            "it was cut off, changed by hand, or is of another guprace; what can be made again is, once it is gone"
+        )
+        raise HostError(what, where=str(path), hint=hint or again) from error
 
 
 def recall(path: Path, kind: type[T]) -> T | None:

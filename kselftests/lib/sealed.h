@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * memfd and F_SEAL_WRITE (PX of PROTOCOL.md): nobody can write the file from then on. So whoever
+ * memfd and F_SEAL_WRITE (PX): nobody can write the file from then on. So whoever
  * seals counts the references of each page when no mapping can write it any more, waits for pins,
  * and in the end refuses: a pin taken before could write it still.
  */

@@ -2,7 +2,7 @@
 /*
  * admission - what GUP may take and what it must not, on the fast and the slow path alike
  *
- * Property (P2, PX of PROTOCOL.md): what a PTE holds converts to a page by the usual rules. No
+ * Property (P2, PX): what a PTE holds converts to a page by the usual rules. No
  * race:
  *
  *   1. map a page of some kind (lib/place.h), and stamp it

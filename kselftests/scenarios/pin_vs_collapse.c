@@ -2,7 +2,7 @@
 /*
  * pin_vs_collapse - pins of GUP-fast against the collapse of anonymous memory into a huge page
  *
- * Property (P4, PX of PROTOCOL.md): collapse copies small pages into a huge one, so nobody else may
+ * Property (P4, PX): collapse copies small pages into a huge one, so nobody else may
  * hold them. It clears the PMD, waits until no walker is left in the page table behind it, and only
  * then looks at the reference counts; GUP-fast takes its reference and reads PMD and PTE again. So
  * either collapse sees the pin and gives up, or the pin is never taken. Without the wait (and the

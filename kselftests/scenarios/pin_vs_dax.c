@@ -2,7 +2,7 @@
 /*
  * pin_vs_dax - pins of GUP-fast against the end of memory that a file system maps directly (DAX)
  *
- * Property (P2, P4 of PROTOCOL.md): the pages of a file on persistent memory are a device's
+ * Property (P2, P4): the pages of a file on persistent memory are a device's
  * (ZONE_DEVICE), and never free: with the page cache, a page that a file has lost stays with whoever
  * pinned it, here it is a block that the file system gives to the next file. So it has to wait for the
  * pin. What stands between is the count, which is 1 while nobody has the page, and the walk's second

@@ -2,7 +2,7 @@
 /*
  * pin_vs_fork - pins of GUP-fast against fork and the copy-on-write that follows it
  *
- * Property (PX of PROTOCOL.md): a page that is FOLL_PINned stays the one at the parent's address,
+ * Property (PX): a page that is FOLL_PINned stays the one at the parent's address,
  * and is nobody else's. fork gives the child a copy of a page that may be pinned, and
  * write-protects and shares every other; GUP-fast may be in between. `write_protect_seq` keeps the
  * two apart:

@@ -2,7 +2,7 @@
 /*
  * pin_vs_hugepmd - pins of GUP-fast against unmap and refill of pages that one PMD maps
  *
- * Property (P3, P4 of PROTOCOL.md): a pin gives the page that was mapped at the address at some
+ * Property (P3, P4): a pin gives the page that was mapped at the address at some
  * instant of the call, for huge pages as for small ones. The zap clears the PMD before it drops the
  * huge page; GUP-fast reads the PMD, takes its references unless the count is zero, and reads the
  * PMD again. Without the second read:

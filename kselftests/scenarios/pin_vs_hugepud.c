@@ -2,7 +2,7 @@
 /*
  * pin_vs_hugepud - pins of GUP-fast against unmap and refill of a page that one PUD maps
  *
- * Property (P3, P4 of PROTOCOL.md): a pin gives the page that was mapped at the address at some
+ * Property (P3, P4): a pin gives the page that was mapped at the address at some
  * instant of the call, on the highest level that has pages, too. The walk has a leaf of its own for
  * that (gup_huge_pud(), since v6.10 gup_fast_pud_leaf()), with the same steps: which of the pages it
  * is, the grab, the second read. Without the second read:

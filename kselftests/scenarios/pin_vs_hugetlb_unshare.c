@@ -2,7 +2,7 @@
 /*
  * pin_vs_hugetlb_unshare - pins of GUP-fast against the end of a PMD table that mappings share
  *
- * Property (P1 of PROTOCOL.md): mappings of one hugetlb file that agree in a whole, aligned GiB
+ * Property (P1): mappings of one hugetlb file that agree in a whole, aligned GiB
  * share the PMD table for it, within a process as between processes. To unmap one of them only its
  * PUD is cleared, and the table is then the other's alone, to do with it as it likes. So before
  * that the kernel waits until nobody walks the table by way of the first

@@ -2,7 +2,7 @@
 /*
  * pin_vs_ksm - pins of GUP-fast against merging and unmerging of same pages
  *
- * Property (PX of PROTOCOL.md): a page that is pinned is not merged away from its address, and a
+ * Property (PX): a page that is pinned is not merged away from its address, and a
  * pin never is of a page that others share. KSM takes the PTE away, and only then compares the
  * references with the mappings; GUP-fast takes its reference, and only then reads the PTE again:
  *

@@ -2,7 +2,7 @@
 /*
  * pin_vs_lazyfree - pins of GUP-fast against reclaim of MADV_FREEd pages
  *
- * Property (P3, P4, PX of PROTOCOL.md): a page that was given up by MADV_FREE is either discarded,
+ * Property (P3, P4, PX): a page that was given up by MADV_FREE is either discarded,
  * or somebody holds it and it stays at its address. Reclaim clears the PTE, then counts references,
  * drops the mapping's, and freezes the last one, its own, from 1 to 0. The flush of the TLB is
  * deferred until after all that: no IPI waits for a walker between these steps, on x86 either.

@@ -2,7 +2,7 @@
 /*
  * pin_vs_migrate - pins of GUP-fast against page migration
  *
- * Property (PX of PROTOCOL.md): a page that is pinned does not move away from its address.
+ * Property (PX): a page that is pinned does not move away from its address.
  * Migration replaces the PTE by a migration entry, and only then looks at the references; GUP-fast
  * takes its reference, and only then reads the PTE again. So one of the two gives way:
  *

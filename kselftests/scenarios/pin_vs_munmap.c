@@ -2,7 +2,7 @@
 /*
  * pin_vs_munmap - pins of GUP-fast against unmapping, refill elsewhere and a new mapping
  *
- * Property (P3, P4 of PROTOCOL.md): a pin gives the page that was mapped at the address at some
+ * Property (P3, P4): a pin gives the page that was mapped at the address at some
  * instant of the call. munmap clears the PTE before it drops the page; GUP-fast reads the PTE,
  * takes the reference unless that is zero, and reads PMD and PTE again. Without the second read:
  *

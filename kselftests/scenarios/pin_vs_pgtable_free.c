@@ -2,7 +2,7 @@
 /*
  * pin_vs_pgtable_free - pins of GUP-fast against the free of the page tables it walks
  *
- * Property (P1 of PROTOCOL.md): no page-table page is freed under a walker. GUP-fast walks with
+ * Property (P1): no page-table page is freed under a walker. GUP-fast walks with
  * interrupts off; a table that munmap took out of the tree is freed by RCU, or after a TLB flush
  * by IPI, and either waits for that. Where neither does:
  *

@@ -2,7 +2,7 @@
 /*
  * pin_vs_protnone - pins of GUP-fast against PROT_NONE, NUMA hinting and moves between nodes
  *
- * Property (NF, P2 of PROTOCOL.md): a PTE made PROT_NONE is present to the kernel and to nobody
+ * Property (NF, P2): a PTE made PROT_NONE is present to the kernel and to nobody
  * else. GUP-fast leaves it to the slow path, which asks the VMA: a range that is PROT_NONE is
  * refused, and granted to FOLL_FORCE; a hinting PTE in an accessible range is granted, after the
  * fault that may move the page to another node. A kernel that takes what such a PTE points to:

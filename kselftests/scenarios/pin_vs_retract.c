@@ -2,7 +2,7 @@
 /*
  * pin_vs_retract - pins of GUP-fast against the page table that collapse of a file's pages retracts
  *
- * Property (P1, P4 of PROTOCOL.md): when the pages of a file have become one huge page, the table
+ * Property (P1, P4): when the pages of a file have become one huge page, the table
  * of PTEs that maps them is taken out and freed at once, without a delay by RCU. So before that the
  * kernel waits until no walker is in it (tlb_remove_table_sync_one()). Without:
  *

@@ -2,7 +2,7 @@
 /*
  * pin_vs_split - pins of GUP-fast against the split of a huge page
  *
- * Property (P3, P5 of PROTOCOL.md): a split takes the one count of a huge page apart into the
+ * Property (P3, P5): a split takes the one count of a huge page apart into the
  * counts of its small pages. So it freezes that count to zero first, which fails while anybody
  * holds a reference, and GUP-fast takes none from zero; and since the page that was grabbed may
  * meanwhile be one of its own, GUP-fast looks up its folio again after the grab. Without that:

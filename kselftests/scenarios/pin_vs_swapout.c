@@ -2,7 +2,7 @@
 /*
  * pin_vs_swapout - pins of GUP-fast against swap-out and refault
  *
- * Property (PX of PROTOCOL.md): an anonymous page that is FOLL_PINned stays the page of its
+ * Property (PX): an anonymous page that is FOLL_PINned stays the page of its
  * address, through reclaim too. Reclaim replaces the PTE by a swap entry, and only then looks for
  * pins; when it finds none it forgets that the page was exclusive (PageAnonExclusive), GUP-fast
  * takes its pin, and only then reads the PTE again:

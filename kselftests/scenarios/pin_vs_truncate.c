@@ -2,7 +2,7 @@
 /*
  * pin_vs_truncate - pins of GUP-fast against hole punch and truncation of what is mapped
  *
- * Property (P3, P4 of PROTOCOL.md): a pin of a shared file mapping gives the page that the file had
+ * Property (P3, P4): a pin of a shared file mapping gives the page that the file had
  * there at some instant of the call. Truncation unmaps the page, takes it out of the page cache and
  * drops the cache's reference. GUP-fast asks neither the file's size nor its locks: what keeps it
  * from a page that has left is the second read of the PTE, and the count of zero:

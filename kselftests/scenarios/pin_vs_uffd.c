@@ -2,7 +2,7 @@
 /*
  * pin_vs_uffd - pins of GUP-fast against userfaultfd's moves and its write-protection
  *
- * Property (PX of PROTOCOL.md): UFFDIO_MOVE takes a page away from one address and maps it at
+ * Property (PX): UFFDIO_MOVE takes a page away from one address and maps it at
  * another, without a copy. A page that is FOLL_PINned must stay. The move looks for pins, clears
  * the PTE, and looks again:
  *

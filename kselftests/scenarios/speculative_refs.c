@@ -3,7 +3,7 @@
  * speculative_refs - references that GUP-fast takes in passing, on pages that became somebody
  * else's
  *
- * Property (P5, P3 of PROTOCOL.md): between the look at the PTE and the second look GUP-fast holds
+ * Property (P5, P3): between the look at the PTE and the second look GUP-fast holds
  * a reference on whatever page that was. It may be free by then, and in use again, for anything.
  * All of mm must bear a count that is one higher than it should be, for as long as a preempted
  * vCPU takes:

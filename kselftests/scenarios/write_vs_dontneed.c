@@ -2,7 +2,7 @@
 /*
  * write_vs_dontneed - forced writes into private read-only mappings against MADV_DONTNEED
  *
- * Property (P2 of PROTOCOL.md): what is written into a private mapping is never seen in the file,
+ * Property (P2): what is written into a private mapping is never seen in the file,
  * by whatever way the kernel came to the page. A write to /proc/self/mem reaches where the process
  * itself may not write (FOLL_FORCE): the fault breaks COW, but cannot make the PTE writable, so a
  * second walk must tell by other means that the page is the process' own copy:

@@ -10,6 +10,7 @@ import click
 from orchestrator.cli.common import matrix_argument, only_option, plan_of, workplace
 from orchestrator.errors import BuildError, ExitCode
 from orchestrator.kernel.build import KernelBuilder
+from orchestrator.matrix.plan import PrebuiltSource
 from orchestrator.report.text import harmless
 from orchestrator.runner.lanes import Lane, lanes_of
 
@@ -60,6 +61,9 @@ def _build(lane: Lane, builder: KernelBuilder) -> bool:
         # The compiler's words hold lines of the source, and those whatever a patch put there.
         click.echo(harmless(f"{name}: {error}"), err=True)
         return False
+    if isinstance(lane.kernel.source, PrebuiltSource):
+        click.echo(f"{name}: prebuilt image {kernel.image}")
+        return True
     how = "cached" if kernel.cached else "built"
-    click.echo(f"{name}: {how} in {kernel.seconds:.2f} s: {kernel.version or 'prebuilt'} {kernel.image}")
+    click.echo(f"{name}: {how} in {kernel.seconds:.2f} s: {kernel.version} {kernel.image}")
     return True

@@ -24,7 +24,7 @@ def command(runs: tuple[Path, ...], only: tuple[str, ...], every: bool, as_json:
     how likely a fault that shows as often would have escaped all of them. Kernels are the same where source, patches,
     configuration and toolchain are. Reads run directories and nothing else.
 
-    Exit code: 0; 1 if a race of a kernel shown FAILed or MISSED a control; 2 no runs; 3 some of them are damaged.
+    Exit code: 0; 1 if a race of a kernel shown FAILed or MISSED a control; 2 no such run or cell; 3 some are damaged.
 
     \b
     Examples:

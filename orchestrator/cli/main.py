@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import importlib
+import os
 import select
 import sys
 import traceback
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
 
-from orchestrator.errors import ExitCode, GupraceError
+from orchestrator.errors import ExitCode, GupraceError, HostError
 from orchestrator.records import disk_error
 from orchestrator.report.text import harmless
 
@@ -92,8 +94,7 @@ def main() -> None:
         tell_error(error)
         code = int(error.exit_code)
     except OSError as error:
-        # What no room has put into its own words: a full disk, a file that may not be read.
-        tell_error(disk_error(error, Path(error.filename or Path.cwd())))
+        tell_error(_in_words(error))
         code = int(ExitCode.HOST)
     except Exception as error:  # noqa: BLE001 (shown whole; Python's own exit code 1 would accuse a kernel)
         tell_defect(error)
@@ -118,6 +119,21 @@ def tell_defect(error: Exception) -> None:
     """Show an exception that nobody foresaw, whole: somebody has to find it."""
     traceback.print_exception(error)
     click.echo(f"guprace: internal error: {error!r}\n  a defect of guprace, not of a kernel: report it", err=True)
+
+
+def _in_words(error: OSError) -> HostError:
+    """Say what no room has put into its own words: a full disk, a file that may not be read."""
+    if error.filename is None and any(_shows(frame) for frame, _ in traceback.walk_tb(error.__traceback__)):
+        # What is left of it would be tried again, and told by Python, at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return HostError(f"{error.strerror or error}", where="standard output", hint="not all was shown")
+    return disk_error(error, Path(error.filename or Path.cwd()))
+
+
+def _shows(frame: FrameType) -> bool:
+    """Whether a frame is of who writes to the terminal: click.echo, or rich."""
+    package = str(frame.f_globals.get("__name__")).partition(".")[0]
+    return package == "rich" or (package == "click" and frame.f_code.co_name == "echo")
 
 
 def _nobody_reads() -> bool:

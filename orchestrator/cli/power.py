@@ -33,7 +33,7 @@ from orchestrator.matrix.plan import Cell, Plan, cell_id
 from orchestrator.matrix.targets import Target, patch_targets, targets
 from orchestrator.paths import Project
 from orchestrator.report.live import watcher
-from orchestrator.report.power import CAMPAIGN, is_power_run, power_table, power_view
+from orchestrator.report.power import is_power_run, power_table, power_view
 from orchestrator.report.terminal import Output
 from orchestrator.report.text import near
 from orchestrator.report.write import write_reports
@@ -115,7 +115,7 @@ def command(
             raced = tuple(target.raced(seconds, seed) for target in campaign.targets)
             campaign = replace(campaign, targets=raced)
             run = new_run(runs, replace(plan, name="power", cells=()), tuple(sys.argv), guests)
-            records.save(run.root / CAMPAIGN, campaign)
+            records.save(run.campaign_file, campaign)
         with claimed(run, place.stop):
             return _race(run, campaign, lists, builder, guests, resumed=resume is not None)
 
@@ -156,9 +156,9 @@ def _interrupted(resume: Path) -> tuple[RunDir, Campaign]:
     run = open_run(resume)
     if not is_power_run(run):
         again = shlex.join(["guprace", "run", "--resume", str(resume)])
-        hint = f"it has no {CAMPAIGN}; one of `guprace run` is gone on with by: {again}"
+        hint = f"it has no {run.campaign_file.name}; one of `guprace run` is gone on with by: {again}"
         raise UsageError("not a run of `guprace power`", where=str(resume), hint=hint)
-    return RunDir(run.root.absolute()), records.load(run.root / CAMPAIGN, Campaign)
+    return RunDir(run.root.absolute()), run.campaign(Campaign)
 
 
 def lanes(plan: Plan, kernels: Sequence[str], arches: Sequence[str], scenarios: Sequence[str]) -> Plan:
@@ -217,10 +217,18 @@ def _campaign(
         raise UsageError(f"two patches would both be {twice}", hint=hint)
     if narrow:
         found = tuple(replace(target, others=()) for target in found)
+    idle = [target for target in found if not (target.scenarios or target.others or target.upstream)]
+    found = tuple(target for target in found if target not in idle)
+    left_out += tuple(_idle(target, mutants) for target in idle)
     if not found:
         hint = "; ".join(left_out) or "the plan has none of the flavours that show it; see --flavour"
         raise UsageError("no broken kernel to race on these lanes", where=near(plan.matrix), hint=hint)
     return Campaign(found, seeds, rounds, left_out)
+
+
+def _idle(target: Target, mutants: Sequence[Mutant]) -> str:
+    named = next((m.scenarios_on(target.kernel.arch) for m in mutants if m.id == target.mutant), ())
+    return f"{target.id}: nothing of this plan races it; its record names {', '.join(named) or 'no scenario'}"
 
 
 def _twice(names: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from orchestrator.report.power import is_power_run, power_table, power_view
 from orchestrator.report.terminal import Output, show
 from orchestrator.report.view import view
 from orchestrator.report.write import write_reports
-from orchestrator.runner.rundir import RunDir, open_run
+from orchestrator.runner.rundir import RunDir, newest_in, open_run
 from orchestrator.verdict.codes import exit_code, power_code
 
 
@@ -23,7 +23,8 @@ from orchestrator.verdict.codes import exit_code, power_code
 def command(run: Path | None) -> int:
     """Write junit.xml, report.ktap and index.html of RUN again (default: the newest in ./runs), and show it.
 
-    Reads the run directory and nothing else: no guest, no kernel, any machine. Exit code as `guprace run` gave.
+    Needs no guest and no kernel, on any machine: reads the run directory, and beside it this checkout's list of known
+    issues, to say whether that is still true. Exit code: what `guprace run` gives for these verdicts.
 
     \b
     Examples:
@@ -54,8 +55,8 @@ def _show(run: RunDir) -> ExitCode:
 
 def newest(runs: Path) -> Path:
     """Return the newest run below `runs`. Raises UsageError if there is none."""
-    plans = sorted(runs.glob("*/plan.json"), key=lambda path: path.stat().st_mtime)
-    if not plans:
+    found = newest_in(runs)
+    if found is None:
         hint = "name one, or make one: guprace run configs/quick.yaml"
         raise UsageError("no run here", where=str(runs), hint=hint)
-    return plans[-1].parent
+    return found

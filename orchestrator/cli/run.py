@@ -29,7 +29,7 @@ from orchestrator.cli.main import tell_error
 from orchestrator.errors import ExitCode, HostError, UsageError
 from orchestrator.kernel.build import KernelBuilder
 from orchestrator.matrix.mutants import load_mutants
-from orchestrator.matrix.plan import Cell, Plan, cell_id, stock_id
+from orchestrator.matrix.plan import Cell, Plan, PrebuiltSource, cell_id, stock_id
 from orchestrator.matrix.targets import with_controls
 from orchestrator.paths import Project
 from orchestrator.report.known import show_known
@@ -49,13 +49,24 @@ from orchestrator.runner.rundir import RunDir, open_run
 from orchestrator.verdict.codes import exit_code
 
 
+class _Which(click.Choice[str]):
+    """One of a few words, behind an option that may stand without any: so it takes the next word for its own."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the word, or fail as click does."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            self.fail(f"{error.message}\n  put the matrix first, or write --controls=one", param, ctx)
+
+
 @click.command("run")
 @matrix_argument
 @only_option
 @click.option("--dry-run", is_flag=True, help="Show the cells and which kernels are in the cache; build and race "
               "nothing. Asks apt for a package's version, and fetches its lists if there are none yet.")  # fmt: skip
 @race_options
-@click.option("--controls", type=click.Choice(["one", "all"]), is_flag=False, flag_value="one",
+@click.option("--controls", type=_Which(["one", "all"]), is_flag=False, flag_value="one",
               help="Race broken kernels too: for each scenario one that it must catch, or all of those.")  # fmt: skip
 @click.option("--until-confidence", "confidence", type=FiniteRange(0.0, 1.0, min_open=True, max_open=True),
               metavar="P", help="Race on until a fault that shows as often as the controls' would be missed with a "
@@ -75,8 +86,8 @@ def command(
 ) -> int:
     """Build the kernels of MATRIX (default: configs/quick.yaml), race every cell, judge, and write the reports.
 
-    --resume goes on with an interrupted run: its verdicts are kept, whatever they are, and the other cells are raced,
-    provided that kernels and programs are still what they were.
+    --resume goes on with an interrupted run: its verdicts are kept, whatever they are, and the other cells are raced
+    (with those that the host broke), provided that kernels and programs are still what they were.
 
     Exit code: 0 all as expected, 1 a kernel or test failure, 2 usage, 3 host, 4 a kernel did not build,
     130 interrupted.
@@ -172,7 +183,8 @@ def repeater(plan: Plan) -> Callable[[Cell, int], str]:
 def _dry_run(plan: Plan, builder: KernelBuilder) -> int:
     for lane in lanes_of(plan.cells):
         cached, reasons = builder.why(lane.kernel)
-        state = "in the cache" if cached else f"to be built ({'; '.join(reasons[:3])})"
+        state = "kernel in the cache" if cached else f"kernel to be built ({'; '.join(reasons[:3])})"
+        state = "prebuilt image" if isinstance(lane.kernel.source, PrebuiltSource) else state
         for cell in lane.cells:
-            click.echo(f"{cell.id}  expect {cell.expect}  {cell.race.seconds:g} s  kernel {state}")
+            click.echo(f"{cell.id}  expect {cell.expect}  {cell.race.seconds:g} s  {state}")
     return int(ExitCode.OK)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from orchestrator.errors import ExitCode, UsageError
 
@@ -32,12 +33,14 @@ def command(
 ) -> int:
     """Cut the kernel's reports out of a console LOG (`-`: stdin), and say of what kind they are and whom to blame.
 
-    LOG may be the directory of a cell, too. What lies beside a cell's console is used: which kernel it was, what
-    KCSAN counted, and the kernel's own vmlinux from the cache, if it was built with debug information.
+    LOG may be compressed (gzip, xz, bzip2), or the directory of a cell. What lies beside a cell's console is used:
+    which kernel it was, what KCSAN counted, and the kernel's own vmlinux from the cache, if it was built with debug
+    information.
 
     \b
     Examples:
       guprace triage console.log --vmlinux vmlinux
+      guprace triage oops.log.xz
       guprace triage runs/20261126-091500-suite/6.12/arm64/kcsan/pin_vs_munmap
       dmesg | guprace triage --json | jq '.reports[].title'
       guprace triage --diff runs/before runs/after
@@ -47,6 +50,9 @@ def command(
     if modules and not vmlinux:
         raise UsageError("--module is of use with --vmlinux only", hint="name the kernel that loaded it, too")
     if diff:
+        # Parsed as LOG where there is one word more than --diff takes.
+        if click.get_current_context().get_parameter_source("log") is ParameterSource.COMMANDLINE:
+            raise UsageError(f"--diff compares two runs, and reads no console: {log}", hint="leave one of them out")
         _show_difference(*diff, as_json)
     else:
         _show_console(log, as_json, vmlinux, modules, known)
@@ -64,7 +70,7 @@ def _show_console(
     from orchestrator.report.beside import beside, console_of
     from orchestrator.report.console import read_console, reading_data, with_symbols
     from orchestrator.report.terminal import Output
-    from orchestrator.report.triage import report_rows, show_reports
+    from orchestrator.report.triage import none_in, report_rows, show_reports
     from orchestrator.runner.lists import GUP_PATH, KNOWN_ISSUES
     from orchestrator.splat.policy import load_known, load_path
     from orchestrator.splat.present import notes
@@ -74,7 +80,8 @@ def _show_console(
     console = console_of(log)
     more = beside(console, cache_root(os.environ), Project())
     with click.open_file(str(console), "rb") as stream:
-        reading = read_console(stream, path, issues, datetime.now(UTC).date(), more.subject, more.races)
+        name = "FILE" if str(console) == "-" else str(console)
+        reading = read_console(stream, path, issues, datetime.now(UTC).date(), more.subject, more.races, name)
     if vmlinux:
         reading = with_symbols(reading, vmlinux, {each.stem: each for each in modules})
     elif more.vmlinux:
@@ -83,8 +90,8 @@ def _show_console(
         click.echo(json.dumps(reading_data(reading), indent=1))
     else:
         rows = report_rows(reading.found.splats, path, reading.located)
-        said = [reading.races.text] if reading.races else []
-        show_reports(rows, Output(), [*notes(reading.found), *said])
+        said = [*([reading.races.text] if reading.races else []), *([reading.cut] if reading.cut else [])]
+        show_reports(rows, Output(), [*notes(reading.found), *said], none_in(reading.found))
 
 
 def _show_difference(before: Path, after: Path, as_json: bool) -> None:

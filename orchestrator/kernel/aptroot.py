@@ -19,6 +19,7 @@ from typing import TypeVar
 from orchestrator.errors import HostError, nearest
 from orchestrator.kernel.apttext import (
     Candidate,
+    NotOfferedError,
     choose_entries,
     config_text,
     host_codename,
@@ -191,13 +192,16 @@ class AptRoot:
         qualified = f"{name}:{arch}" if arch else name
         versions = self._apt(["apt-cache", "madison", qualified], QUERY_SECONDS, check=False).stdout
         offered = sorted({line.split("|")[1].strip() for line in versions.splitlines() if line.count("|") >= 2})
+        old = f"if its lists are old: rm {self.directory / 'complete'} and run the same command again"
         if version and offered:
-            return HostError(
-                f"no version {version!r} of package {name!r}; there is {', '.join(offered)}", where=where
-            )
+            what = f"no version {version!r} of package {name!r}; there is {', '.join(offered)}"
+            return NotOfferedError(what, where=where, hint=old)
         names = self._apt(["apt-cache", "pkgnames", name[:4]], QUERY_SECONDS, check=False).stdout.split()
-        hint = "name another package or suite (`suite: sid`)"
-        return HostError(f"no package {qualified!r}{nearest(name, sorted(names))}", where=where, hint=hint)
+        # Lists that hold nothing at all are no answer.
+        known = names or self._apt(["apt-cache", "pkgnames"], QUERY_SECONDS, check=False).stdout.split()
+        kind = NotOfferedError if known and name not in known else HostError
+        hint = f"name another package or suite (`suite: sid`); {old}"
+        return kind(f"no package {qualified!r}{nearest(name, sorted(names))}", where=where, hint=hint)
 
     def _apt(self, argv: Sequence[str], seconds: float, *, cwd: Path | None = None, check: bool = True) -> Completed:
         return self._run(argv, seconds, self._env, cwd=cwd, check=check)

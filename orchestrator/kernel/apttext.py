@@ -20,6 +20,10 @@ _GONE = re.compile(
 )
 
 
+class NotOfferedError(HostError):
+    """The archive, which has answered, has no such suite, package or version: somebody named it wrong."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A binary package that the archive offers; `sha256` hexadecimal, `size` in bytes, `filename` in the pool."""
@@ -200,9 +204,12 @@ def update_error(done: Completed, suite: str | None) -> HostError:
             where=where,
             hint="install a newer package debian-archive-keyring",
         )
-    if "does not have a Release file" in said or "404" in said:
+    answered = re.search(r"\b404 +Not Found", done.stdout + done.stderr)
+    if "does not have a Release file" in said or answered:
         hint = "is the suite spelled right? Debian's are bullseye, bookworm, trixie, forky, sid"
-        return HostError(f"the archive has no such suite\n{said}", where=where, hint=hint)
+        # Without an answer it may be the network's; and the machine's own suites nobody has named.
+        kind = NotOfferedError if suite and answered else HostError
+        return kind(f"the archive has no such suite\n{said}", where=where, hint=hint)
     return HostError(f"apt-get update failed\n{said}", where=where, hint="check the network, then try again")
 
 

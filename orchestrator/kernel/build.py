@@ -21,10 +21,11 @@ from orchestrator.kernel.lane import LaneTree, prepare
 from orchestrator.kernel.lock import locked
 from orchestrator.kernel.make import FLAGS, KernelMake
 from orchestrator.kernel.model import Kernel
+from orchestrator.kernel.prebuilt import check_image
 from orchestrator.kernel.request import Request, Requests, check_unchanged, describe
 from orchestrator.kernel.source import ArchiveTree, UserTree, Workplace, resolve
 from orchestrator.kernel.toolchain import KERNEL_ARCHES, Tools, identify
-from orchestrator.matrix.plan import KernelSpec, PrebuiltSource
+from orchestrator.matrix.plan import Arch, KernelSpec, PrebuiltSource
 from orchestrator.paths import Project
 
 log = logging.getLogger("guprace.build")
@@ -74,6 +75,11 @@ class KernelBuilder:
             return {name: file_digest(path) for name, path in named.items() if path}
         return self._made_of(self._resolve(spec))
 
+    def check_tools(self, spec: KernelSpec) -> None:
+        """Raise HostError unless this host has the toolchain that `spec` is built with; a prebuilt one needs none."""
+        if not isinstance(spec.source, PrebuiltSource):
+            identify(spec.arch, spec.toolchain, self.place.stop, self.place.environ)
+
     def _made_of(self, job: Job) -> dict[str, str]:
         return {**job.request.components, "probe module": tree_digest(self._probe_sources)}
 
@@ -90,7 +96,7 @@ class KernelBuilder:
         """
         started = time.monotonic()
         if isinstance(spec.source, PrebuiltSource):
-            prebuilt = _prebuilt(spec.source, started)
+            prebuilt = _prebuilt(spec.source, spec.arch, started)
             asked(self.made_of(spec))
             return prebuilt
         job = self._resolve(spec)
@@ -117,7 +123,8 @@ class KernelBuilder:
         Raises as `build`.
         """
         if isinstance(spec.source, PrebuiltSource):
-            return True, ("prebuilt: nothing to build",)
+            _check(spec.source, spec.arch)
+            return True, ("prebuilt image: nothing to build",)
         job = self._resolve(spec)
         digest = self.requests.answer(job.request)
         if digest and self.kernels.find(digest):
@@ -229,10 +236,14 @@ def _kernel(where: Path, entry: Entry, probe: Path, cached: bool, seconds: float
     )
 
 
-def _prebuilt(source: PrebuiltSource, started: float) -> Kernel:
-    for path in (source.image, source.config):
-        if path and not path.is_file():
-            raise UsageError("no such file", where=str(path))
+def _check(source: PrebuiltSource, arch: Arch) -> None:
+    check_image(source.image, arch)
+    if source.config and not source.config.is_file():
+        raise UsageError("no such file", where=str(source.config))
+
+
+def _prebuilt(source: PrebuiltSource, arch: Arch, started: float) -> Kernel:
+    _check(source, arch)
     digest = file_digest(source.image)
     seconds = time.monotonic() - started
     return Kernel(digest, source.image, source.config, None, None, None, "prebuilt", True, seconds)

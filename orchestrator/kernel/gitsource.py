@@ -18,6 +18,8 @@ log = logging.getLogger("guprace.git")
 
 GIT_SECONDS = 600.0
 INTERRUPT_SECONDS = 3.0
+# What every Linux tree has at its root.
+ROOT_FILES = ("Makefile", "Kconfig")
 # What the identity of a checkout begins with.
 CHECKOUT = "tree:"
 
@@ -35,10 +37,10 @@ def git(
 
 
 def commit_of(repository: Path, ref: str, environ: Mapping[str, str], stop: Stop) -> str:
-    """Return the commit that `ref` names.
+    """Return the commit that `ref` names, which holds a kernel.
 
     Raises:
-        UsageError: no repository, or no such ref.
+        UsageError: no repository, no such ref, or no Linux source in it.
     """
     if not repository.is_dir():
         raise UsageError("no such git repository", where=str(repository))
@@ -47,12 +49,19 @@ def commit_of(repository: Path, ref: str, environ: Mapping[str, str], stop: Stop
         environ=environ, stop=stop, check=False,
     )  # fmt: skip
     if done.returncode != 0:
-        raise UsageError(
-            f"no commit {ref!r}: {done.stderr.strip()}",
-            where=str(repository),
-            hint="git fetch it first; guprace itself fetches nothing",
-        )
-    return done.stdout.strip()
+        said = done.stderr.strip()
+        if git(repository, "rev-parse", "--git-dir", environ=environ, stop=stop, check=False).returncode != 0:
+            # Git may have another reason, too: an owner whom it does not trust.
+            raise UsageError(f"not a git repository: {said}", where=str(repository))
+        hint = "git fetch it first; guprace itself fetches nothing"
+        raise UsageError(f"no commit {ref!r}: {said}", where=str(repository), hint=hint)
+    commit = done.stdout.strip()
+    asked = ("ls-tree", "--full-tree", "--name-only", commit, "--", *ROOT_FILES)
+    held = git(repository, *asked, environ=environ, stop=stop).stdout.split()
+    if not {*ROOT_FILES} <= {*held}:
+        what = f"not a Linux source tree (no {' and '.join(ROOT_FILES)}) at {ref!r}"
+        raise UsageError(what, where=str(repository))
+    return commit
 
 
 def worktree_identity(path: Path, environ: Mapping[str, str], stop: Stop) -> str | None:

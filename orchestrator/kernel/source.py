@@ -16,16 +16,18 @@ from typing import assert_never
 from orchestrator import records
 from orchestrator.errors import HostError, UsageError
 from orchestrator.kernel.aptroot import AptRoot, GoneError
-from orchestrator.kernel.apttext import Candidate
+from orchestrator.kernel.apttext import Candidate, NotOfferedError
 from orchestrator.kernel.cache import digest_of, file_digest
-from orchestrator.kernel.gitsource import CHECKOUT, GitTree, commit_of, worktree_files, worktree_identity
+from orchestrator.kernel.gitsource import CHECKOUT, ROOT_FILES, GitTree, commit_of, worktree_files, worktree_identity
 from orchestrator.kernel.lock import Waits, locked, say_in_log
 from orchestrator.matrix.plan import DebSource, GitSource, PrebuiltSource, Source, TarballSource, TreeSource
-from orchestrator.proc import Stop, run
+from orchestrator.proc import Completed, Stop, failure, run
 
 log = logging.getLogger("guprace.source")
 
 UNPACK_SECONDS = 900.0
+# tar's words (LC_ALL=C) for what the host lacks: a program that decompresses, a disk that can be read.
+_TAR_CANNOT = re.compile(r"Cannot (?:exec|open|read|stat|fork)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +73,29 @@ class ArchiveTree:
             archive = self.archive or self._from_package(new, place)
             tree = new / "tree"
             tree.mkdir()
-            unpack = ["tar", "-C", str(tree), "--strip-components=1", "-xf", str(archive)]
-            run(unpack, stop=place.stop, seconds=UNPACK_SECONDS, env=place.environ)
-            if not (tree / "Makefile").is_file() or not (tree / "Kconfig").is_file():
+            done = self._tar(["-C", str(tree), "--strip-components=1", "-xf", str(archive)], place)
+            if done.returncode != 0:
+                raise self._unreadable(done, place)
+            if not _is_linux(tree):
                 raise UsageError("no Linux source in this archive (no Makefile and Kconfig)", where=str(archive))
             tree.rename(where)
         except OSError as error:
             raise records.disk_error(error, where) from error
         finally:
             shutil.rmtree(new, ignore_errors=True)
+
+    @staticmethod
+    def _tar(arguments: list[str], place: Workplace) -> Completed:
+        environ = {**place.environ, "LC_ALL": "C"}
+        return run(["tar", *arguments], stop=place.stop, seconds=UNPACK_SECONDS, env=environ, check=False)
+
+    def _unreadable(self, done: Completed, place: Workplace) -> UsageError | HostError:
+        """Say whose fault it is that tar failed: an archive of the user's that cannot even be listed is none."""
+        listed = self._tar(["-tf", str(self.archive)], place) if self.archive else None
+        if listed is None or listed.returncode == 0 or _TAR_CANNOT.search(listed.stderr):
+            return failure(done)
+        why = (listed.stderr.strip().splitlines() or ["tar does not say why"])[0]
+        return UsageError(f"is no tar archive, or not a whole one: {why}", where=str(self.archive))
 
     def _from_package(self, new: Path, place: Workplace) -> Path:
         if self.deb is None or self.apt is None:
@@ -171,15 +187,24 @@ def resolve(source: Source, place: Workplace) -> ArchiveTree | UserTree | GitTre
 def _resolve_deb(source: DebSource, place: Workplace) -> ArchiveTree:
     root = place.cache / "apt" / f"{source.suite or 'host'}-amd64"
     apt = AptRoot(root, source.suite, ("amd64",), place.stop, place.environ, place.waits)
+    try:
+        candidate = _candidate(source, apt)
+    except NotOfferedError as error:
+        # The archive has answered: it is for who named it to name another.
+        raise UsageError(error.what, where=error.where, hint=error.hint) from error
+    return ArchiveTree(candidate.sha256, f"{source.package}-{candidate.version}", deb=candidate, apt=apt)
+
+
+def _candidate(source: DebSource, apt: AptRoot) -> Candidate:
     apt.ensure()
     # Asking apt costs most of a second; the answer cannot change while its lists do not.
     key = digest_of([apt.identity(), source.package, source.version])
-    memo = root / "candidates" / f"{key}.json"
+    memo = apt.directory / "candidates" / f"{key}.json"
     candidate = records.recall(memo, Candidate)
     if candidate is None:
         candidate = apt.candidate(source.package, source.version)
         records.save(memo, candidate)
-    return ArchiveTree(candidate.sha256, f"{source.package}-{candidate.version}", deb=candidate, apt=apt)
+    return candidate
 
 
 def _resolve_tarball(source: TarballSource) -> ArchiveTree:
@@ -197,9 +222,13 @@ def _resolve_tarball(source: TarballSource) -> ArchiveTree:
 
 def _resolve_tree(source: TreeSource, place: Workplace) -> UserTree:
     path = source.tree.resolve()
-    if not (path / "Makefile").is_file() or not (path / "Kconfig").is_file():
-        raise UsageError("not a Linux source tree (no Makefile and Kconfig)", where=str(source.tree))
+    if not _is_linux(path):
+        raise UsageError(f"not a Linux source tree (no {' and '.join(ROOT_FILES)})", where=str(source.tree))
     return UserTree(_identity(path, place), f"{_label(path.name)}-{digest_of(str(path))[:8]}", path)
+
+
+def _is_linux(tree: Path) -> bool:
+    return all((tree / name).is_file() for name in ROOT_FILES)
 
 
 def _label(name: str) -> str:

@@ -18,6 +18,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from orchestrator.errors import UsageError
 from orchestrator.matrix.problems import Mark, Problem, Where, refuse
+from orchestrator.paths import Project
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
@@ -100,7 +101,9 @@ def _text(path: Path) -> str:
         with path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise UsageError("no such file", where=str(path), hint="example matrices are in configs/") from error
+        raise UsageError(
+            "no such file", where=str(path), hint=f"example matrices are in {Project().configs}"
+        ) from error
     except IsADirectoryError as error:
         raise UsageError("a directory, not a YAML file", where=str(path)) from error
     except (OSError, ValueError) as error:

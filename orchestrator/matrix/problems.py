@@ -10,6 +10,8 @@ from pathlib import Path
 from orchestrator.errors import UsageError, nearest
 
 SHOWN = 20
+# All scenarios, but not the hundred mutants.
+LISTED = 40
 
 Where = tuple[str | int, ...]
 """The way from the root of a document to a value: keys and indices."""
@@ -52,9 +54,10 @@ def dotted(where: Where) -> str:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the nearest known name, else all that are known."""
+    """Return `; did you mean 'x'?` for the nearest known name, else all that are known, if they are no crowd."""
     names = sorted(known)
-    listed = f"; known: {', '.join(names)}" if names else "; there is none"
+    shown = names if len(names) <= LISTED else [*names[:3], "...", names[-1]]
+    listed = f"; known: {', '.join(shown)}" if names else "; there is none"
     return nearest(name, names) or listed
 
 

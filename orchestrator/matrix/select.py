@@ -32,7 +32,8 @@ def select(plan: Plan, globs: Sequence[str]) -> Plan:
     for glob in globs:
         if not any(matches(cell, glob) for cell in ids):
             listed = "\n  ".join(["cells of this plan:", *ids])
-            raise UsageError(f"no cell matches {glob!r}{_nearest_suffix(glob, ids)}", hint=listed)
+            what = f"no cell matches {glob!r}{_nearest_suffix(glob, ids)}"
+            raise UsageError(what, where=str(plan.matrix), hint=listed)
     chosen = tuple(cell for cell in plan.cells if any(matches(cell.id, glob) for glob in globs))
     return replace(plan, cells=chosen)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_args
 
@@ -29,6 +30,9 @@ EXPECTED: Mapping[str, str] = {
     "path_type": "text",
     "enum": "text",
 }
+
+_WHOLE = r"[+-]?[0-9]+|0x[0-9a-fA-F]+"
+_NUMBER = rf"{_WHOLE}|[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 
 
 def validate(document: Document, model: type[M], context: Context) -> M:
@@ -75,9 +79,19 @@ def _mistyped(document: Document, where: Where, expected: str, mark: Mark) -> Pr
             return Problem(f"{text} is a {_kind(value)} here", mark, where, f'; quote it to mean text: "{text}"')
         case None:
             return Problem(f"nothing here, expected {expected}", mark, where)
+        case str() if _reads_as(value, expected):
+            return Problem(
+                f'"{value}" is text here', mark, where, f"; leave the quotes out to mean the number: {value}"
+            )
         case dict() | list():
             return Problem(f"expected {expected}, not a {_kind(value)}", mark, where)
     return Problem(f"expected {expected}, not {text!r}", mark, where)
+
+
+def _reads_as(text: str, expected: str) -> bool:
+    """Return whether a number that was quoted is what is expected."""
+    pattern = {"a whole number": _WHOLE, "a number": _NUMBER}.get(expected)
+    return pattern is not None and re.fullmatch(pattern, text) is not None
 
 
 def _kind(value: Any) -> str:

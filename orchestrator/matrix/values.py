@@ -115,6 +115,8 @@ def _known(kind: str, names: Callable[[Names], tuple[str, ...]], *, globs: bool 
     def check(value: str, info: ValidationInfo) -> str:
         known = names(context(info).names)
         if value not in known and not (globs and matching(value, known)):
+            if not globs and ("*" in value or "?" in value):
+                raise wrong(f"no globs here: {value!r}", f"; name each {kind}")
             raise wrong(f"unknown {kind} {value!r}", suggestion(value, known))
         return value
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from orchestrator.splat.model import Scan
+from orchestrator.splat.packed import Readable, Unpacked
 from orchestrator.splat.present import as_dict
 from orchestrator.splat.races import Races
 from orchestrator.splat.scan import scan
@@ -24,31 +25,38 @@ _ORIGINS = ("known", "unknown")
 class Reading:
     """What a console says: `found` with the standing of each report; `located` the same with symbols, or empty.
 
-    `races` are its data races against the kernel's counters, where those are known.
+    `races` are its data races against the kernel's counters, where those are known; `cut` says that the log was
+    compressed and is not whole.
     """
 
     found: Scan
     located: tuple[Located, ...] = ()
     races: Races | None = None
+    cut: str = ""
 
 
 def read_console(
-    log: IO[bytes],
+    log: Readable,
     path: GupPath,
     known: tuple[KnownIssue, ...],
     today: date,
     subject: Subject | None = None,
     races: Races | None = None,
+    name: str = "LOG",
 ) -> Reading:
-    """Return the reports of `log`, placed by GUP's path and the known issues.
+    """Return the reports of `log`, compressed or not, placed by GUP's path and the known issues.
 
     A console does not tell flavour and architecture by itself: without a `subject`, entries that are for some only
-    match nothing. The version it tells, where the `subject` does not.
+    match nothing. The version it tells, where the `subject` does not. `name` is how a user would name it.
+
+    Raises:
+        UsageError: it is compressed in a way that is not read here.
     """
-    found = scan(log, tell_apart=by_standing(path, known))
+    console = Unpacked(log, name)
+    found = scan(console, tell_apart=by_standing(path, known))
     who = subject or Subject("", "", "")
     splats = classify(found.splats, path, known, replace(who, version=who.version or found.version), today)
-    return Reading(replace(found, splats=splats), races=races)
+    return Reading(replace(found, splats=splats), races=races, cut=console.cut)
 
 
 def with_symbols(reading: Reading, vmlinux: Path, modules: Mapping[str, Path]) -> Reading:
@@ -64,9 +72,9 @@ def with_symbols(reading: Reading, vmlinux: Path, modules: Mapping[str, Path]) -
 def reading_data(reading: Reading) -> dict[str, Any]:
     """Return what `guprace triage --json` prints: as `as_dict` does, with `source` and `frames` where symbols are.
 
-    `races` is there where the counters are known.
+    `cut` says why the log is not whole; `races` is there where the counters are known.
     """
-    data = as_dict(reading.found)
+    data = as_dict(reading.found) | {"cut": reading.cut}
     if races := reading.races:
         data["races"] = {
             "printed": dict(zip(_ORIGINS, races.printed, strict=True)),

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator import records
 from orchestrator.errors import HostError, UsageError
 from orchestrator.matrix.plan import Cell, stock_id
 from orchestrator.matrix.select import matches
@@ -22,13 +22,16 @@ from orchestrator.report.terminal import STYLES
 from orchestrator.report.text import count, harmless, near, rate, seconds, shorten
 from orchestrator.runner.backup import principle_of
 from orchestrator.runner.left import said_of
-from orchestrator.runner.rundir import CellResult, KernelRecord, RunDir, open_run
+from orchestrator.runner.rundir import CellResult, RunDir, open_run
 from orchestrator.verdict.backing import in_words
 from orchestrator.verdict.history import Raced, Together, together
 from orchestrator.verdict.model import Backing, Outcome, Verdict
+from orchestrator.words import plural
 
 _SHOWN_TROUBLES = 3
 _REASON = 300
+# A fault that is as likely to escape as not: nothing to be told of a race.
+_A_TOSS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,16 @@ class KernelHistory:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All kernels, each lane's last raced one first; `damaged` says what could not be read."""
+    """All kernels, each lane's last raced one first; `damaged` says what could not be read.
+
+    `unfinished` counts the cells that came to no verdict, `kernelless` those that have one and never got a kernel.
+    """
 
     runs: int
     kernels: tuple[KernelHistory, ...]
     damaged: tuple[str, ...] = ()
+    unfinished: int = 0
+    kernelless: int = 0
 
     @property
     def newest(self) -> History:
@@ -61,7 +69,7 @@ class History:
         lanes: dict[str, KernelHistory] = {}
         for kernel in self.kernels:
             lanes.setdefault(kernel.lane, kernel)
-        return History(self.runs, tuple(lanes.values()), self.damaged)
+        return replace(self, kernels=tuple(lanes.values()))
 
     @property
     def failed(self) -> bool:
@@ -96,6 +104,16 @@ class _Kernel:
                 mine.setdefault(mutant, []).extend(races)
 
 
+_Kernels = dict[tuple[str, frozenset[tuple[str, str]]], _Kernel]
+
+
+class _LeftOut(Enum):
+    """Why a cell counts for no kernel."""
+
+    UNFINISHED = auto()
+    KERNELLESS = auto()
+
+
 def find_runs(places: Sequence[Path]) -> tuple[RunDir, ...]:
     """Return the runs that `places` are or hold, each once, in the order of their names.
 
@@ -115,28 +133,38 @@ def find_runs(places: Sequence[Path]) -> tuple[RunDir, ...]:
 def history(runs: Sequence[RunDir], only: Sequence[str], project: Project) -> History:
     """Sum up `runs`: of the cells whose stock id matches one of the globs `only` (all, when there is none).
 
-    A cell without verdict or without a kernel counts for nothing; what cannot be read is told, and left out. So are
+    A cell without verdict or without a kernel is counted, no more; what cannot be read is told, and left out. So are
     the kernel's own selftests on broken kernels: which of their failures are the mutant's only `guprace power` tells.
+
+    Raises:
+        UsageError: a glob matches no cell of any run.
     """
-    kernels: dict[tuple[str, frozenset[tuple[str, str]]], _Kernel] = {}
-    damaged = []
+    kernels: _Kernels = {}
+    left_out: Counter[_LeftOut | None] = Counter()
+    damaged, known = [], dict.fromkeys(only, False)
     for run in runs:
         try:
-            at, cells = run.metadata().started, run.plan().cells
+            at, cells, measured = run.metadata().started, run.plan().cells, is_power_run(run)
         except HostError as error:
             damaged.append(str(error))
             continue
         for cell in cells:
-            if cell.program and cell.kernel.mutant:
-                continue
-            if only and not any(matches(stock_id(cell), glob) for glob in only):
+            chosen = [glob for glob in only if matches(stock_id(cell), glob)]
+            known |= dict.fromkeys(chosen, True)
+            if (only and not chosen) or (cell.program and cell.kernel.mutant):
                 continue
             try:
-                _add(kernels, run, cell, at)
+                left_out[_add(kernels, run, cell, at, measured)] += 1
             except HostError as error:
                 damaged.append(str(error))
+    # What matches nothing here may be in what could not be read.
+    if not damaged and (vain := [glob for glob, matched in known.items() if not matched]):
+        hint = "a glob is of the unbroken kernel's cell or its end, such as '6.12/arm64/*' or pin_vs_munmap"
+        raise UsageError(f"no cell of any run matches {vain[0]!r}", hint=hint)
     finished = sorted((_finished(kernel, project) for kernel in _merged(kernels.values())), key=_last, reverse=True)
-    return History(len(runs), tuple(finished), tuple(damaged))
+    return History(
+        len(runs), tuple(finished), tuple(damaged), left_out[_LeftOut.UNFINISHED], left_out[_LeftOut.KERNELLESS]
+    )
 
 
 def _merged(kernels: Iterable[_Kernel]) -> Iterable[_Kernel]:
@@ -155,11 +183,14 @@ def _last(kernel: KernelHistory) -> str:
     return kernel.last
 
 
-def _add(kernels: dict[tuple[str, frozenset[tuple[str, str]]], _Kernel], run: RunDir, cell: Cell, at: str) -> None:
+def _add(kernels: _Kernels, run: RunDir, cell: Cell, at: str, measured: bool) -> _LeftOut | None:
+    """Add a cell to its kernel, or say why it counts for none."""
     result = run.result(cell)
-    if result.verdict is None or not run.kernel_file(cell).is_file():
-        return
-    made_of = dict(records.load(run.kernel_file(cell), KernelRecord).made_of)
+    if result.verdict is None:
+        return _LeftOut.UNFINISHED
+    if not run.kernel_file(cell).is_file():
+        return _LeftOut.KERNELLESS
+    made_of = dict(run.kernel(cell).made_of)
     mutant, patches, patch = cell.kernel.mutant, cell.kernel.patches, ""
     if mutant and patches:
         # A mutant is the kernel that its own patch, the last one, breaks.
@@ -168,13 +199,14 @@ def _add(kernels: dict[tuple[str, frozenset[tuple[str, str]]], _Kernel], run: Ru
     kernel = kernels.setdefault((lane, frozenset(made_of.items())), _Kernel(lane))
     kernel.at.add(at)
     kernel.version = kernel.version or result.record.kernel_version
-    raced = _raced(result, result.verdict, at, is_power_run(run))
+    raced = _raced(result, result.verdict, at, measured)
     if mutant:
         kernel.broken.setdefault(cell.scenario, {}).setdefault((mutant, patch), []).append(raced)
     else:
         # One that ended before it had its kernel tells no digest.
         kernel.digest = result.record.kernel_digest or kernel.digest
         kernel.stock.setdefault(cell.scenario, []).append(raced)
+    return None
 
 
 def _raced(result: CellResult, verdict: Verdict, at: str, measured: bool) -> Raced:
@@ -222,8 +254,19 @@ def show_history(found: History, console: Console, older: int) -> None:
         _plain(console, "")
     for text in found.damaged:
         _plain(console, f"left out: {text}", "bold yellow")
-    hidden = f"{older} older kernel{' is' if older == 1 else 's are'} not shown: --all"
-    _plain(console, f"{found.runs} run{'' if found.runs == 1 else 's'}{f'; {hidden}' if older else ''}")
+    if words := _not_counted(found):
+        _plain(console, f"not counted: {words}", "yellow")
+    hidden = f"{older} older {plural(older, 'kernel is', 'kernels are')} not shown: --all"
+    _plain(console, f"{found.runs} {plural(found.runs, 'run')}{f'; {hidden}' if older else ''}")
+
+
+def _not_counted(found: History) -> str:
+    said = []
+    if number := found.unfinished:
+        said.append(f"{number} {plural(number, 'cell')} without a verdict")
+    if number := found.kernelless:
+        said.append(f"{number} {plural(number, 'cell')} that never got a kernel")
+    return ", ".join(said)
 
 
 def _plain(console: Console, text: str, style: str = "") -> None:
@@ -250,9 +293,9 @@ def _told(row: Together) -> Iterable[str]:
     if row.seconds:
         yield f"raced {seconds(row.seconds)}"
     if row.trials:
-        yield f"{count(row.trials)} trials"
+        yield f"{count(row.trials)} {plural(row.trials, 'trial')}"
     if row.checks:
-        yield f"{count(row.checks)} checks"
+        yield f"{count(row.checks)} {plural(row.checks, 'check')}"
     if row.bound is not None:
         yield f"bound {rate(row.bound)} ({row.weakest})"
     if row.programs > 1:
@@ -277,7 +320,10 @@ def _table(rows: Sequence[Together]) -> Table:
 def _controls(controls: Sequence[Backing]) -> str:
     """Say what was caught, and name what was not: a power run also asks scenarios that need not catch it."""
     missed = [control.mutant for control in controls if control.outcome is Outcome.MISSED]
-    said = in_words([control for control in controls if control.outcome is not Outcome.MISSED])
+    told = [control for control in controls if control.outcome is not Outcome.MISSED]
+    if max((control.escape or 0.0 for control in told), default=0.0) >= _A_TOSS:
+        told = [replace(control, escape=None) for control in told]
+    said = in_words(told)
     return "; ".join([*said, *([f"never caught by it: {', '.join(missed)}"] if missed else [])])
 
 
@@ -297,6 +343,8 @@ def history_data(found: History) -> Mapping[str, object]:
     return {
         "runs": found.runs,
         "damaged": list(found.damaged),
+        "without_verdict": found.unfinished,
+        "without_kernel": found.kernelless,
         "kernels": [
             {
                 "lane": kernel.lane,

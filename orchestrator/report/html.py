@@ -17,6 +17,7 @@ from orchestrator.report.view import NOT_FINISHED, CellView, RunView
 from orchestrator.splat.model import Splat, Standing
 from orchestrator.verdict.model import Outcome
 from orchestrator.verdict.statistics import rule_of_three
+from orchestrator.words import plural
 
 _SPLATS_SHOWN = 20
 _SPLAT_BYTES = 16 * 1024
@@ -91,7 +92,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(harmless=harmless, seconds=seconds)
+    environment.filters.update(harmless=harmless, seconds=seconds, plural=plural)
     environment.globals.update(
         figures=figures, links=_links, stages=_stages, facts=_facts, subtests=_subtests,
         splats=_splats, words=_words, remarks=remarks, meanings=_meanings,
@@ -160,7 +161,7 @@ def _subtest(race: RaceResult, subtest: SubtestResult) -> _Subtest:
     clean = subtest.ending is Ending.PASS and trials is not None and not hits
     return _Subtest(
         name=harmless(subtest.name),
-        trials=f"{count(checks)} check{'' if checks == 1 else 's'}"
+        trials=f"{count(checks)} {plural(checks, 'check')}"
         if trials is None and checks is not None
         else _figure(trials),
         bound=rate(rule_of_three(trials or 0) if clean else None),

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 from rich.console import Console
 from rich.text import Text
 
 from orchestrator.errors import HostError, UsageError
+from orchestrator.kernel.cache import file_digest
 from orchestrator.matrix.plan import Expectation
 from orchestrator.paths import Project
 from orchestrator.report.text import harmless
@@ -65,7 +67,18 @@ def audit_of(run: RunDir, project: Project) -> tuple[Audited, ...]:
         UsageError: the list, or that of GUP's path, is not what it should be.
     """
     path, known = load_path(project.configs / GUP_PATH), load_known(project.configs / KNOWN_ISSUES)
-    return audited(run, known, path, datetime.now(UTC).date())
+    another = _judged_by_another(run, project)
+    return tuple(replace(each, another=another) for each in audited(run, known, path, datetime.now(UTC).date()))
+
+
+def _judged_by_another(run: RunDir, project: Project) -> bool:
+    """Whether the lists are not those of the run's metadata; where it names none, nobody knows: no."""
+    try:
+        judge = run.metadata().judge
+    except HostError:
+        return False
+    names = (name for name in (GUP_PATH, KNOWN_ISSUES) if name in judge)
+    return any(file_digest(project.configs / name) != judge[name] for name in names)
 
 
 def remarks(entries: Sequence[Audited]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from orchestrator.report.text import harmless, seconds
 from orchestrator.runner.events import Event, State
+from orchestrator.words import plural
 
 _FRAMES_A_SECOND = 4
 _WAITING_SECONDS = 30.0
@@ -118,7 +119,7 @@ class LiveLines:
             yield self._line(cell, now, options.max_width)
         done = len(cells) - len(busy)
         if done or len(busy) > room:
-            yield Text(f"{done} of {len(cells)} cells done", style="dim")
+            yield Text(f"{done} of {len(cells)} {plural(len(cells), 'cell')} done", style="dim")
 
     def _line(self, cell: str, now: _Now, width: int) -> Text:
         elapsed = seconds(max(0.0, self._clock() - now.since))

@@ -25,8 +25,8 @@ from orchestrator.report.view import view
 from orchestrator.runner.power import Campaign, rows
 from orchestrator.runner.rundir import Metadata, RunDir
 from orchestrator.verdict.power import Row, Score, Status, scores
+from orchestrator.words import plural
 
-CAMPAIGN = "campaign.json"
 # Shades of the heat map: caught within so many seconds of racing (median), else the last one.
 _SHADES = ((0.1, "h1"), (1.0, "h2"), (10.0, "h3"), (60.0, "h4"))
 _SLOWEST = "h5"
@@ -87,7 +87,7 @@ def power_view(run: RunDir) -> PowerView:
     Raises:
         HostError: plan, campaign or metadata are missing or damaged.
     """
-    campaign = records.load(run.root / CAMPAIGN, Campaign)
+    campaign = run.campaign(Campaign)
     cells = view(run).cells
     found = rows(campaign, {cell.id: cell.result for cell in cells if cell.verdict})
     damaged = tuple(f"{cell.id}: {cell.problem}" for cell in cells if cell.damaged)
@@ -95,8 +95,8 @@ def power_view(run: RunDir) -> PowerView:
 
 
 def is_power_run(run: RunDir) -> bool:
-    """Return whether this run measures detection power."""
-    return (run.root / CAMPAIGN).is_file()
+    """Return whether this run measures detection power, its campaign.json there or lost."""
+    return run.verb == "power"
 
 
 def write_power_reports(run: RunDir) -> None:
@@ -209,8 +209,11 @@ def _plain(row: Row) -> list[str]:
     told = [f"{label(row):<8} {row.target.id}"]
     if row.scenario:
         told += [f"{row.caught} of {row.runs} by {row.scenario}", f"median {seconds(row.median)}", row.shown]
-        told += [f"mean {interval(row)}", *([f"{row.broken} attempts without an answer"] if row.broken else [])]
-        told += [] if row.trials is None else [f"{row.trials:.0f} trials"]
+        told += [
+            f"mean {interval(row)}",
+            *([f"{row.broken} {plural(row.broken, 'attempt')} without an answer"] if row.broken else []),
+        ]
+        told += [] if row.trials is None else [f"{row.trials:.0f} {plural(f'{row.trials:.0f}', 'trial')}"]
     told += [f"upstream's own: {_upstream(row)}"] if row.upstream else []
     return told
 
@@ -239,7 +242,10 @@ def _case(row: Row) -> TestCase:
     classname = ".".join(part.replace(".", "_") for part in ("power", *target.lane))
     spent = sum(each.seconds for each in row.tried)
     lines = [f"{target.title} ({target.principle}), expected {target.expect}: {label(row)}", *_plain(row)]
-    lines += [f"{each.scenario}: caught {each.caught} of {each.runs}, {each.trials} trials" for each in row.tried]
+    lines += [
+        f"{each.scenario}: caught {each.caught} of {each.runs}, {each.trials} {plural(each.trials, 'trial')}"
+        for each in row.tried
+    ]
     lines += [f"{each.scenario}: {each.note}" for each in (*row.tried, *row.upstream) if each.note]
     lines += [f"not usable: {each}" for each in row.unusable]
     lines += [f"evidence: {target.cell(each.scenario).id}/" for each in (*row.tried, *row.upstream)]

@@ -15,6 +15,7 @@ from orchestrator.report.view import NOT_FINISHED, CellView, RunView
 from orchestrator.splat.model import Standing
 from orchestrator.verdict.backing import in_words
 from orchestrator.verdict.model import Outcome
+from orchestrator.words import plural
 
 STYLES = {
     Outcome.PASS.value: "green",
@@ -60,13 +61,17 @@ def show(run: RunView, console: Console) -> None:
     for line in (*_backing(run), *run.left_out, *_accelerators(run)):
         _plain(console, line)
     tally = ", ".join(f"{number} {name}" for name, number in run.tally().items())
-    _plain(console, f"{len(run.cells)} cells: {tally or 'none'}")
+    _plain(console, f"{len(run.cells)} {plural(len(run.cells), 'cell')}: {tally or 'none'}")
     for line in run.resumed:
         _plain(console, line)
     _plain(console, f"reports: {near(run.run.root / 'index.html')}")
+    resume = shlex.join(["guprace", "run", "--resume", near(run.run.root)])
     if run.goes_on:
         why = f"interrupted ({run.interrupted})" if run.interrupted else "not every cell has a verdict"
-        _plain(console, f"{why}; to go on: {shlex.join(['guprace', 'run', '--resume', near(run.run.root)])}")
+        _plain(console, f"{why}; to go on: {resume}")
+    elif many := run.by_host:
+        why = f"the host was at fault in {many} {plural(many, 'cell')}"
+        _plain(console, f"{why}; when that is mended, race {plural(many, 'it', 'them')} again: {resume}")
 
 
 def _backing(run: RunView) -> list[str]:
@@ -129,10 +134,10 @@ def reports_in_words(cell: CellView) -> str:
 def _plain_line(cell: CellView) -> str:
     trials, hits, bound, backoffs, reports, took = figures(cell)
     facts = [
-        (trials, f"{trials} trial{'' if trials == '1' else 's'}"),
-        (hits, f"{hits} hit{'' if hits == '1' else 's'}"),
+        (trials, f"{trials} {plural(trials, 'trial')}"),
+        (hits, f"{hits} {plural(hits, 'hit')}"),
         (bound, f"bound {bound}"),
-        (backoffs, f"{backoffs} back-offs"),
+        (backoffs, f"{backoffs} {plural(backoffs, 'back-off')}"),
         (reports, f"reports {reports}"),
     ]
     told = [text for value, text in facts if value != "-"]

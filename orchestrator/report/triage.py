@@ -25,12 +25,14 @@ from rich.text import Text
 from orchestrator.report.text import count, harmless
 from orchestrator.splat.compare import Change, Comparison, Difference, Rate
 from orchestrator.splat.fingerprint import fingerprint, pair_of
-from orchestrator.splat.model import Splat, SplatKind, Standing
+from orchestrator.splat.model import Scan, Splat, SplatKind, Standing
 from orchestrator.splat.sources import Located
 from orchestrator.splat.standing import GupPath
+from orchestrator.words import plural
 
 OWN_PATH = "GUP"
 CORRUPTED = "cut"
+NONE = "no kernel report"
 STYLES = {Standing.NEW: "bold red", Standing.KNOWN: "cyan", Standing.BACKGROUND: "dim"}
 CHANGES = {
     Change.NEW: "bold red",
@@ -111,8 +113,8 @@ def _merged(first: Row, other: Row) -> Row:
     )
 
 
-def show_reports(rows: Sequence[Row], console: Console, notes: Iterable[str] = ()) -> None:
-    """Print the table, what it adds up to, and `notes` (known issues that are expired, dropped messages) below."""
+def show_reports(rows: Sequence[Row], console: Console, notes: Iterable[str] = (), none: str = NONE) -> None:
+    """Print the table, what it adds up to (`none` where it is empty), and `notes` (dropped messages, say) below."""
     if console.is_terminal:
         console.print(_report_table(rows, console.width))
     else:
@@ -121,9 +123,17 @@ def show_reports(rows: Sequence[Row], console: Console, notes: Iterable[str] = (
     for row in rows:
         if row.why and row.standing is Standing.NEW:
             _plain(console, f"{row.title}: {row.why}")
-    _plain(console, tally(rows))
+    _plain(console, tally(rows) if rows else none)
     for note in notes:
         _plain(console, note)
+
+
+def none_in(found: Scan) -> str:
+    """Return what is said of a console without reports: of one that no kernel wrote it means nothing."""
+    if found.kernel:
+        return NONE
+    them = plural(found.lines, "it does not look", "none of them looks")
+    return f"{NONE} in {count(found.lines)} {plural(found.lines, 'line')}, and {them} like a kernel's"
 
 
 def tally(rows: Sequence[Row]) -> str:
@@ -131,9 +141,9 @@ def tally(rows: Sequence[Row]) -> str:
     counts = {standing: sum(row.count for row in rows if row.standing is standing) for standing in Standing}
     total = sum(counts.values())
     if not total:
-        return "no kernel report"
+        return NONE
     told = ", ".join(f"{count(number)} {standing}" for standing, number in counts.items() if number)
-    return f"{count(total)} report{'' if total == 1 else 's'} in {len(rows)} rows: {told}"
+    return f"{count(total)} {plural(total, 'report')} in {len(rows)} {plural(len(rows), 'row')}: {told}"
 
 
 def _fields(row: Row) -> tuple[str, ...]:
@@ -175,7 +185,7 @@ def _report_table(rows: Sequence[Row], width: int) -> Table:
 
 def show_diff(comparison: Comparison, console: Console) -> None:
     """Print how two runs differ: reports by fingerprint, then KCSAN pairs; what did not change is counted."""
-    for name, differences in (("reports", comparison.reports), ("KCSAN pairs", comparison.pairs)):
+    for name, differences in (("report", comparison.reports), ("KCSAN pair", comparison.pairs)):
         if not differences:
             continue
         changed = [each for each in differences if each.change is not Change.SAME]
@@ -193,7 +203,8 @@ def _diff_tally(name: str, differences: Sequence[Difference]) -> str:
     counts = {change: sum(1 for each in differences if each.change is change) for change in Change}
     told = ", ".join(f"{number} {change}" for change, number in counts.items() if number)
     sure = sum(1 for each in differences if each.significant)
-    return f"{len(differences)} {name}: {told}; {sure} beyond chance (Fisher's exact test, Holm, 5 %)"
+    many = f"{len(differences)} {plural(len(differences), name)}"
+    return f"{many}: {told}; {sure} beyond chance (Fisher's exact test, Holm, 5 %)"
 
 
 def _difference_fields(each: Difference, unit: str) -> tuple[str, ...]:
@@ -210,7 +221,7 @@ def _difference_fields(each: Difference, unit: str) -> tuple[str, ...]:
 def _diff_table(name: str, comparison: Comparison, differences: Sequence[Difference]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("change", no_wrap=True)
-    table.add_column(name, overflow="fold", ratio=1)
+    table.add_column(plural(0, name), overflow="fold", ratio=1)
     for heading in (f"before, {comparison.unit}", f"after, {comparison.unit}", "p", "corrected"):
         table.add_column(heading, justify="right", no_wrap=True)
     for each in differences:

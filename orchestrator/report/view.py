@@ -130,6 +130,13 @@ class RunView:
         return not ended and "bisect-step" not in verb
 
     @property
+    def by_host(self) -> int:
+        """How many cells of a run that is over `guprace run --resume` would race again: the host was at fault."""
+        verb = self.metadata.command[1:2] if self.metadata else ()
+        over = not self.goes_on and "bisect-step" not in verb
+        return sum(1 for cell in self.cells if cell.verdict and cell.verdict.by_host) if over else 0
+
+    @property
     def resumed(self) -> tuple[str, ...]:
         """When the run was resumed, and what had changed by then; a line each."""
         times = self.metadata.resumed if self.metadata else ()

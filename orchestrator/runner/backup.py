@@ -46,10 +46,9 @@ def unback_verdicts(run: RunDir) -> None:
         HostError: the run directory cannot be read or written.
     """
     for cell in run.plan().cells:
-        kept = run.judged_file(cell)
-        if kept.exists():
-            records.save(run.cell_dir(cell) / "verdict.json", records.load(kept, Verdict))
-            kept.unlink()
+        if kept := run.judged(cell):
+            records.save(run.cell_dir(cell) / "verdict.json", kept)
+            run.judged_file(cell).unlink()
 
 
 def _verdict(

@@ -24,16 +24,18 @@ from orchestrator.runner.host import host_facts, judge_of, now
 from orchestrator.runner.lanes import lanes_of
 from orchestrator.runner.left import evidence_in, said_in
 from orchestrator.runner.machine import made_of
-from orchestrator.runner.rundir import CellResult, KernelRecord, Metadata, Resumed, RunDir
+from orchestrator.runner.rundir import CellResult, Metadata, Resumed, RunDir
 from orchestrator.runner.schedule import Schedule, stock_first
 from orchestrator.verdict.facts import Facts, Trouble
 from orchestrator.verdict.finding import raced_seconds
 from orchestrator.verdict.judge import judge
 from orchestrator.verdict.model import Fault, Outcome, Verdict
+from orchestrator.words import plural
 
 # Of a host that is another one: what a race may feel.
 _FELT = ("name", "kernel", "machine", "cpus")
 _SHOWN = 20
+_REASON = 200
 UNKNOWN = (
     "an older guprace began this run and did not note what its kernels and programs are made of: "
     "whether those of the verdicts kept are those of today is not known"
@@ -56,7 +58,8 @@ def standing(run: RunDir) -> Standing:
     """Return which verdicts of a run stand: those that can be read, and of a control only with its stock cell's.
 
     Whatever its outcome is: to be repeated until it pleases is not what a race is for. So what a race of a stock
-    kernel had found stands even if guprace was killed before there was a verdict.
+    kernel had found stands even if guprace was killed before there was a verdict. But where the host was at fault
+    there was nothing to please, and a PASS is no better than its evidence.
 
     Raises:
         HostError: there is no plan to read.
@@ -76,12 +79,25 @@ def standing(run: RunDir) -> Standing:
             if verdict := _found_before(result):
                 kept[cell.id] = found[cell.id] = replace(result, verdict=verdict)
             continue
+        if why := _void(result, result.verdict):
+            fallen[cell.id] = why
+            continue
         stock = stock_id(cell)
         if cell.kernel.mutant and stock in ids and stock not in kept:
             fallen[cell.id] = f"it was judged by what {stock} showed, which is raced again"
         else:
             kept[cell.id] = result
     return Standing(kept, fallen, found)
+
+
+def _void(result: CellResult, verdict: Verdict) -> str:
+    """Say why a verdict is none to keep; empty where it is one."""
+    if verdict.by_host:
+        first = verdict.reason.partition("\n")[0]
+        return f"the host was at fault ({first[:_REASON]})"
+    if verdict.outcome is Outcome.PASS and result.evidence is None:
+        return "its PASS has no evidence.json to stand on"
+    return ""
 
 
 def _found_before(result: CellResult) -> Verdict | None:
@@ -101,8 +117,8 @@ def _found_before(result: CellResult) -> Verdict | None:
 
 def _own(run: RunDir, cell: Cell) -> CellResult:
     """Return what there is of a cell, with the verdict that it had before its controls were put behind it."""
-    result, judged = run.result(cell), run.judged_file(cell)
-    return replace(result, verdict=records.load(judged, Verdict)) if judged.exists() else result
+    result, judged = run.result(cell), run.judged(cell)
+    return replace(result, verdict=judged) if judged else result
 
 
 def take_up(
@@ -119,7 +135,7 @@ def take_up(
 
     Raises:
         UsageError: a kept verdict is of a kernel or program that is another one now; nothing was touched.
-        HostError: the run directory, or what is compared, cannot be read or written.
+        HostError: the run directory, or what is compared, cannot be read or written; or a compiler is missing.
         GupraceError: as the rooms do of which it is asked what would be raced now.
     """
     plan, found = run.plan(), standing(run)
@@ -132,8 +148,12 @@ def take_up(
         return False
     if lines := differences(run, found.kept.values(), builder):
         raise _refused(run, lines)
+    for lane in lanes_of(cell for cell in plan.cells if cell.id not in found.kept):
+        # Or each cell would be set aside, only to be BROKEN again.
+        builder.check_tools(lane.kernel)
     changed = _changed(known, builder) if found.kept else ()
-    notes = [f"goes on: {len(found.kept)} of {len(plan.cells)} cells have a verdict that stands", *changed]
+    stands = f"{len(found.kept)} of {len(plan.cells)} {plural(len(plan.cells), 'cell')}"
+    notes = [f"goes on: {stands} {plural(len(found.kept), 'has', 'have')} a verdict that stands", *changed]
     notes += [f"{name}: what its race had found when guprace was killed stands" for name in found.found]
     for cell in plan.cells:
         if why := found.fallen.get(cell.id):
@@ -169,7 +189,7 @@ def differences(run: RunDir, kept: Iterable[CellResult], builder: KernelBuilder)
     for lane in lanes_of(result.record.cell for result in results.values()):
         noted = run.kernel_file(lane.cells[0])
         if noted.is_file():
-            before, today = records.load(noted, KernelRecord).made_of, builder.made_of(lane.kernel)
+            before, today = run.kernel(lane.cells[0]).made_of, builder.made_of(lane.kernel)
             lines += [f"{lane.cells[0].lane}: {line}" for line in compare(before, today)]
     programs = _Programs(builder)
     for result in results.values():

@@ -12,16 +12,20 @@ Whatever is missing did not happen: a cell without verdict.json is lost or not f
 
 from __future__ import annotations
 
+import os
+import shlex
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
 from orchestrator import records
-from orchestrator.errors import UsageError
+from orchestrator.errors import HostError, UsageError
 from orchestrator.matrix.plan import Cell, Plan
 from orchestrator.race.model import Evidence
 from orchestrator.splat.model import Splat
 from orchestrator.verdict.model import Verdict
+
+_LOST = "the run is lost, remove it; `guprace triage` reads the consoles of its cells"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,11 @@ class RunDir:
         return self.root / "metadata.json"
 
     @property
+    def campaign_file(self) -> Path:
+        """What a run of `guprace power` is to catch; no other run has one."""
+        return self.root / "campaign.json"
+
+    @property
     def events_file(self) -> Path:
         """One JSON object a line."""
         return self.root / "events.ndjson"
@@ -151,11 +160,37 @@ class RunDir:
 
     def plan(self) -> Plan:
         """Read the plan. Raises HostError when this is no run directory."""
-        return records.load(self.plan_file, Plan)
+        return records.load(self.plan_file, Plan, _LOST)
 
     def metadata(self) -> Metadata:
         """Read the metadata. Raises HostError."""
-        return records.load(self.metadata_file, Metadata)
+        return records.load(self.metadata_file, Metadata, _LOST)
+
+    def campaign(self, kind: type[records.T]) -> records.T:
+        """Read what a run of `guprace power` is to catch. Raises HostError."""
+        return records.load(self.campaign_file, kind, _LOST)
+
+    def kernel(self, cell: Cell) -> KernelRecord:
+        """Read what the kernel of the cell's lane is made of. Raises HostError."""
+        lane = self.kernel_file(cell).parent
+        hint = (
+            f"which kernel its cells raced nobody knows any more: move {lane} out of the run, and --resume races them"
+        )
+        return records.load(self.kernel_file(cell), KernelRecord, hint)
+
+    @property
+    def verb(self) -> str:
+        """Which verb of guprace made it (run, power, bisect-step); empty where nothing says so any more."""
+        if self.campaign_file.is_file():
+            return "power"
+        try:
+            return next(iter(self.metadata().command[1:2]), "")
+        except HostError:
+            return ""
+
+    def judged(self, cell: Cell) -> Verdict | None:
+        """Read the cell's own verdict from before its controls were put behind it. Raises HostError."""
+        return self._optional(self.judged_file(cell), Verdict)
 
     def result(self, cell: Cell) -> CellResult:
         """Read what there is of one cell. Raises HostError when a file is there but unreadable."""
@@ -173,9 +208,21 @@ class RunDir:
         """Read every cell of the plan, in its order."""
         return tuple(self.result(cell) for cell in self.plan().cells)
 
-    @staticmethod
-    def _optional(path: Path, kind: type[records.T]) -> records.T | None:
-        return records.load(path, kind) if path.exists() else None
+    def _optional(self, path: Path, kind: type[records.T]) -> records.T | None:
+        if not path.exists():
+            return None
+        try:
+            return records.load(path, kind)
+        except HostError as error:
+            raise HostError(error.what, where=error.where, hint=self._once_more()) from error
+
+    def _once_more(self) -> str:
+        """Say how to race a cell again whose record is damaged."""
+        verb = self.verb
+        if verb == "bisect-step":
+            return "`guprace bisect-step` races this commit again"
+        again = shlex.join(["guprace", "power" if verb == "power" else "run", "--resume", str(self.root)])
+        return f"`{again}` races this cell again"
 
 
 def open_run(path: Path) -> RunDir:
@@ -187,5 +234,23 @@ def open_run(path: Path) -> RunDir:
     run = RunDir(path)
     if not run.plan_file.is_file():
         what = "no plan.json: not a run directory" if path.is_dir() else "no such run directory"
-        raise UsageError(what, where=str(path), hint="`guprace run` makes them, by default in ./runs")
+        what = "a file, not a run directory" if path.is_file() else what
+        raise UsageError(what, where=str(path), hint=_run_near(path))
     return run
+
+
+def newest_in(directory: Path) -> Path | None:
+    """Return the newest run in a directory of runs, None where there is none."""
+    plans = sorted(directory.glob("*/plan.json"), key=lambda plan: plan.stat().st_mtime)
+    return plans[-1].parent if plans else None
+
+
+def _run_near(path: Path) -> str:
+    """Say which run somebody may have meant who named `path`: the one that it is in, or the newest that it holds."""
+    if path.exists():
+        above = (each for each in path.absolute().parents if (each / "plan.json").is_file())
+        if run := next(above, None):
+            return f"it is in a run: name {shlex.quote(os.path.relpath(run))}"
+        if newest := newest_in(path):
+            return f"it holds runs: name one, such as the newest: {shlex.quote(str(newest))}"
+    return "`guprace run` makes them, by default in ./runs"

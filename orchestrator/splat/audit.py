@@ -25,6 +25,7 @@ from enum import StrEnum
 from orchestrator.splat.chance import at_least
 from orchestrator.splat.model import Splat, SplatKind
 from orchestrator.splat.standing import GupPath, KnownIssue, Subject
+from orchestrator.words import plural
 
 SURPRISING = 0.05
 EXCESSIVE = 0.01
@@ -59,6 +60,7 @@ class Audited:
     """One entry in one run: cells it speaks of, those that showed it, how many reports, and what is wrong with it.
 
     `beside` are the cells that showed it and in which no race was watched; the reports are those of all.
+    `another`: the run was judged by another list than this entry's.
     """
 
     issue: KnownIssue
@@ -67,12 +69,13 @@ class Audited:
     reports: int
     remarks: tuple[Remark, ...] = ()
     beside: int = 0
+    another: bool = False
 
     @property
     def text(self) -> str:
         """The entry in words, such as `x: 3 reports in 2 of 8 cells, expected in 10 %; expired on 2027-01-01`."""
-        many = f"{self.reports} report{'' if self.reports == 1 else 's'}"
-        text = f"{self.issue.id}: {many} in {self.seen} of {self.cells} cells"
+        many = f"{self.reports} {plural(self.reports, 'report')}"
+        text = f"{self.issue.id}: {many} in {self.seen} of {self.cells} {plural(self.cells, 'cell')}"
         if self.beside:
             text += f" and {self.beside} without a race"
         if self.issue.rate is not None:
@@ -82,6 +85,8 @@ class Audited:
             Remark.VANISHED: f"vanished: take the entry out if the kernel was fixed{self._or_rarer}",
             Remark.EXCESSIVE: "seen more often than expected: it may cover something else as well",
         }
+        if self.another:
+            text += " (by today's list; the run was judged by another)"
         return "; ".join([text, *(words[remark] for remark in self.remarks)])
 
     @property

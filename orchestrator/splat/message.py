@@ -34,6 +34,14 @@ _BRACKET = re.compile(
 # dmesg -x, and the records of /dev/kmsg, which an extended netconsole sends, too
 _FACILITY = re.compile(r"(?P<facility>[a-z]{3,8}\d?) *:(?:emerg|alert|crit|err|warn|notice|info|debug) *: ")
 _RECORD = re.compile(r"(?P<level>\d{1,4}),\d+,\d+,[-cf+](?:,caller=(?P<caller>[TC]\d+))?(?:,[^;]{1,80})?;")
+# What one line at least of a kernel's log has, in whatever form it came; where in a line does not matter.
+KERNELS = re.compile(
+    r"\[ {0,9}\d{1,9}\.\d{2,9}(?:,\d{1,2})?\]| kernel(?:\[\d+\])?: |Linux version \d"
+    rf"|^(?:{_LEVEL.pattern}|{_FACILITY.pattern}|\d{{1,4}},\d+,\d+,[-cf+][,;]"
+    r"|\[(?:(?:[A-Z][a-z]{2} )?[A-Z][a-z]{2} {0,2}\d{1,2} \d\d:\d\d| *\d+\.\d+ <| {0,9}[+<] *\d+\.\d+"
+    r"| {0,9}[TC]\d+\] ))",
+    re.MULTILINE,
+)
 _USER_FACILITY = 8
 _SPLIT_WITHIN = 400
 

@@ -237,7 +237,7 @@ class Scan:
     Who calls may tell reports of one title apart. `dropped` counts printk messages that the console says it lost
     (with marks: since the first one); `lines` the lines read; `boots` the kernels that announced themselves (2: the
     guest rebooted); `version` that of the last of them, as its banner says it, or empty; `marks` those of the run's
-    own marks that were seen.
+    own marks that were seen; `kernel` whether any line, or report, is as kernels write them.
     """
 
     splats: tuple[Splat, ...]
@@ -247,3 +247,4 @@ class Scan:
     boots: int = 0
     version: str = ""
     marks: tuple[str, ...] = ()
+    kernel: bool = False

@@ -7,6 +7,7 @@ from typing import Any
 
 from orchestrator.splat.fingerprint import fingerprint
 from orchestrator.splat.model import ASIDE, Form, Kcsan, Scan, Splat
+from orchestrator.words import plural
 
 # A remark is a warning in a driver's own words.
 _SHOWN_AS = {Form.REMARK: Form.WARNING}
@@ -22,6 +23,7 @@ def as_dict(found: Scan) -> dict[str, Any]:
         "lines": found.lines,
         "boots": found.boots,
         "version": found.version,
+        "kernel": found.kernel,
     }
 
 
@@ -29,9 +31,9 @@ def notes(found: Scan) -> tuple[str, ...]:
     """Return what has to be known of the log itself, in words."""
     said = []
     if found.omitted:
-        said.append(f"{found.omitted} more titles left out")
+        said.append(f"{found.omitted} more {plural(found.omitted, 'title')} left out")
     if found.dropped:
-        said.append(f"{found.dropped} messages dropped: what is not here may have been")
+        said.append(f"{found.dropped} {plural(found.dropped, 'message')} dropped: what is not here may have been")
     if found.boots > 1:
         said.append(f"{found.boots} boots in one log")
     return tuple(said)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from orchestrator.splat.model import Phase, Splat, SplatKind
+from orchestrator.words import plural
 
 # Counted only behind the report (kcsan_found_watchpoint() counts when the other CPU has been told), one per CPU.
 IN_FLIGHT = 2
@@ -47,9 +48,13 @@ class Races:
             return f"{self.impossible}: console and counters are not of one race"
         printed, counted = sum(self.printed), sum(self.counted)
         if not counted and not printed:
-            looked = f"{self.checks} watchpoints" if self.checks else "no watchpoint: it did not look"
+            looked = (
+                f"{self.checks} {plural(self.checks, 'watchpoint')}"
+                if self.checks
+                else "no watchpoint: it did not look"
+            )
             return f"KCSAN counted no race and printed none ({looked})"
-        said = f"KCSAN counted {counted} race{'' if counted == 1 else 's'} and printed {printed}"
+        said = f"KCSAN counted {counted} {plural(counted, 'race')} and printed {printed}"
         if counted > printed:
             said += ": a pair once in 3 s, and only where the value changed"
         return f"{said}; {self.incomplete} of the reports incomplete" if self.incomplete else said

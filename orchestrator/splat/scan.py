@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
 
 from orchestrator.splat.alarm import hits
 from orchestrator.splat.grammar import Grammar, header_of
 from orchestrator.splat.lines import CHUNK, LineReader
-from orchestrator.splat.message import Message, parse, parts, second, stamp, stamped
+from orchestrator.splat.message import KERNELS, Message, parse, parts, second, stamp, stamped
 from orchestrator.splat.model import ASIDE, Form, Phase, Scan, Splat
+from orchestrator.splat.packed import Readable
 from orchestrator.splat.report import BAR, Report
 
 MAX_SPLATS = 200
@@ -80,6 +80,7 @@ class Scanner:
     _seen: list[str] = field(default_factory=list)
     _previous: str = ""
     _stamped: int = 0
+    _kernel: bool = False
     _dropped: int = 0
     _boots: int = 0
     _version: str = ""
@@ -116,12 +117,14 @@ class Scanner:
             boots=self._boots,
             version=self._version,
             marks=tuple(self._seen),
+            kernel=self._kernel or bool(splats),
         )
 
     def _take(self, block: str | None) -> None:
         if block is None:
             return
         alarming = hits(block, self.marks is not None)
+        self._kernel = self._kernel or KERNELS.search(block) is not None
         # Most of a console is of no interest: a block without any alarm is only counted.
         if not alarming and not self._open and not self._cut and self._stamped >= STAMPED:
             self._number += block.count("\n") + 1
@@ -353,7 +356,7 @@ class Scanner:
             self._beyond.add(hash(key))
 
 
-def scan(source: Path | IO[bytes], marks: Marks | None = None, tell_apart: TellApart | None = None) -> Scan:
+def scan(source: Path | Readable, marks: Marks | None = None, tell_apart: TellApart | None = None) -> Scan:
     """Return the kernel reports on a console, from a file or a binary stream.
 
     With `marks` each report's phase says whether it began before, between or after the run's own marks; without, all

@@ -38,6 +38,7 @@ from orchestrator.verdict.model import Fault, Outcome, Verdict
 from orchestrator.verdict.statistics import rounded_up, rule_of_three
 from orchestrator.verdict.trust import doubts, tainted
 from orchestrator.verdict.upstream import claim, in_words, new_failures, old_failures, unproven
+from orchestrator.words import plural
 
 MAX_REASON = 2000
 MAX_TITLES = 50
@@ -125,7 +126,7 @@ def _failures_in_words(facts: Facts, race: RaceResult) -> str:
 
 def _hits_in_words(race: RaceResult) -> str:
     count = hit_count(race)
-    many = f"{count} hit{'' if count == 1 else 's'}"
+    many = f"{count} {plural(count, 'hit')}"
     first = race.hits[0]
     return f"{first.oracle} in {first.subtest}: {first.text} ({many})"
 
@@ -133,7 +134,7 @@ def _hits_in_words(race: RaceResult) -> str:
 def _splats_in_words(splats: tuple[Splat, ...]) -> str:
     shown = [s.title + _remark(s) for s in splats[:3]]
     more = len(splats) - len(shown)
-    return "; ".join([*shown, f"and {more} more reports"] if more else shown)
+    return "; ".join([*shown, f"and {more} more {plural(more, 'report')}"] if more else shown)
 
 
 def _remark(splat: Splat) -> str:
@@ -260,11 +261,13 @@ def _clean(facts: Facts) -> Verdict | None:
     bound = rule_of_three(trials.get(weakest, 0))
     claims = []
     if bound is not None:
-        claims.append(f"{sum(trials.values())} trials, at most {rounded_up(bound, 2):.1e} per trial (95 %)")
+        done = sum(trials.values())
+        claims.append(f"{done} {plural(done, 'trial')}, at most {rounded_up(bound, 2):.1e} per trial (95 %)")
         if len(trials) > 1:
             claims[0] += f" of the weakest of {len(trials)} subtests, {weakest} with {trials[weakest]}"
     if checks:
-        claims.append(f"{sum(checks.values())} checks that need no race")
+        done = sum(checks.values())
+        claims.append(f"{done} {plural(done, 'check')} that {plural(done, 'needs', 'need')} no race")
     said = claim(race) if race.upstream else f"0 hits in {'; in '.join(claims)}"
     if old := old_failures(facts):
         said += f"; as on the stock kernel {in_words(old)}"
@@ -277,5 +280,6 @@ def _clean(facts: Facts) -> Verdict | None:
 
 def _shown_only(facts: Facts) -> str:
     counts = {st: sum(s.count for s in facts.splats if s.standing is st) for st in Standing}
-    parts = [f"{n} {standing} reports" for standing, n in counts.items() if n and standing is not Standing.NEW]
+    shown = [(n, standing) for standing, n in counts.items() if n and standing is not Standing.NEW]
+    parts = [f"{n} {standing} {plural(n, 'report')}" for n, standing in shown]
     return f"; {', '.join(parts)} shown, not counted against it" if parts else ""

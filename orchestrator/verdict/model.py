@@ -94,6 +94,11 @@ class Verdict:
         return self.outcome in (Outcome.PASS, Outcome.MISSED) or self.race_seconds > 0.0
 
     @property
+    def by_host(self) -> bool:
+        """Whether it was the host that kept it from being raced or judged: that says nothing of the kernel."""
+        return self.outcome is Outcome.BROKEN and self.fault is Fault.HOST
+
+    @property
     def seconds_to_hit(self) -> float | None:
         """After how many seconds of racing the first finding was made; None when there is none."""
         return self.found.seconds if self.found else None

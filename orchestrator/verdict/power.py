@@ -17,6 +17,7 @@ from orchestrator.verdict.finding import CONSOLE, Finding, raced_seconds
 from orchestrator.verdict.model import Fault, Outcome
 from orchestrator.verdict.statistics import clopper_pearson, event_rate
 from orchestrator.verdict.upstream import Seen, seen, unconfirmed
+from orchestrator.words import plural
 
 _ANSWERS = (Outcome.CAUGHT, Outcome.MISSED)
 
@@ -251,7 +252,11 @@ def _tried(scenario: str, attempts: Sequence[Attempt]) -> Tried:
 
 def _losses(attempts: Sequence[Attempt]) -> str:
     lost = [attempt.verdict for attempt in attempts if attempt.verdict.outcome is Outcome.LOST]
-    return f"guest lost in {len(lost)} of {len(attempts)} attempts: {lost[0].reason}" if lost else ""
+    return (
+        f"guest lost in {len(lost)} of {len(attempts)} {plural(len(attempts), 'attempt')}: {lost[0].reason}"
+        if lost
+        else ""
+    )
 
 
 def _seconds(attempt: Attempt) -> float:
@@ -261,7 +266,10 @@ def _seconds(attempt: Attempt) -> float:
 
 
 def _silence(tried: Sequence[Tried]) -> str:
-    said = (f"{each.scenario} {each.runs} x, {each.trials} trials, {each.seconds:.0f} s" for each in tried)
+    said = (
+        f"{each.scenario} {each.runs} x, {each.trials} {plural(each.trials, 'trial')}, {each.seconds:.0f} s"
+        for each in tried
+    )
     return f"nothing seen in {'; '.join(said)}"
 
 

@@ -8,6 +8,7 @@ from orchestrator.splat.model import Phase
 from orchestrator.splat.races import compare
 from orchestrator.verdict.facts import Facts
 from orchestrator.verdict.taint import decode, unexplained
+from orchestrator.words import plural
 
 
 def doubts(facts: Facts) -> tuple[str, ...]:
@@ -23,9 +24,13 @@ def doubts(facts: Facts) -> tuple[str, ...]:
     if evidence.console_blind:
         found.append(f"the console is blind: {evidence.console_blind}")
     if facts.dropped:
-        found.append(f"the kernel dropped {facts.dropped} messages: a clean console proves nothing")
+        found.append(
+            f"the kernel dropped {facts.dropped} {plural(facts.dropped, 'message')}: a clean console proves nothing"
+        )
     if facts.omitted:
-        found.append(f"the console has {facts.omitted} more reports than are kept and looked at")
+        found.append(
+            f"the console has {facts.omitted} more {plural(facts.omitted, 'report')} than are kept and looked at"
+        )
     return tuple(found)
 
 

@@ -19,6 +19,7 @@ from orchestrator.race.model import Ending, RaceResult, SubtestResult
 from orchestrator.verdict.backing import Attempt
 from orchestrator.verdict.facts import Facts
 from orchestrator.verdict.model import Outcome
+from orchestrator.words import plural
 
 MAX_NAMED = 3
 RUNS = 3
@@ -97,7 +98,7 @@ def unconfirmed(attempts: Sequence[Attempt], stock: Sequence[RaceResult]) -> str
     if not looked or seen(attempts, stock) is Seen.CAUGHT:
         return ""
     ran = len(runs_of(attempts))
-    runs = f"in {ran} whole run{'' if ran == 1 else 's'} here and {len(stock)} on the stock kernel"
+    runs = f"in {ran} whole {plural(ran, 'run')} here and {len(stock)} on the stock kernel"
     if same := repeated(attempts, stock):
         named = ", ".join(same[:MAX_NAMED])
         return f"not counted before {RUNS} whole runs on each kernel: {named} failed {runs}"
@@ -118,9 +119,7 @@ def claim(race: RaceResult) -> str:
     number = counts[Ending.PASS]
     xfail = sum(test.ending is Ending.PASS and test.detail.startswith("# XFAIL") for test in race.subtests)
     excused = f" ({xfail} by a failure that upstream expects)" if xfail else ""
-    return (
-        f"upstream's {race.upstream}: {number} check{'' if number == 1 else 's'} passed{excused}{skipped}; no bound"
-    )
+    return f"upstream's {race.upstream}: {number} {plural(number, 'check')} passed{excused}{skipped}; no bound"
 
 
 def _failed(facts: Facts) -> tuple[SubtestResult, ...]:

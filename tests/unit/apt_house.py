@@ -39,7 +39,8 @@ elif args[0] == "show":
     print("\\n\\n".join(found))
     sys.exit(0 if found else "E: No packages found")
 elif args[0] == "pkgnames":
-    print("\\n".join(sorted({{field(s, "Package") for s in stanzas if field(s, "Package").startswith(args[1])}})))
+    prefix = "".join(args[1:2])
+    print("\\n".join(sorted({{field(s, "Package") for s in stanzas if field(s, "Package").startswith(prefix)}})))
 elif args[0] == "madison":
     for s in matches(args[1]):
         print(f"{{field(s, 'Package')}} | {{field(s, 'Version')}} | archive")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 
 from orchestrator import records
 from orchestrator.cli import bisect_step
+from orchestrator.cli import power as power_verb
 from orchestrator.cli import run as run_verb
 from orchestrator.cli.common import complete_tails, log_to
 from orchestrator.errors import BuildError, HostError
@@ -24,9 +26,9 @@ from orchestrator.kernel.build import KernelBuilder
 from orchestrator.matrix.plan import KernelSpec
 from orchestrator.paths import Project
 from orchestrator.report import known
-from orchestrator.report.power import CAMPAIGN
 from orchestrator.runner import lists
 from orchestrator.runner.power import Campaign
+from orchestrator.runner.rundir import RunDir
 from orchestrator.verdict.model import Fault, Outcome, Verdict
 from tests.fakes.rundir import FakeRun, every_ending
 from tests.unit.cli_inside import Guprace
@@ -153,6 +155,8 @@ def test_what_the_disk_refuses_is_the_hosts_fault_and_no_traceback(
         (("power", "--kernel", "5.4"), "no kernel '5.4'"),
         (("power", "--flavour", "plian"), "no flavour 'plian'"),
         (("power", "--mutant", "Z*"), "no mutant matches 'Z*'"),
+        (("run", "--controls", "configs/quick.yaml"), "put the matrix first, or write --controls=one"),
+        (("list", "configs/absent.yaml"), f"example matrices are in {Project().configs}"),
     ],
 )
 def test_what_is_not_there_is_the_users_to_name(guprace: Guprace, arguments: tuple[str, ...], words: str) -> None:
@@ -160,6 +164,34 @@ def test_what_is_not_there_is_the_users_to_name(guprace: Guprace, arguments: tup
     assert code == 2
     assert words in said
     assert said.count("\n") >= 2, "and what to do next"
+
+
+def test_who_names_the_runs_or_something_in_a_run_is_told_the_run(guprace: Guprace, tmp_path: Path) -> None:
+    every_ending(tmp_path / "runs/a")
+    newest = every_ending(tmp_path / "runs/b and c").plan_file
+    os.utime(newest, (2e9, 2e9))
+    code, said = guprace("report", "runs")
+    assert (code, said.splitlines()[1]) == (2, "  it holds runs: name one, such as the newest: 'runs/b and c'")
+    for inside in ("runs/a/6.1", f"runs/a/6.1/{CELL}", f"runs/a/6.1/{CELL}/verdict.json", "runs/a/plan.json"):
+        code, said = guprace("report", inside)
+        assert (code, said.splitlines()[1]) == (2, "  it is in a run: name runs/a")
+    assert guprace("report", "runs/a/plan.json")[1].startswith(
+        "guprace: runs/a/plan.json: a file, not a run directory"
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("verb", [("list",), ("report", "r"), ("triage", "--json", "/dev/null")])
+def test_a_standard_output_that_is_full_is_named_as_that(tmp_path: Path, verb: tuple[str, ...]) -> None:
+    every_ending(tmp_path / "r")
+    argv = [sys.executable, "-m", "orchestrator", *verb]
+    environ = {**os.environ, "PYTHONPATH": str(Project().root)}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(argv, cwd=tmp_path, env=environ, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (
+        3,
+        "guprace: standard output: No space left on device\n  not all was shown\n",
+    )
 
 
 def test_a_run_that_is_no_power_run_is_not_resumed(guprace: Guprace, tmp_path: Path) -> None:
@@ -175,7 +207,7 @@ def test_a_power_run_and_a_step_of_a_bisection_are_no_runs_to_go_on_with(guprace
     records.save(run.metadata_file, replace(run.metadata(), command=("guprace", "bisect-step", "--cell", CELL)))
     code, said = guprace("run", "--resume", "r")
     assert (code, "r: a step of a bisection" in said) == (2, True), said
-    records.save(run.root / CAMPAIGN, Campaign((), 5, 3))
+    records.save(run.campaign_file, Campaign((), 5, 3))
     code, said = guprace("run", "--resume", "r")
     assert (code, "guprace power --resume r" in said) == (2, True), said
 
@@ -185,7 +217,7 @@ def test_a_run_that_is_resumed_takes_no_other_wishes(guprace: Guprace, tmp_path:
     code, said = guprace("run", "configs/quick.yaml", "--resume", "r", "--dry-run", "--seconds", "3", "-j", "2")
     assert code == 2
     assert "no matrix, --dry-run, --seconds beside it" in said
-    records.save(run.root / CAMPAIGN, Campaign((), 5, 3))
+    records.save(run.campaign_file, Campaign((), 5, 3))
     code, said = guprace("power", "--resume", "r", "--seeds", "9", "--kernel", "6.1")
     assert code == 2
     assert "no --kernel, --seeds beside it" in said
@@ -199,6 +231,14 @@ def test_a_report_of_an_unfinished_run_says_how_to_go_on(guprace: Guprace, tmp_p
     assert "<code>guprace run --resume an unfinished run</code> goes on" in page
 
 
+def test_a_run_that_the_host_broke_says_how_to_race_it_again(guprace: Guprace, tmp_path: Path) -> None:
+    run = FakeRun(tmp_path / "r")
+    run.add(Verdict(Outcome.BROKEN, "no qemu-system-aarch64", fault=Fault.HOST))
+    run.done()
+    said = guprace("report", "r")[1]
+    assert "the host was at fault in 1 cell; when that is mended, race it again: guprace run --resume r\n" in said
+
+
 def test_two_patches_of_one_name_are_refused(guprace: Guprace, tmp_path: Path) -> None:
     """Their attempts would lie in the same directories, and one would be judged by the other's."""
     for name in ("a", "b"):
@@ -207,6 +247,23 @@ def test_two_patches_of_one_name_are_refused(guprace: Guprace, tmp_path: Path) -
     code, said = guprace("power", "--kernel", "6.12", "--patch", "a/fix.patch", "--patch", "b/fix.patch")
     assert code == 2
     assert "two patches would both be 6.12+fix/" in said
+
+
+def test_a_mutant_that_nothing_of_the_plan_races_is_left_out_before_anything_is_built(
+    guprace: Guprace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(power_verb.Runner, "run", lambda *_arguments: None)
+    asked = ("power", "--kernel", "6.12", "--arch", "arm64", "--narrow", "--scenario", "pin_vs_munmap")
+    why = "6.12+M08/arm64/plain: nothing of this plan races it; its record names pin_vs_lazyfree, pin_vs_split, "
+    code, said = guprace(*asked, "--mutant", "M08")
+    assert (code, "no broken kernel to race on these lanes" in said) == (2, True), said
+    assert why in said
+    assert not (tmp_path / "runs").exists()
+    guprace(*asked, "--mutant", "M08", "--mutant", "M01")
+    (run,) = (tmp_path / "runs").iterdir()
+    campaign = RunDir(run).campaign(Campaign)
+    assert [target.mutant for target in campaign.targets] == ["M01"]
+    assert [each.startswith(why) for each in campaign.left_out] == [True]
 
 
 def test_what_is_no_patch_is_refused_before_anything_is_raced(guprace: Guprace, tmp_path: Path) -> None:
@@ -230,8 +287,28 @@ def test_a_damaged_record_costs_its_cell_and_no_report(guprace: Guprace, tmp_pat
     verdict.write_bytes(verdict.read_bytes()[:40])
     code, said = guprace("report", "r")
     assert code == 1, "of the others one failed"
-    assert f"unreadable record: {verdict.relative_to(tmp_path)}: not a whole Verdict record" in said
+    assert f"unreadable record: {verdict.relative_to(tmp_path)}: not a whole record: Invalid JSON: " in said
+    assert "`guprace run --resume r` races this cell again" in said
     assert (run.root / "index.html").is_file()
+
+
+@pytest.mark.parametrize(("name", "code"), [("plan.json", 3), ("campaign.json", 3)])
+def test_a_record_without_which_a_run_is_lost_says_so(guprace: Guprace, tmp_path: Path, name: str, code: int) -> None:
+    run = every_ending(tmp_path / "r")
+    records.save(run.campaign_file, Campaign((), 5, 3))
+    (run.root / name).write_text("[]")
+    for verb in (("report", "r"), ("power", "--resume", "r")):
+        got, said = guprace(*verb)
+        assert (got, f"r/{name}: not a whole record: " in said) == (code, True), said
+        assert "the run is lost, remove it" in said
+
+
+def test_a_power_run_without_its_campaign_is_damaged_and_no_ordinary_run(guprace: Guprace, tmp_path: Path) -> None:
+    run = every_ending(tmp_path / "r")
+    records.save(run.metadata_file, replace(run.metadata(), command=("guprace", "power")))
+    for verb in (("report", "r"), ("power", "--resume", "r")):
+        code, said = guprace(*verb)
+        assert (code, "r/campaign.json: no such file\n  the run is lost, remove it" in said) == (3, True), said
 
 
 def test_a_list_of_known_issues_that_is_wrong_by_now_changes_no_exit_code(

@@ -83,7 +83,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_that_keeps_what_was_done(house
     lines = run.events_file.read_bytes()
     code, said = house.guprace(*shlex.split(line.split("to go on: guprace ")[1]))
     assert code == 0, said
-    assert "goes on: 1 of 2 cells have a verdict that stands" in said
+    assert "goes on: 1 of 2 cells has a verdict that stands" in said
     assert house.run.root == run.root
     assert (run.root / STOCK / "cell.json").read_bytes() == before, "nothing of it is raced again"
     results = house.results()
@@ -175,7 +175,7 @@ def test_after_a_power_cut_what_cannot_be_read_is_raced_again_and_said(house: Ho
     records.save(run.metadata_file, replace(run.metadata(), finished=None))
     code, said = resume(house)
     assert code == 0, said
-    assert f"{STOCK} is raced again: its records cannot be read (not a whole Verdict record" in said
+    assert f"{STOCK} is raced again: its records cannot be read (not a whole record: " in said
     assert f"{CONTROL} is raced again: it was judged by what {STOCK} showed" in said
     assert (run.root / f"{STOCK}.interrupted-1" / "console.log").is_file()
     lines = run.events_file.read_text().splitlines()

@@ -19,7 +19,6 @@ from orchestrator import records
 from orchestrator.guest.model import LostReason
 from orchestrator.kernel.lock import locked
 from orchestrator.proc import Stop
-from orchestrator.report.power import CAMPAIGN
 from orchestrator.runner.power import Campaign
 from orchestrator.verdict.model import Outcome
 from tests.unit.cli_house import CONTROL, KCSAN, STOCK, House, furnished
@@ -234,7 +233,7 @@ def test_a_run_that_must_wait_for_another_guprace_says_for_what_and_for_whom(hou
 def test_two_cannot_be_at_work_in_one_run(house: House) -> None:
     house.race("--only", STOCK)
     (house.run.root / STOCK / "verdict.json").unlink()
-    records.save(house.run.root / CAMPAIGN, Campaign((), 1, 1))
+    records.save(house.run.campaign_file, Campaign((), 1, 1))
     with locked(house.run.lock_file, "the run", Stop()):
         code, said = house.guprace("power", "--resume", str(house.run.root))
     assert code == 3

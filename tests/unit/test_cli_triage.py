@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from orchestrator import records
 from orchestrator.runner.rundir import CellRecord
@@ -37,6 +40,68 @@ def test_json_from_standard_input_says_the_same(guprace: Guprace) -> None:
     report = next(r for r in data["reports"] if r["kind"] == "kcsan")
     assert len(report["kcsan"]["accesses"]) == 2
     assert report["standing"] in ("new", "known", "background")
+
+
+def test_a_compressed_console_that_was_cut_is_judged_and_said_to_be_cut(guprace: Guprace, tmp_path: Path) -> None:
+    packed = gzip.compress(LOG.read_bytes())
+    whole = tmp_path / "oops.log.gz"
+    whole.write_bytes(packed)
+    assert guprace("triage", str(whole)) == guprace("triage", str(LOG))
+    code, said = guprace("triage", "-", stdin=packed[:-400])
+    assert code == 0
+    assert "KCSAN: data-race in " in said
+    assert said.splitlines()[-1] == "the gzip data end before their end: what came before was read"
+    assert json.loads(guprace("triage", "--json", stdin=packed[:-400])[1])["cut"].startswith("the gzip data end")
+    assert json.loads(guprace("triage", "--json", stdin=packed)[1])["cut"] == ""
+
+
+def test_a_form_of_compression_that_is_not_read_is_the_users_to_undo(guprace: Guprace) -> None:
+    code, said = guprace("triage", stdin=b"\x28\xb5\x2f\xfdxxxx")
+    assert (code, "zstdcat FILE | guprace triage -" in said) == (2, True), said
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        (
+            b"make: *** [all] Error 2\nsegfault\n",
+            "no kernel report in 2 lines, and none of them looks like a kernel's",
+        ),
+        (b"hello", "no kernel report in 1 line, and it does not look like a kernel's"),
+        (b"", "no kernel report in 0 lines, and none of them looks like a kernel's"),
+    ],
+)
+def test_what_no_kernel_wrote_is_said_to_be_that(guprace: Guprace, log: bytes, words: str) -> None:
+    assert guprace("triage", stdin=log) == (0, words + "\n")
+    assert json.loads(guprace("triage", "--json", stdin=log)[1])["kernel"] is False
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[    1.234567] usb 1-1: new device",
+        "<6>usb 1-1: new device",
+        "buildroot login: [   12.345678] usb 1-1: new device",
+        "[Thu Nov 26 09:15:00 2026] usb 1-1: new device",
+        "[Nov26 09:15] usb 1-1: new device",
+        "[  +0.000012] usb 1-1: new device",
+        "kern  :info  : usb 1-1: new device",
+        "Nov 26 09:15:00 host kernel: usb 1-1: new device",
+        "6,339,5140900,-;usb 1-1: new device",
+        "[T1] usb 1-1: new device",
+        "Linux version 6.12.0 (x@y)",
+    ],
+)
+def test_a_kernels_line_in_any_form_is_enough_to_say_no_more_than_that_there_is_no_report(
+    guprace: Guprace, line: str
+) -> None:
+    assert guprace("triage", stdin=f"something\n{line}\n".encode()) == (0, "no kernel report\n")
+
+
+def test_two_runs_are_compared_without_a_console_beside_them(guprace: Guprace, tmp_path: Path) -> None:
+    run = str(every_ending(tmp_path).root)
+    code, said = guprace("triage", str(LOG), "--diff", run, run)
+    assert (code, "--diff compares two runs, and reads no console" in said) == (2, True), said
 
 
 def test_known_issues_are_named_by_the_user_and_shown_as_such(guprace: Guprace, tmp_path: Path) -> None:

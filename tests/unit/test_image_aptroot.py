@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import HostError
+from orchestrator.errors import HostError, UsageError
 from orchestrator.kernel.aptroot import AptRoot, GoneError
 from orchestrator.kernel.apttext import (
     ArchiveEntry,
@@ -20,7 +20,8 @@ from orchestrator.kernel.apttext import (
     signed_by,
     sources_text,
 )
-from orchestrator.kernel.source import ArchiveTree, Workplace
+from orchestrator.kernel.source import ArchiveTree, Workplace, resolve
+from orchestrator.matrix.plan import DebSource
 from orchestrator.proc import Stop
 from tests.unit.apt_house import AptHouse
 
@@ -94,6 +95,31 @@ def test_an_unknown_version_is_told_with_those_there_are(house: AptHouse, tmp_pa
     apt.ensure()
     with pytest.raises(HostError, match=r"no version '6\.1\.1' of package .*; there is 6\.1\.192-2"):
         apt.candidate("linux-source-6.1", "6.1.1")
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (DebSource("linux-source-6.2"), "no package 'linux-source-6.2'; did you mean 'linux-source-6.1'?"),
+        (DebSource("zinux"), "no package 'zinux'"),
+        (DebSource("linux-source-6.1", "6.1.1"), "no version '6.1.1' of package"),
+        (DebSource("linux-source-6.1", None, "trixy"), "no such suite"),
+    ],
+)
+def test_what_an_archive_that_answers_does_not_have_is_the_users_to_name(
+    house: AptHouse, tmp_path: Path, source: DebSource, said: str
+) -> None:
+    if source.suite:
+        missing = "E: The repository 'x trixy Release' does not have a Release file.\n404  Not Found"
+        (house.root / "update-fails").write_text(missing)
+    with pytest.raises(UsageError, match=re.escape(said)):
+        resolve(source, Workplace(tmp_path / "cache", house.environ, Stop()))
+
+
+def test_lists_that_hold_nothing_are_the_hosts_fault(house: AptHouse, tmp_path: Path) -> None:
+    (house.root / "records").write_text("")
+    with pytest.raises(HostError, match=r"no package 'linux-source-6\.1'"):
+        resolve(DebSource("linux-source-6.1"), Workplace(tmp_path / "cache", house.environ, Stop()))
 
 
 def test_a_file_that_is_gone_says_how_to_get_newer_lists(house: AptHouse, tmp_path: Path) -> None:

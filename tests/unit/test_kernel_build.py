@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import gzip
 import hashlib
 import logging
 import os
@@ -13,13 +14,17 @@ import tarfile
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from orchestrator.errors import BuildError, RunInterruptedError, UsageError
+from orchestrator.errors import BuildError, HostError, RunInterruptedError, UsageError
+from orchestrator.kernel import source as source_room
 from orchestrator.kernel.lane import follow
-from orchestrator.matrix.plan import GitSource, PrebuiltSource, TarballSource, TreeSource
+from orchestrator.kernel.prebuilt import kind_of
+from orchestrator.matrix.plan import Arch, GitSource, PrebuiltSource, TarballSource, TreeSource
 from orchestrator.paths import Project
+from orchestrator.proc import Completed
 from tests.unit.kernel_room import M01, PROJECT, Room, make_room, manifest
 
 pytestmark = pytest.mark.skipif(shutil.which("aarch64-linux-gnu-gcc") is None, reason="no arm64 cross compiler")
@@ -106,6 +111,30 @@ def test_a_tarball_with_another_sum_is_refused(room: Room) -> None:
         room.builder.build(room.spec(TarballSource(path, "0" * 64)))
 
 
+def test_what_is_no_tar_archive_is_the_users_and_told_by_name(room: Room) -> None:
+    path, _ = tarball(room)
+    whole = path.read_bytes()
+    for broken in (b"<html>not found</html>", whole[: len(whole) // 2]):
+        path.write_bytes(broken)
+        with pytest.raises(UsageError, match=rf"{path}: is no tar archive, or not a whole one: "):
+            room.builder.build(room.spec(TarballSource(*tarball(room))))
+
+
+def test_a_tarball_for_which_there_is_no_room_is_the_hosts_trouble(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = TarballSource(*tarball(room))
+    real = source_room.run
+
+    def full(argv: list[str], **options: Any) -> Completed:
+        done = real(argv, **options)
+        return replace(done, returncode=2, stderr="tar: x: No space left on device") if "-xf" in argv else done
+
+    monkeypatch.setattr(source_room, "run", full)
+    with pytest.raises(HostError, match="No space left on device"):
+        room.builder.build(room.spec(source))
+
+
 def test_a_git_ref_is_built_in_a_worktree_of_the_cache(room: Room) -> None:
     repo = repository(room)
     (repo / "mm/mmap.c").write_text("/* not committed: must not be built */\n#error\n")
@@ -129,6 +158,21 @@ def test_the_next_commit_rebuilds_only_what_it_changed(room: Room) -> None:
 def test_an_unknown_ref_says_so(room: Room) -> None:
     with pytest.raises(UsageError, match="no commit 'v9'"):
         room.builder.build(room.spec(GitSource(repository(room), "v9")))
+
+
+def test_a_directory_that_is_no_repository_and_a_commit_without_a_kernel_say_so(room: Room, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"not a git repository") as caught:
+        room.builder.build(room.spec(GitSource(room.tree, "main")))
+    assert "fetch" not in str(caught.value)
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "-q", "-b", "main")
+    (other / "Makefile").write_text("all:\n")
+    git(other, "add", "-A")
+    git(other, "commit", "-qm", "one")
+    for ask in (room.builder.build, room.builder.why):
+        with pytest.raises(UsageError, match=r"not a Linux source tree \(no Makefile and Kconfig\) at 'main'"):
+            ask(room.spec(GitSource(other, "main")))
 
 
 def test_a_checkout_at_the_same_commit_is_a_hit_whatever_its_times(room: Room) -> None:
@@ -483,13 +527,39 @@ def test_a_stop_ends_the_build_and_its_processes(room: Room) -> None:
     assert subprocess.run(["pgrep", "-f", "^sleep 97$"], capture_output=True, check=False).returncode == 1
 
 
+X86 = bytes(0x202) + b"HdrS" + bytes(64)
+ARM64 = bytes(0x38) + b"ARMd" + bytes(64)
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        (X86, Arch.X86_64),
+        (ARM64, Arch.ARM64),
+        (gzip.compress(ARM64 * 999), Arch.ARM64),
+        (gzip.compress(X86), None),
+        (b"\x1f\x8b\x08garbage", None),
+        (b"\x7fELF" + bytes(999), None),
+        (bytes(range(256)) * 16, None),
+        (b"", None),
+    ],
+)
+def test_an_image_is_known_by_its_magic(head: bytes, found: Arch | None) -> None:
+    assert kind_of(head) is found
+
+
 def test_a_prebuilt_image_needs_no_build(tmp_path: Path) -> None:
     room = make_room(tmp_path)
     image = tmp_path / "bzImage"
-    image.write_bytes(b"kernel")
+    image.write_bytes(ARM64)
     kernel = room.builder.build(room.spec(PrebuiltSource(image)))
     assert kernel.image == image
     assert kernel.probe is None
+    assert room.builder.why(room.spec(PrebuiltSource(image))) == (True, ("prebuilt image: nothing to build",))
+    image.write_bytes(X86)
+    for ask in (room.builder.build, room.builder.why):
+        with pytest.raises(UsageError, match="this is an image for x86_64, and arm64 boots an Image"):
+            ask(room.spec(PrebuiltSource(image)))
     with pytest.raises(UsageError, match="no such file"):
         room.builder.build(room.spec(PrebuiltSource(tmp_path / "none")))
 

@@ -61,3 +61,4 @@ def test_a_glob_without_a_cell_is_an_error_that_lists_the_cells(globs: list[str]
         select(quick, globs)
     assert nearest in str(caught.value)
     assert all(cell.id in str(caught.value) for cell in quick.cells)
+    assert str(caught.value).startswith(f"{quick.matrix}: no cell matches ")

@@ -30,7 +30,7 @@ def test_a_plan_survives_the_round_trip(tmp_path: Path) -> None:
 def test_a_damaged_record_is_a_clear_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "plan.json"
     path.write_bytes(content)
-    with pytest.raises(HostError, match="not a whole Plan record"):
+    with pytest.raises(HostError, match="not a whole record: "):
         records.load(path, Plan)
 
 

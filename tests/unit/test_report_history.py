@@ -17,7 +17,6 @@ from orchestrator.matrix.plan import Arch
 from orchestrator.paths import Project
 from orchestrator.race.model import Ending, RaceResult, SubtestResult
 from orchestrator.report.history import History, find_runs, history
-from orchestrator.report.power import CAMPAIGN
 from orchestrator.verdict.finding import Finding
 from orchestrator.verdict.history import Raced, Together, together
 from orchestrator.verdict.model import Fault, Outcome, Verdict
@@ -170,7 +169,20 @@ def test_what_has_no_verdict_or_no_kernel_counts_for_nothing(tmp_path: Path) -> 
     run.add(None, scenario="pin_vs_fork", made_of=KERNEL)
     run.add(Verdict(Outcome.BROKEN, "does not build", fault=Fault.BUILD), kernel="6.12")
     run.done()
-    assert only_row(history(find_runs([tmp_path]), (), Project())).scenario == "pin_vs_munmap"
+    found = history(find_runs([tmp_path]), (), Project())
+    assert only_row(found).scenario == "pin_vs_munmap"
+    assert "not counted: 1 cell without a verdict, 1 cell that never got a kernel" in said(tmp_path).splitlines()
+    data = json.loads(said(tmp_path, "--json"))
+    assert (data["without_verdict"], data["without_kernel"]) == (1, 1)
+    assert "not counted" not in said(tmp_path, "--only", "6.1/*munmap"), "of what was asked for nothing is left out"
+
+
+def test_a_glob_that_matches_no_cell_of_any_run_is_the_users_mistake(tmp_path: Path) -> None:
+    runs = find_runs([nights(tmp_path)])
+    with pytest.raises(UsageError, match="no cell of any run matches 'pin_vs_frok'"):
+        history(runs, ("pin_vs_munmap", "pin_vs_frok"), Project())
+    (tmp_path / "run2/plan.json").write_text("[]")
+    assert history(runs, ("pin_vs_frok",), Project()).damaged, "it may be in what could not be read"
 
 
 def test_the_kernels_own_selftests_on_broken_kernels_are_left_to_power(tmp_path: Path) -> None:
@@ -187,7 +199,7 @@ def test_attempts_of_a_power_run_that_missed_are_no_trouble(tmp_path: Path) -> N
     run.add(MISSED, race=race(1, 2), mutant="M01", made_of=KERNEL)
     run.done()
     assert history(find_runs([tmp_path]), (), Project()).failed
-    records.write_atomically(tmp_path / "run" / CAMPAIGN, b"{}")
+    records.write_atomically(tmp_path / "run" / "campaign.json", b"{}")
     assert not history(find_runs([tmp_path]), (), Project()).failed
 
 
@@ -229,6 +241,19 @@ def test_the_verb_says_what_all_nights_say_together(tmp_path: Path) -> None:
     )
     assert lines[3].startswith("pin_vs_munmap: the same set-up caught M01 (P4) after 2 s; one that shows as often")
     assert lines[-1] == "3 runs"
+
+
+def test_what_would_have_escaped_as_likely_as_not_is_not_told(tmp_path: Path) -> None:
+    """The control took its 2 s, and so did the stock kernel: that bounds nothing."""
+    run = FakeRun(tmp_path / "run")
+    run.add(PASS, race=race(1, 1, 2.0), made_of=KERNEL)
+    run.add(CAUGHT, mutant="M01", made_of=KERNEL)
+    run.done()
+    text = said(tmp_path)
+    assert "the same set-up caught M01 (P4) after 2 s" in text
+    assert "escaped" not in text
+    assert "1 trial  " not in text, "two subtests of one trial each"
+    assert "  2 trials  " in text
 
 
 def test_the_verb_names_the_last_troubles_with_the_commands_that_repeat_them(tmp_path: Path) -> None:

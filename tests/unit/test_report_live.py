@@ -91,7 +91,7 @@ def test_a_finished_cell_gives_its_line_up() -> None:
     live(Event(101.0, CELL, "judge", State.VERDICT, "PASS"))
     console.print(live)
     assert "verdict PASS" in shown(console)
-    assert "1 of 1 cells done" in shown(console)
+    assert "1 of 1 cell done" in shown(console)
     assert "boot" not in shown(console)
 
 

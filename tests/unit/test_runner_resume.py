@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import records
-from orchestrator.errors import UsageError
+from orchestrator.errors import HostError, UsageError
 from orchestrator.kernel.build import KernelBuilder
 from orchestrator.kernel.source import Workplace
 from orchestrator.matrix.plan import KernelSpec, Plan
@@ -23,7 +23,7 @@ from orchestrator.runner.run import schedules_of
 from orchestrator.runner.rundir import KernelRecord, RunDir
 from orchestrator.runner.schedule import again
 from orchestrator.verdict.finding import Finding
-from orchestrator.verdict.model import Outcome, Verdict
+from orchestrator.verdict.model import Fault, Outcome, Verdict
 from tests.fakes.rundir import FakeRun, every_ending, evidence, race_result
 
 PASS = Verdict(Outcome.PASS, "0 hits", 400)
@@ -39,6 +39,10 @@ class Answers(KernelBuilder):
 
     def made_of(self, spec: KernelSpec) -> dict[str, str]:
         return dict(self.today)
+
+    def check_tools(self, spec: KernelSpec) -> None:
+        if (missing := self.today.get("missing")) is not None:
+            raise HostError(f"no {missing} to build {spec.arch}")
 
 
 class Bench:
@@ -97,12 +101,48 @@ def test_records_that_cannot_be_read_are_no_verdict(bench: Bench) -> None:
     evidence = bench.run.cell_dir(bench.control) / "evidence.json"
     evidence.write_bytes(b"")
     found = standing(bench.run)
-    assert found.fallen[bench.control.id].startswith("its records cannot be read (not a whole Evidence record")
+    assert found.fallen[bench.control.id].startswith("its records cannot be read (not a whole record: ")
     assert list(found.kept) == [bench.stock.id]
     assert bench.take_up()[0]
     aside = bench.run.root / f"{bench.control.id}.interrupted-1"
     assert (aside / "verdict.json").is_file()
     assert not bench.run.cell_dir(bench.control).exists()
+
+
+def test_what_the_host_broke_is_raced_again_and_its_reason_said(bench: Bench) -> None:
+    for cell in (bench.stock, bench.left):
+        broken = Verdict(Outcome.BROKEN, "no aarch64-linux-gnu-gcc to build arm64\n  apt-get ...", fault=Fault.HOST)
+        records.save(bench.run.cell_dir(cell) / "verdict.json", broken)
+    due, said = bench.take_up()
+    assert due
+    why = "the host was at fault (no aarch64-linux-gnu-gcc to build arm64)"
+    aside = f"{bench.left.id}.interrupted-1"
+    assert f"{bench.left.id} is raced again: {why}; what it had is in {aside}" in said
+    assert (bench.run.root / aside / "verdict.json").is_file()
+    assert [line.startswith(bench.control.id) for line in said].count(True) == 1, "judged by a race that is no more"
+    assert said[0] == "goes on: 0 of 3 cells have a verdict that stands"
+
+
+@pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.HOST])
+def test_what_is_broken_by_anybody_else_stays_broken(bench: Bench, fault: Fault) -> None:
+    records.save(bench.run.cell_dir(bench.left) / "verdict.json", Verdict(Outcome.BROKEN, "why", fault=fault))
+    assert not bench.take_up()[0]
+
+
+def test_a_pass_without_its_evidence_is_raced_again(bench: Bench) -> None:
+    (bench.run.cell_dir(bench.stock) / "evidence.json").unlink()
+    due, said = bench.take_up()
+    assert due
+    assert any(f"{bench.stock.id} is raced again: its PASS has no evidence.json to stand on" in line for line in said)
+
+
+def test_a_missing_compiler_is_told_before_anything_is_set_aside(bench: Bench) -> None:
+    for cell in (bench.stock, bench.control):
+        (bench.run.cell_dir(cell) / "verdict.json").unlink()
+    before = sorted(bench.run.root.rglob("*"))
+    with pytest.raises(HostError, match="no gcc to build arm64"):
+        bench.take_up({"missing": "gcc"})
+    assert sorted(bench.run.root.rglob("*")) == before
 
 
 HIT = b"KTAP version 1\n1..2\n# subtest probe.zap\n# hit probe.zap foreign_stamp expected 1, observed 2\n"
@@ -206,6 +246,7 @@ def test_a_run_that_goes_on_is_no_longer_ended_or_interrupted(bench: Bench) -> N
 def test_a_run_interrupted_after_its_last_verdict_has_ended(bench: Bench) -> None:
     bench.noted(finished="2026-11-23T04:05:00+00:00", interrupted="SIGINT")
     records.save(bench.run.cell_dir(bench.left) / "verdict.json", PASS)
+    records.save(bench.run.cell_dir(bench.left) / "evidence.json", evidence(race_result()))
     due, said = bench.take_up({"source": "another"})
     assert not due, "nothing is raced, so nothing need be as it was"
     assert said == ["every cell of run has its verdict: nothing is left to race"]

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator import records
+from orchestrator.kernel.cache import file_digest
 from orchestrator.matrix.load import load_plan
 from orchestrator.matrix.plan import Arch
 from orchestrator.paths import Project
@@ -143,7 +144,7 @@ def test_a_run_directory_is_audited_without_its_controls(tmp_path: Path) -> None
     assert remarks(found) == (
         "known issue odd: 0 reports in 0 of 2 cells, expected in 90%; "
         "vanished: take the entry out if the kernel was fixed",
-        "known issue race: 1 report in 1 of 1 cells",
+        "known issue race: 1 report in 1 of 1 cell",
         "known issue odd: 3 reports in 1 of 2 cells",
     )
 
@@ -191,6 +192,16 @@ def test_the_known_issues_of_a_run_are_printed(tmp_path: Path) -> None:
     out = StringIO()
     show_known(quiet_run(tmp_path, 29), Project(), Console(file=out))
     assert "known issue gup-fast-rereads-plain: 0 reports in 0 of 29 cells; vanished" in out.getvalue()
+
+
+@pytest.mark.parametrize("name", ["known-issues.yaml", "gup-path.yaml"])
+def test_a_run_that_was_judged_by_another_list_says_so(tmp_path: Path, name: str) -> None:
+    run = quiet_run(tmp_path, 29)
+    for digest, told in ((file_digest(Project().configs / name), False), ("0" * 64, True)):
+        records.save(run.metadata_file, replace(run.metadata(), judge={name: digest}))
+        out = StringIO()
+        show_known(run, Project(), Console(file=out))
+        assert ("29 cells (by today's list; the run was judged by another); vanished" in out.getvalue()) is told
 
 
 def test_of_a_run_that_is_too_small_to_miss_a_known_issue_nothing_is_said(tmp_path: Path) -> None:

@@ -72,6 +72,7 @@
 #endif
 
 #define PINNED		4u		/* pages, by one walk */
+#define BOTH_NODES	3ul
 #define SLOTS		256u		/* of so many pages each, in the region that is hinted */
 #define TABLE_SIZE	(2ul << 20)
 #define HUGE_SLOTS	32u
@@ -179,20 +180,6 @@ static void judge(struct race *race, void *world)
 		w->faults = faults_so_far();
 }
 
-/* The pages of a slot that the scan is to find are not touched between the trials. */
-static void next_target(struct race *race, void *world)
-{
-	struct world *w = world;
-
-	(void)race;
-	w->slot = (w->slot + 1) % w->slots;
-	w->agree.addr = target(w);
-	w->agree.mapping = w->slot;
-	w->phase = PHASE_BEFORE;
-	if (w->slots == 1)
-		agree_stamp(&w->agree);
-}
-
 static void pin(struct race *race, void *world)
 {
 	struct world *w = world;
@@ -235,17 +222,21 @@ static void touch(struct race *race, void *world)
 	agree_stamp(&w->agree);
 }
 
+static bool let_balance(const struct world *w, unsigned long nodes, unsigned int flags)
+{
+	return !syscall(SYS_mbind, w->map, w->size, MPOL_BIND | MPOL_F_NUMA_BALANCING, &nodes,
+			8 * sizeof(nodes), flags);
+}
+
 /*
  * The scan passes over what is bound without leave to balance it: of this process, all but the region.
  * Or many of the faults would be of stacks.
  */
 static void hint_only_the_region(struct world *w)
 {
-	unsigned long nodes = 3;
-
-	if (syscall(SYS_mbind, w->map, w->size, MPOL_BIND | MPOL_F_NUMA_BALANCING, &nodes,
-		    8 * sizeof(nodes), 0) ||
-	    syscall(SYS_set_mempolicy, MPOL_BIND, &nodes, 8 * sizeof(nodes)))
+	if (!let_balance(w, BOTH_NODES, 0) ||
+	    syscall(SYS_set_mempolicy, MPOL_BIND, (unsigned long[]){ BOTH_NODES },
+		    8 * sizeof(unsigned long)))
 		race_skip(w->race, "no two NUMA nodes to balance memory between: %s", strerror(errno));
 }
 
@@ -253,6 +244,35 @@ static void hint_as_ever(void)
 {
 	if (syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0))
 		broken("set_mempolicy(MPOL_DEFAULT): %s", strerror(errno));
+}
+
+/*
+ * By B: its faults bring the pages to its own node, where they would stay, and A's pins, which mostly
+ * take what is hinted as it is, do not move them.
+ */
+static void take_away(struct world *w)
+{
+	unsigned int node;
+
+	if (syscall(SYS_getcpu, NULL, &node, NULL))
+		broken("getcpu: %s", strerror(errno));
+	if (!let_balance(w, BOTH_NODES & ~(1ul << node), MPOL_MF_MOVE) || !let_balance(w, BOTH_NODES, 0))
+		broken("mbind of the region to the node that is not %u: %s", node, strerror(errno));
+}
+
+/* The pages of a slot that the scan is to find are not touched between the trials. */
+static void next_target(struct race *race, void *world)
+{
+	struct world *w = world;
+
+	w->slot = (w->slot + 1) % w->slots;
+	if (w->hinted && !w->slot && !race->subtest->arg)
+		take_away(w);
+	w->agree.addr = target(w);
+	w->agree.mapping = w->slot;
+	w->phase = PHASE_BEFORE;
+	if (w->slots == 1)
+		agree_stamp(&w->agree);
 }
 
 static int bind_to(const struct world *w, unsigned int node)
@@ -434,6 +454,7 @@ static const struct floor mbind_floors[] = {
 static const struct subtest subtests[] = {
 	{ "probe.mprotect", &vehicle_probe, race_mprotect, mprotect_floors, 0 },
 	{ "probe_force.mprotect", &vehicle_probe_force, race_mprotect, mprotect_floors, 0 },
+	{ "probe_ro.mprotect", &vehicle_probe_ro, race_mprotect, mprotect_floors, 0 },
 	{ "probe_ro.mprotect_huge", &vehicle_probe_ro, race_mprotect, huge_floors, ARG_HUGE },
 	{ "probe.mprotect_mthp", &vehicle_probe, race_mprotect, huge_floors, ARG_MTHP },
 	{ "probe.numa_hint", &vehicle_probe, race_hint, hint_floors, 0 },

@@ -536,8 +536,8 @@ ARM64 = bytes(0x38) + b"ARMd" + bytes(64)
     [
         (X86, Arch.X86_64),
         (ARM64, Arch.ARM64),
-        (gzip.compress(ARM64 * 999), Arch.ARM64),
-        (gzip.compress(X86), None),
+        (gzip.compress(ARM64 * 999, mtime=0), Arch.ARM64),
+        (gzip.compress(X86, mtime=0), None),
         (b"\x1f\x8b\x08garbage", None),
         (b"\x7fELF" + bytes(999), None),
         (bytes(range(256)) * 16, None),

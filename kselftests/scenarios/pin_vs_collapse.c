@@ -141,6 +141,9 @@ static void judge(struct race *race, void *arg)
 	}
 	w->collapses += !w->err;
 	w->pinned += w->err == EAGAIN;
+	/* No huge page was to be had, say: nothing was taken away from anybody. */
+	if (w->err && w->err != EAGAIN)
+		race_empty(race);
 	judge_pins(race, w);
 }
 

@@ -36,6 +36,8 @@ static int leash = -1;		/* our end of its pipe */
 static char device[64];
 static char dir[32];
 static bool mounted;
+static int hold = -1;		/* the file of the probe that has its pages stay */
+static struct guprace_probe_hold held;
 
 static long add_device(const struct spare *range, int *fd)
 {
@@ -228,13 +230,35 @@ int pmem_file(char *why, size_t size)
 	return fd;
 }
 
+bool pmem_hold(uint64_t pfn, char *why, size_t size)
+{
+	held.pfn = pfn;
+	hold = open("/dev/" GUPRACE_PROBE_DEVICE, O_RDWR | O_CLOEXEC);
+	if (hold >= 0 && !ioctl(hold, GUPRACE_PROBE_HOLD, &held))
+		return true;
+	snprintf(why, size, "the probe module cannot hold a device's pages here: %s", strerror(errno));
+	if (hold >= 0)
+		close(hold);
+	hold = -1;
+	return false;
+}
+
 bool pmem_unplug(void)
 {
-	return gone_within(UNPLUG_MS);
+	let_go();
+	for (unsigned int ms = 0; ms < UNPLUG_MS; ms += 10) {
+		if (ioctl(hold, GUPRACE_PROBE_HOLD, &held))
+			return true;
+		usleep(10000);
+	}
+	return false;
 }
 
 bool pmem_close(void)
 {
+	if (hold >= 0)
+		close(hold);
+	hold = -1;
 	/* Whoever looks at the files of a process may have one open for a moment. */
 	for (unsigned int tries = 0; umount(dir); tries++) {
 		if (errno != EBUSY || tries == 100)

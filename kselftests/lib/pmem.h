@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* False with the reason where there can be none. */
 bool pmem_open(char *why, size_t size);
@@ -16,7 +17,13 @@ bool pmem_open(char *why, size_t size);
 /* An empty file without a name, or -1 with the reason. */
 int pmem_file(char *why, size_t size);
 
-/* Take the device away, whoever has files on it open and mapped. False: it waits for them. */
+/* Hold the pages of the device that has this frame, until pmem_close(). False with the reason. */
+bool pmem_hold(uint64_t pfn, char *why, size_t size);
+
+/*
+ * Take the device away, whoever has files on it open and mapped. Its pages stay where they are held: to
+ * unmap one that is gone is more than kernels can do (6.12 with PAGE_TABLE_CHECK). False: it waits.
+ */
 bool pmem_unplug(void);
 
 /*

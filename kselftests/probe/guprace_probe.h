@@ -13,7 +13,7 @@
 #include <linux/types.h>
 
 #define GUPRACE_PROBE_DEVICE	"guprace_probe"
-#define GUPRACE_PROBE_ABI	3
+#define GUPRACE_PROBE_ABI	4
 #define GUPRACE_PROBE_SLOTS	1024
 #define GUPRACE_PROBE_REFS	4096
 #define GUPRACE_PROBE_BLOCKS	256
@@ -106,6 +106,14 @@ struct guprace_probe_pmem {
 
 #define GUPRACE_PROBE_PMEM_PARENT	"guprace_pmem"
 
+/*
+ * Of a device's memory: whoever takes it away waits, until this file is closed, at a point where nobody
+ * gets a reference on the device any more, and its pages are not gone yet.
+ */
+struct guprace_probe_hold {
+	__u64 pfn;		/* any of its page frames */
+};
+
 #define GUPRACE_PROBE_MAGIC	'G'
 #define GUPRACE_PROBE_INFO	_IOR(GUPRACE_PROBE_MAGIC, 0, struct guprace_probe_info)
 #define GUPRACE_PROBE_PIN	_IOW(GUPRACE_PROBE_MAGIC, 1, struct guprace_probe_pin)
@@ -124,6 +132,8 @@ struct guprace_probe_pmem {
 #define GUPRACE_PROBE_FREE_BLOCKS _IO(GUPRACE_PROBE_MAGIC, 10)
 /* EOPNOTSUPP where the kernel has no pmem driver; EBUSY where somebody has the range. */
 #define GUPRACE_PROBE_PMEM	_IOW(GUPRACE_PROBE_MAGIC, 11, struct guprace_probe_pmem)
+/* ENXIO where there is no such device, or it goes. A second time: only whether it goes. */
+#define GUPRACE_PROBE_HOLD	_IOW(GUPRACE_PROBE_MAGIC, 12, struct guprace_probe_hold)
 
 /*
  * mmap, shared, of one page; the offset in pages says what of. The page lives as long as the file.

@@ -57,6 +57,8 @@ static long probe_do_ioctl(struct probe *probe, unsigned int cmd, void __user *a
 		return probe_free_blocks(probe);
 	case GUPRACE_PROBE_PMEM:
 		return probe_pmem(probe, arg);
+	case GUPRACE_PROBE_HOLD:
+		return probe_hold(probe, arg);
 	default:
 		return -ENOTTY;
 	}
@@ -109,6 +111,7 @@ static int probe_release(struct inode *inode, struct file *file)
 	probe_free_blocks(probe);
 	probe_unref_all(probe);
 	probe_free_mapped(probe);
+	probe_let_go(probe);
 	probe_remove_pmem(probe);
 	mutex_destroy(&probe->lock);
 	kvfree(probe);

@@ -6,6 +6,7 @@
  */
 #include <linux/ioport.h>
 #include <linux/libnvdimm.h>
+#include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/numa.h>
 #include <linux/platform_device.h>
@@ -116,6 +117,44 @@ long probe_pmem(struct probe *probe, void __user *arg)
 }
 
 void probe_remove_pmem(struct probe *probe)
+{
+}
+
+#endif
+
+/* Where PTEs tell a device's pages by a bit, which went with pfn_t in v6.17, the walk asks for the device. */
+#if IS_ENABLED(CONFIG_ZONE_DEVICE) && __has_include(<linux/pfn_t.h>)
+
+long probe_hold(struct probe *probe, void __user *arg)
+{
+	struct guprace_probe_hold req;
+	struct dev_pagemap *pagemap;
+
+	if (copy_from_user(&req, arg, sizeof(req)))
+		return -EFAULT;
+	pagemap = get_dev_pagemap(req.pfn, NULL);
+	if (!pagemap)
+		return -ENXIO;
+	if (probe->held)
+		put_dev_pagemap(pagemap);
+	else
+		probe->held = pagemap;
+	return 0;
+}
+
+void probe_let_go(struct probe *probe)
+{
+	put_dev_pagemap(probe->held);
+}
+
+#else
+
+long probe_hold(struct probe *probe, void __user *arg)
+{
+	return -EOPNOTSUPP;
+}
+
+void probe_let_go(struct probe *probe)
 {
 }
 

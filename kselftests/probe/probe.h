@@ -33,6 +33,7 @@ struct probe_block {
  * @mappeds: pinned pages that were mapped, kept until the file is closed
  * @mapped:  these
  * @pmem:    the persistent memory that was made, or NULL
+ * @held:    the device whose pages stay, or NULL
  */
 struct probe {
 	struct mutex lock;
@@ -53,6 +54,7 @@ struct probe {
 	struct page *mapped[PROBE_MAPPED_MAX];
 
 	struct probe_pmem *pmem;
+	struct dev_pagemap *held;
 };
 
 struct vm_area_struct;
@@ -79,5 +81,7 @@ void probe_free_mapped(struct probe *probe);
 /* pmem.c: memory that is a device's */
 long probe_pmem(struct probe *probe, void __user *arg);
 void probe_remove_pmem(struct probe *probe);
+long probe_hold(struct probe *probe, void __user *arg);
+void probe_let_go(struct probe *probe);
 
 #endif /* PROBE_H */

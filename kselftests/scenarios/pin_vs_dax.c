@@ -30,8 +30,8 @@
  *               refused
  *   punch       fallocate(FALLOC_FL_PUNCH_HOLE)
  *   truncate    ftruncate to nothing, and back
- *   unplugged   no race: the device is gone, and the page table still has its pages, for reading: the walk
- *               asks for the device, and turns back
+ *   unplugged   no race: the device goes, and the page table still has its pages, for reading: the walk asks
+ *               for the device, and turns back. The pages themselves stay so long, by the probe module
  *   *_huge      of what one PMD maps, all of it; pages in its middle are pinned
  *
  * Mode: steered; by turns the walk, the grab, or B's look at the counts is stretched at a random instruction,
@@ -517,9 +517,10 @@ static bool counted(const struct world *w)
 static void unplugged(struct race *race)
 {
 	struct vehicle *v = &race->vehicle;
-	uint64_t checks = 0, pins = 0;
+	uint64_t checks = 0, pins = 0, entry;
 	bool went = true;
 	struct world w;
+	char why[192];
 
 	for (unsigned int i = 0; i < UNPLUGS && race_running(race) && went; i++) {
 		set_up(&w, race);
@@ -532,6 +533,11 @@ static void unplugged(struct race *race)
 		if (v->ops->pin(v, w.target, PINNED, 1) == (int)PINNED) {
 			pins += v->held;
 			v->ops->unpin(v);
+		}
+		pagemap_read(w.target, &entry, 1);
+		if (!pmem_hold(entry & PAGEMAP_PFN, why, sizeof(why))) {
+			tear_down(&w);
+			race_skip(race, "%s", why);
 		}
 		went = pmem_unplug();
 		if (went)

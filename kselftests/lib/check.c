@@ -26,7 +26,7 @@ static void (*cleanup[CLEANUPS_MAX])(void);
 static unsigned int cleanups;
 static pid_t owner;		/* of what they put back */
 
-static atomic_flag ending = ATOMIC_FLAG_INIT;
+static atomic_bool ending;
 static __thread bool ends_it;	/* this thread, of all those that found a reason */
 
 void broken_cleanup(void (*fn)(void))
@@ -46,7 +46,7 @@ void clean_up(void)
 
 bool end_begins(void)
 {
-	bool first = !atomic_flag_test_and_set(&ending);
+	bool first = !atomic_exchange(&ending, true);
 
 	ends_it = ends_it || first;
 	return first;
@@ -56,6 +56,12 @@ void end_is_near(void)
 {
 	while (!ends_it && getpid() == owner)
 		pause();
+}
+
+void end_holds(void)
+{
+	if (atomic_load_explicit(&ending, memory_order_relaxed))
+		end_is_near();
 }
 
 void broken(const char *fmt, ...)
@@ -132,10 +138,12 @@ void name_mapping(void *addr, size_t len, const char *name)
 int write_file(const char *path, const char *text)
 {
 	size_t len = strlen(text);
-	int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+	int fd;
 	ssize_t done;
 	int err = 0;
 
+	end_holds();
+	fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	done = write(fd, text, len);

@@ -25,6 +25,9 @@ void clean_up(void);
 bool end_begins(void);
 void end_is_near(void);
 
+/* Whoever is about to change what is put back: from the end on nobody but who cleans up does. */
+void end_holds(void);
+
 void *check_mmap(void *addr, size_t len, int prot, int flags, const char *what);
 void check_munmap(void *addr, size_t len, const char *what);
 void check_madvise(void *addr, size_t len, int advice, const char *what);

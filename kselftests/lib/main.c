@@ -59,6 +59,17 @@ static void bail_out(int sig)
 	}
 }
 
+/* For the clean-up, too, there is a time in which it is over. */
+static void watch_the_end(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGALRM);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	alarm(WATCHDOG_SECONDS);
+}
+
 /*
  * System calls, and snprintf of integers and strings: good enough on the way out. Without SA_RESETHAND:
  * of two actors that fault the second would end the process in the middle of the first one's clean-up.
@@ -68,6 +79,8 @@ static void die_by_signal(int sig)
 	if (getpid() == main_pid) {
 		if (end_begins()) {
 			bail_out(sig);
+			if (sig == SIGALRM)
+				watch_the_end();
 			clean_up();
 		} else if (is_fault(sig)) {
 			end_is_near();
@@ -326,6 +339,8 @@ int main(int argc, char **argv)
 	catch_signals(options.seconds);
 	arm_kprobes(&options);
 	tally = run_subtests(tests, &options);
+	/* A signal that comes now does not begin another. */
+	(void)end_begins();
 	clean_up();
 	ktap_totals(tally.pass, tally.fail, tally.skip);
 	if (tally.fail)

@@ -12,7 +12,7 @@
 #include "check.h"
 #include "mkfs.h"
 
-#define HEAD	(64u << 10)
+#define HEAD	(128u << 10)	/* a btrfs begins in its second half */
 #define ALIGN	4096		/* of what O_DIRECT is given */
 
 bool mkfs_blank(int fd)

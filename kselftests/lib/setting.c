@@ -37,9 +37,10 @@ bool setting_read(const char *path, char *line, size_t size)
 void setting_restore(void)
 {
 	while (changed) {
-		struct setting *s = &settings[--changed];
+		struct setting *s = &settings[changed - 1];
 		int err = write_file(s->path, s->value);
 
+		changed = s - settings;
 		if (err)
 			ktap_diag("%s is not %s again: %s", s->path, s->value, strerror(-err));
 	}
@@ -69,11 +70,12 @@ bool setting_change(const char *path, const char *value)
 	if (!strcmp(s->value, value))
 		return true;
 	snprintf(s->path, sizeof(s->path), "%s", path);
-	if (write_file(path, value))
-		return false;
-	changed++;
 	if (!registered)
 		broken_cleanup(setting_restore);
 	registered = true;
-	return true;
+	changed++;
+	if (!write_file(path, value))
+		return true;
+	changed = s - settings;
+	return false;
 }

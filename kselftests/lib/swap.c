@@ -39,29 +39,27 @@ static bool swap_is_on(void)
 	return lines > 1;
 }
 
-/* Whatever is on the device but the header of a program that was killed may be somebody's data. */
-static bool is_free(int fd, const uint8_t *first, size_t size)
+static union {
+	struct swap_header header;
+	uint8_t bytes[PAGE_SIZE_MAX];
+} first, found;
+
+/* Whatever is on the device but the header of a program of ours that was killed may be somebody's data. */
+static bool is_free(int fd, ssize_t page)
 {
 	return mkfs_blank(fd) ||
-	       !memcmp(first + size - (sizeof(magic) - 1), magic, sizeof(magic) - 1);
+	       (pread(fd, found.bytes, page, 0) == page && !memcmp(found.bytes, first.bytes, page));
 }
 
 static int write_header(int fd)
 {
-	static union {
-		struct swap_header header;
-		uint8_t bytes[PAGE_SIZE_MAX];
-	} first;
 	ssize_t page = getpagesize();
 
-	if (pread(fd, first.bytes, page, 0) != page)
-		return -EIO;
-	if (!is_free(fd, first.bytes, page))
-		return -EBUSY;
-	memset(first.bytes, 0, page);
 	first.header.version = 1;
 	first.header.last_page = SWAP_BYTES / page - 1;
 	memcpy(first.bytes + page - (sizeof(magic) - 1), magic, sizeof(magic) - 1);
+	if (!is_free(fd, page))
+		return -EBUSY;
 	if (pwrite(fd, first.bytes, page, 0) != page || fsync(fd))
 		return -errno;
 	return 0;
@@ -82,7 +80,12 @@ static int wipe(void)
 /* However the program ends: swap that is left on is nobody's, and the next program's to keep. */
 static void take_off(void)
 {
-	if (ours && !swapoff(DEVICE))
+	int err = ours ? 0 : -1;
+
+	/* A signal that waits for the end ends it before it is done. */
+	while (ours && (err = swapoff(DEVICE)) && errno == EINTR)
+		;
+	if (!err)
 		(void)wipe();
 	ours = false;
 }
@@ -94,7 +97,7 @@ bool swap_begin(char *why, size_t size)
 
 	if (swap_is_on())
 		return true;
-	fd = open(DEVICE, O_RDWR | O_CLOEXEC);
+	fd = open(DEVICE, O_RDWR | O_EXCL | O_CLOEXEC);
 	if (fd < 0) {
 		snprintf(why, size, "no swap is on, and none can be made: %s: %s", DEVICE,
 			 strerror(errno));

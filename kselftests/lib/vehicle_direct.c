@@ -49,6 +49,7 @@ static int direct_transfer(struct vehicle *v, void *addr, unsigned int pages, un
 	struct iovec iov[VEHICLE_PINS_MAX];
 	ssize_t done;
 
+	end_holds();
 	for (unsigned int i = 0; i < times; i++)
 		iov[i] = (struct iovec){ .iov_base = addr, .iov_len = pages * v->page };
 	done = transfer(v->fd[0], iov, times, 0);
@@ -89,6 +90,7 @@ static void direct_in_write(struct vehicle *v, unsigned int pin, const struct st
 
 	memset(direct->copy, 0, v->page);
 	memcpy(direct->copy, stamp, sizeof(*stamp));
+	end_holds();
 	done = pwrite(v->fd[0], direct->copy, v->page, pin * v->page);
 	if (done != (ssize_t)v->page)
 		broken("pwrite of page %u to the disk: %zd, %s", pin, done,

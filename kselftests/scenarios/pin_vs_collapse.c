@@ -135,15 +135,15 @@ static void judge(struct race *race, void *arg)
 {
 	struct world *w = arg;
 
+	/* No huge page was to be had, say: nothing was taken away from anybody. */
+	if (w->err && w->err != EAGAIN)
+		race_empty(race);
 	if (race_sampling(race)) {
 		race->vehicle.ops->unpin(&race->vehicle);
 		return;
 	}
 	w->collapses += !w->err;
 	w->pinned += w->err == EAGAIN;
-	/* No huge page was to be had, say: nothing was taken away from anybody. */
-	if (w->err && w->err != EAGAIN)
-		race_empty(race);
 	judge_pins(race, w);
 }
 

@@ -204,8 +204,8 @@ def update_error(done: Completed, suite: str | None) -> HostError:
             where=where,
             hint="install a newer package debian-archive-keyring",
         )
-    answered = re.search(r"\b404 +Not Found", done.stdout + done.stderr)
-    if "does not have a Release file" in said or answered:
+    if "does not have a Release file" in said:
+        answered = re.search(r"\b404 +Not Found", done.stdout + done.stderr)
         hint = "is the suite spelled right? Debian's are bullseye, bookworm, trixie, forky, sid"
         # Without an answer it may be the network's; and the machine's own suites nobody has named.
         kind = NotOfferedError if suite and answered else HostError

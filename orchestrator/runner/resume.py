@@ -158,7 +158,7 @@ def take_up(
     for cell in plan.cells:
         if why := found.fallen.get(cell.id):
             aside = run.set_aside(cell)
-            notes.append(f"{cell.id} is raced again: {why}; what it had is in {_below(run, aside)}")
+            notes.append(f"{cell.id} does not stand: {why}; what it had is in {_below(run, aside)}")
     _write(found, run)
     unback_verdicts(run)
     resumed = (*known.resumed, Resumed(now(), tuple(command), changed))

@@ -164,11 +164,13 @@ class RunDir:
 
     def metadata(self) -> Metadata:
         """Read the metadata. Raises HostError."""
-        return records.load(self.metadata_file, Metadata, _LOST)
+        stand = "its verdicts stand (`guprace report`), but it cannot be gone on with"
+        return records.load(self.metadata_file, Metadata, stand)
 
     def campaign(self, kind: type[records.T]) -> records.T:
         """Read what a run of `guprace power` is to catch. Raises HostError."""
-        return records.load(self.campaign_file, kind, _LOST)
+        stand = "its cells' verdicts stand (`guprace history`), but what they were to answer is lost"
+        return records.load(self.campaign_file, kind, stand)
 
     def kernel(self, cell: Cell) -> KernelRecord:
         """Read what the kernel of the cell's lane is made of. Raises HostError."""

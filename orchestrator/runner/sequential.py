@@ -64,7 +64,9 @@ class UntilConfident:
             return None
         more = again(cell, len(attempts) + 1)
         seconds = min(MAX_SECONDS, MAX_TOTAL_SECONDS - raced, seconds)
-        return replace(more, race=replace(more.race, seconds=round(max(1.0, seconds), 1)))
+        # Never shorter than what its floors were made for.
+        seconds = max(min(MAX_SECONDS, cell.race.seconds), seconds)
+        return replace(more, race=replace(more.race, seconds=round(seconds, 1)))
 
 
 def _control(cell: Cell, attempts: tuple[CellResult, ...]) -> Cell | None:

@@ -12,13 +12,14 @@ _STAMP = r"\[ {0,9}\d{1,9}\.\d{1,9}(?:,\d{1,2})?\](?: ?[\[(] {0,9}(?P<caller>[TC
 # Vendors' kernels, from memory (none of these patches is upstream): Pixel's `c3   1234 `, Samsung's
 # `[3:  kworker/3:1: 1234] `, MediaTek's `(3)[1234:kworker/3:1]`.
 _VENDOR = (
-    r"(?:c\d{1,2} {1,7}(?P<pixel>\d{1,7}) | ?\[\d{1,2}: {0,15}[^\]]{1,16}: {0,6}(?P<samsung>\d{1,7})\] "
+    r"(?:c\d{1,2} (?= {2}|\d{3}) {0,6}(?P<pixel>\d{1,7}) "
+    r"| ?\[\d{1,2}: {0,15}[^\]]{1,16}: {0,6}(?P<samsung>\d{1,7})\] "
     r"|(?:<\d>)? ?\(\d{1,2}\)\[(?P<mtk>\d{1,7}):[^\]]{1,24}\])?"
 )
 _PLAIN = re.compile(rf"(?:<(?P<level>\d{{1,4}})>)?{_STAMP} ?{_VENDOR}(?:[\w.-]{{1,64}}+ kernel: )?")
 # Behind what a syslog daemon, a getty, a test runner or a program without newline put there.
-_LATER = re.compile(r"\[ {0,9}\d{1,9}\.\d{2,9}\](?: ?[\[(] {0,9}(?P<caller>[TC]\d+)[\])])? ")
-_CLOCK = re.compile(r"\[ {0,9}(\d{1,9}\.\d{1,9})\]")
+_LATER = re.compile(r"\[ {0,9}\d{1,9}\.\d{2,9}(?:,\d{1,2})?\](?: ?[\[(] {0,9}(?P<caller>[TC]\d+)[\])])? ")
+_CLOCK = re.compile(r"\[ {0,9}(\d{1,9}\.\d{1,9})(?:,\d{1,2})?\]")
 # As syslog daemons, journalctl(1), dmesg(1) and test runners write the time.
 _TIME = r"(?:\d{4}[/-]\d\d[/-]\d\d[ T]|[A-Z][a-z]{2} +\d+ )?\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
 _SYSLOG = re.compile(rf"(?:{_TIME}|\d{{9,10}}\.\d{{1,9}}) (?:\S+ )?kernel(?:\[\d+\])?: ")

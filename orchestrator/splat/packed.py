@@ -17,7 +17,7 @@ from orchestrator.errors import UsageError
 from orchestrator.splat.lines import CHUNK
 
 # So little at once that damage costs little of what came before it.
-PIECE = 1 << 13
+PIECE = 1 << 8
 # Of what one dictionary may take; xz -9 takes 65 MiB.
 MEMORY = 1 << 28
 _DAMAGE = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)

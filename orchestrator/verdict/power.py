@@ -165,7 +165,8 @@ def _row(
     silent = Row(target, Status.SILENT, _silence(tried), tried=tried, unusable=unusable)
     if target.expect is MutantExpectation.CAUGHT and target.scenarios and not silent.asked:
         named = (attempt.verdict.reason for scenario in target.scenarios for attempt in attempts.get(scenario, ()))
-        why = "; ".join((*unusable, *named)) or "they were not raced"
+        theirs = (text for text in unusable if text.partition(":")[0] in target.scenarios)
+        why = "; ".join((*theirs, *named)) or "they were not raced"
         reason = f"no answer from what must catch it ({', '.join(target.scenarios)}): {why}"
         return replace(silent, status=Status.NOT_RACED, reason=reason)
     return silent

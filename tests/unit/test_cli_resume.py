@@ -175,8 +175,8 @@ def test_after_a_power_cut_what_cannot_be_read_is_raced_again_and_said(house: Ho
     records.save(run.metadata_file, replace(run.metadata(), finished=None))
     code, said = resume(house)
     assert code == 0, said
-    assert f"{STOCK} is raced again: its records cannot be read (not a whole record: " in said
-    assert f"{CONTROL} is raced again: it was judged by what {STOCK} showed" in said
+    assert f"{STOCK} does not stand: its records cannot be read (not a whole record: " in said
+    assert f"{CONTROL} does not stand: it was judged by what {STOCK} showed" in said
     assert (run.root / f"{STOCK}.interrupted-1" / "console.log").is_file()
     lines = run.events_file.read_text().splitlines()
     assert [line for line in lines if not line.endswith("}")] == ['{"time": 1, "cell'], "it has a line of its own"

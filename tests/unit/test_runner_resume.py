@@ -117,7 +117,7 @@ def test_what_the_host_broke_is_raced_again_and_its_reason_said(bench: Bench) ->
     assert due
     why = "the host was at fault (no aarch64-linux-gnu-gcc to build arm64)"
     aside = f"{bench.left.id}.interrupted-1"
-    assert f"{bench.left.id} is raced again: {why}; what it had is in {aside}" in said
+    assert f"{bench.left.id} does not stand: {why}; what it had is in {aside}" in said
     assert (bench.run.root / aside / "verdict.json").is_file()
     assert [line.startswith(bench.control.id) for line in said].count(True) == 1, "judged by a race that is no more"
     assert said[0] == "goes on: 0 of 3 cells have a verdict that stands"
@@ -133,7 +133,7 @@ def test_a_pass_without_its_evidence_is_raced_again(bench: Bench) -> None:
     (bench.run.cell_dir(bench.stock) / "evidence.json").unlink()
     due, said = bench.take_up()
     assert due
-    assert any(f"{bench.stock.id} is raced again: its PASS has no evidence.json to stand on" in line for line in said)
+    assert any(f"{bench.stock.id} does not stand: its PASS has no evidence.json to stand on" in line for line in said)
 
 
 def test_a_missing_compiler_is_told_before_anything_is_set_aside(bench: Bench) -> None:

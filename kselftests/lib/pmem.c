@@ -247,7 +247,7 @@ bool pmem_unplug(void)
 {
 	let_go();
 	for (unsigned int ms = 0; ms < UNPLUG_MS; ms += 10) {
-		if (ioctl(hold, GUPRACE_PROBE_HOLD, &held))
+		if (ioctl(hold, GUPRACE_PROBE_HOLD, &held) && errno == ENXIO)
 			return true;
 		usleep(10000);
 	}

@@ -128,8 +128,8 @@ struct trial {
 
 /*
  * Counts rounds, trials (valid ones), on_time, apart, empty (if any were), preempted (and by what, if any
- * were), coverage (percent), near_misses, focused, a_ticks, b_ticks (medians), a_mad, b_mad, gap_ticks; sets the floor
- * of coverage.
+ * were), coverage (percent), near_misses, focused, a_ticks, b_ticks (medians), a_mad, b_mad, gap_ticks;
+ * sets the floor of coverage.
  *
  * With --naive: what a test without this library does, for comparison. A takes and drops pins, B
  * prepares and changes page tables, each in a loop of its own. A trial has one of each, met or not:

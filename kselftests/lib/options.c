@@ -22,7 +22,7 @@ static void usage(FILE *to)
 		"  --seed S     decimal or 0x...; printed, and gives the same delays again\n"
 		"  --only GLOB  run these subtests only\n"
 		"  --no-stretch leave GUP-fast's window as short as it is (see lib/stretch.c)\n"
-		"  --naive      no synchroniser, no oracle: speed and back-offs to compare with\n"
+		"  --naive      no synchroniser, oracle, stretch: speed and back-offs to compare with\n"
 		"  --first-hit  end with the first hit, or when the kernel taints itself\n"
 		"  --list       print the names of the subtests\n"
 		"  --help       print this\n\n"
@@ -103,7 +103,9 @@ struct options options_parse(int argc, char **argv)
 			options.stretch = false;
 			break;
 		case 'N':
+			/* The stretch is the library's own, and a naive A never rests between two places. */
 			options.naive = true;
+			options.stretch = false;
 			break;
 		case 'f':
 			options.first = true;

@@ -216,8 +216,7 @@ static bool begin(struct race *race, const void *names, bool *fresh)
 	if (stays(race, names))
 		return false;
 	disarm();
-	/* A naive A never rests, and a pass would be one more on its vehicle. */
-	if (race->naive || !stretch_allowed())
+	if (!stretch_allowed())
 		return false;
 	/* Shown even where none is found: such a pass says less. */
 	race_add(race, "stretched", 0);

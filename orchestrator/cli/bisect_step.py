@@ -13,8 +13,9 @@ import click
 from orchestrator.cli.common import FiniteRange, Seed, complete_tails, log_to, workplace
 from orchestrator.cli.main import tell_defect, tell_error
 from orchestrator.errors import GupraceError, HostError, RunInterruptedError, UsageError
+from orchestrator.kernel.gitsource import checked_out
 from orchestrator.matrix.load import plan_for_tree
-from orchestrator.matrix.plan import Accel, Cell, GuestSettings, Plan, RaceSettings
+from orchestrator.matrix.plan import Accel, Cell, GuestSettings, Plan, RaceSettings, TreeSource
 from orchestrator.paths import Project, cache_root
 from orchestrator.records import disk_error
 from orchestrator.report.text import harmless
@@ -90,7 +91,9 @@ def _step(plan: Plan, runs: Path | None) -> BisectCode:
         lists = load_lists(Project())
         run = new_run(runs or cache_root(place.environ) / "runs", plan, tuple(sys.argv))
         log_to(run.root / "guprace.log")
-        shop = Workshop(place, Project(), lists, _tell, lambda cell, seed: _repeat(cell, seed, plan))
+        tree = _tree(plan)
+        commit = checked_out(tree.resolve(), place.environ, place.stop)
+        shop = Workshop(place, Project(), lists, _tell, lambda cell, seed: _repeat(cell, seed, tree, commit))
         with claimed(run, place.stop):
             try:
                 Runner(builder, shop).run(run, plan, 1)
@@ -100,7 +103,8 @@ def _step(plan: Plan, runs: Path | None) -> BisectCode:
         code = bisect_code(verdict, place.stop.is_set)
         reason = verdict.reason if verdict else "no verdict"
         outcome = verdict.outcome if verdict else "LOST"
-        click.echo(harmless(f"guprace: {code.name.lower()} ({int(code)}): {outcome}: {reason}\n  {run.root}"))
+        where = f"{commit}\n  {run.root}" if commit else str(run.root)
+        click.echo(harmless(f"guprace: {code.name.lower()} ({int(code)}): {outcome}: {reason}\n  {where}"))
         return code
 
 
@@ -111,11 +115,18 @@ def _verdict(run: RunDir) -> Verdict | None:
     return cells[0].verdict
 
 
-def _repeat(cell: Cell, seed: int, plan: Plan) -> str:
-    name = cell.id.split("/", 1)[1]
-    tree = getattr(plan.cells[0].kernel.source, "tree", plan.matrix)
-    words = ["guprace", "bisect-step", "--tree", str(tree), "--cell", name]
-    return shlex.join([*words, "--seconds", f"{cell.race.seconds:g}", "--seed", f"{seed:#x}"])
+def _tree(plan: Plan) -> Path:
+    source = plan.cells[0].kernel.source
+    return source.tree if isinstance(source, TreeSource) else plan.matrix
+
+
+def _repeat(cell: Cell, seed: int, tree: Path, commit: str) -> str:
+    """Return the command that makes this step again, of the commit that was checked out: git bisect goes on."""
+    words = ["guprace", "bisect-step", "--tree", str(tree), "--cell", cell.id.split("/", 1)[1]]
+    words += ["--seconds", f"{cell.race.seconds:g}", "--seed", f"{seed:#x}"]
+    words += [] if cell.guest.accel is Accel.AUTO else ["--accel", str(cell.guest.accel)]
+    first = f"{shlex.join(['git', '-C', str(tree), 'checkout', '--detach', commit])} && " if commit else ""
+    return first + shlex.join(words)
 
 
 def _tell(event: Event) -> None:

@@ -251,7 +251,7 @@ def _sized(plan: Plan, campaign: Campaign) -> Plan:
 
 def repeater(matrix: Path, campaign: Campaign) -> Callable[[Cell, int], str]:
     """Return the function that gives the command which makes one attempt again, with the same seed."""
-    patched = {target.mutant: target.kernel.patches[-1] for target in campaign.targets if target.principle == "none"}
+    patched = {target.mutant: target.kernel.patches[-1] for target in campaign.targets if not target.recorded}
 
     def repeat(cell: Cell, seed: int) -> str:
         kernel = cell.kernel

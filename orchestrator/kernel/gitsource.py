@@ -69,8 +69,7 @@ def worktree_identity(path: Path, environ: Mapping[str, str], stop: Stop) -> str
 
     The same commit checked out again (git bisect does) has the same identity, whatever the times say.
     """
-    top = git(path, "rev-parse", "--show-toplevel", environ=environ, stop=stop, check=False)
-    if top.returncode != 0 or Path(top.stdout.strip()).resolve() != path:
+    if not _is_checkout(path, environ, stop):
         return None
     head = git(path, "rev-parse", "HEAD^{tree}", environ=environ, stop=stop, check=False)
     if head.returncode != 0:
@@ -84,6 +83,19 @@ def worktree_identity(path: Path, environ: Mapping[str, str], stop: Stop) -> str
     if not changed.stdout and not fresh:
         return f"{CHECKOUT}{head.stdout.strip()}"
     return f"{CHECKOUT}{head.stdout.strip()}+{digest_of([changed.stdout, fresh])}"
+
+
+def checked_out(path: Path, environ: Mapping[str, str], stop: Stop) -> str:
+    """Return the commit that is checked out in `path`, whatever was changed there since; empty for no checkout."""
+    if not _is_checkout(path, environ, stop):
+        return ""
+    head = git(path, "rev-parse", "--verify", "HEAD^{commit}", environ=environ, stop=stop, check=False)
+    return head.stdout.strip() if head.returncode == 0 else ""
+
+
+def _is_checkout(path: Path, environ: Mapping[str, str], stop: Stop) -> bool:
+    top = git(path, "rev-parse", "--show-toplevel", environ=environ, stop=stop, check=False)
+    return top.returncode == 0 and Path(top.stdout.strip()).resolve() == path
 
 
 def worktree_files(path: Path, environ: Mapping[str, str], stop: Stop) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ class Target:
     of its own.
     `headers`: its patch changes some, so that much is compiled anew, now and for whatever comes next.
     `upstream` are the kernel's own selftests that the plan names: run once, whatever the scenarios say, to compare.
+    `recorded`: the catalogue has a record of it; it is no patch of the user's.
     """
 
     mutant: str
@@ -54,6 +55,7 @@ class Target:
     stock_seconds: float = RaceSettings().seconds
     headers: bool = False
     upstream: tuple[str, ...] = ()
+    recorded: bool = True
 
     @property
     def lane(self) -> tuple[str, str, str]:
@@ -132,6 +134,7 @@ def patch_targets(plan: Plan, patch: Path, mutants: Sequence[Mutant], flavours: 
             stock_seconds=lane[0].race.seconds,
             headers=Places.of(patch).headers,
             upstream=tuple(cell.scenario for cell in lane if cell.program),
+            recorded=False,
         )
         for lane in _lanes(plan)
         if lane[0].kernel.flavour in (flavours or PATCH_FLAVOURS)

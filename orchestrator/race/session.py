@@ -19,6 +19,8 @@ GUEST_DIR = "/guprace"
 RACE_SLACK_SECONDS = 60.0
 MAX_KTAP_BYTES = 4 << 20
 SELFTEST_SECONDS = 1.0
+# Of the synchroniser's self-test, in the cell's directory.
+SELFTEST_KTAP = "sync.ktap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,8 @@ def prove_instruments(guest: Shell, selftest: str, seed: int, ktap: Path) -> Non
     failed = [f"{s.name} {s.detail}" for s in result.subtests if s.ending is not Ending.PASS]
     wrong = "; ".join(filter(None, [*failed, *(hit.text for hit in result.hits[:3]), result.problem]))
     if wrong:
-        raise GuestUnfitError(f"the synchroniser's self-test failed in this guest: {wrong}", where=str(ktap))
+        hint = "what else runs on the host can do that: docs/scenarios.md, Beside other work"
+        raise GuestUnfitError(f"the synchroniser's self-test failed: {wrong}", where=ktap.name, hint=hint)
 
 
 def race(guest: Shell, order: Order, ktap: Path, tell: Callable[[str], None]) -> RaceResult:

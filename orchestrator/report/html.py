@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from urllib.parse import quote
@@ -15,18 +16,25 @@ from orchestrator.report.terminal import figures
 from orchestrator.report.text import count, harmless, rate, seconds, shorten
 from orchestrator.report.view import NOT_FINISHED, CellView, RunView
 from orchestrator.splat.model import Splat, Standing
+from orchestrator.verdict.happened import shortfalls
 from orchestrator.verdict.model import Outcome
 from orchestrator.verdict.statistics import rule_of_three
 from orchestrator.words import plural
 
+_RUN_FILES = ("junit.xml", "report.ktap", "plan.json", "metadata.json", "events.ndjson", "guprace.log")
 _SPLATS_SHOWN = 20
 _SPLAT_BYTES = 16 * 1024
 # Of one ending and cell; upstream's `cow` alone has 812 subtests, and race.ktap has them all.
 _SUBTESTS_SHOWN = 60
-# Those that need a look come first, and open.
-_ORDER = (Ending.FAIL, Ending.BROKEN, Ending.PASS, Ending.SKIP)
-_LOOKED_AT = (Ending.FAIL, Ending.BROKEN)
-_ENDED = {Ending.FAIL: "failed", Ending.BROKEN: "broken", Ending.PASS: "passed", Ending.SKIP: "skipped"}
+# How subtests ended, whether they are shown open, and which they are, by ending and by whether their race fell short.
+# Those that need a look come first.
+_GROUPS: tuple[tuple[str, bool, Callable[[Ending, bool], bool]], ...] = (
+    ("failed", True, lambda ending, _: ending is Ending.FAIL),
+    ("broken", True, lambda ending, _: ending is Ending.BROKEN),
+    ("in which the race did not happen", True, lambda ending, missed: ending is Ending.PASS and missed),
+    ("passed", False, lambda ending, missed: ending is Ending.PASS and not missed),
+    ("skipped", False, lambda ending, _: ending is Ending.SKIP),
+)
 
 MEANINGS = {
     Outcome.PASS: "no hit; the bound on hits per trial (95 %, 3/n) is that of the subtest with the fewest trials",
@@ -78,7 +86,7 @@ class _Subtests:
 
 def html(run: RunView) -> bytes:
     """Return the run as an HTML page (UTF-8)."""
-    page = environment().get_template("index.html.j2").render(run=run, tally=run.tally(), others=_others())
+    page = environment().get_template("index.html.j2").render(run=run, tally=run.tally(), others=_others(run))
     return page.encode("utf-8", "replace")
 
 
@@ -105,8 +113,8 @@ def _links(run: RunView, cell: CellView) -> list[_Link]:
     return [_Link(name, quote(str(base / name))) for name in cell.files()]
 
 
-def _others() -> list[_Link]:
-    return [_Link(name, name) for name in ("junit.xml", "report.ktap", "plan.json", "metadata.json", "events.ndjson")]
+def _others(run: RunView) -> list[_Link]:
+    return [_Link(name, name) for name in _RUN_FILES if (run.run.root / name).is_file()]
 
 
 def _stages(cell: CellView) -> str:
@@ -114,7 +122,7 @@ def _stages(cell: CellView) -> str:
 
 
 def _facts(cell: CellView) -> list[tuple[str, str]]:
-    record, verdict = cell.record, cell.verdict
+    record = cell.record
     found = [
         ("expected", str(record.cell.expect)),
         ("seed", cell.seed),
@@ -124,10 +132,7 @@ def _facts(cell: CellView) -> list[tuple[str, str]]:
         ("accelerator", f"{record.accel}: {record.accel_why}" if record.accel else ""),
         ("vCPUs", str(record.vcpus or "")),
         ("stages", _stages(cell)),
-        (
-            "first hit",
-            f"after {verdict.seconds_to_hit:.1f} s" if verdict and verdict.seconds_to_hit is not None else "",
-        ),
+        ("first found", cell.found),
     ]
     if races := cell.races:
         found.append(("data races", races.text))
@@ -142,23 +147,24 @@ def _subtests(cell: CellView) -> list[_Subtests]:
     if race is None:
         return []
     found = []
-    for ending in _ORDER:
-        alike = [each for each in race.subtests if each.ending is ending]
+    # Upstream's programs count nothing.
+    missed = {} if race.upstream else shortfalls(race)
+    for ended, opened, belongs in _GROUPS:
+        alike = [each for each in race.subtests if belongs(each.ending, each.name in missed)]
         raced = not race.upstream and any(
             race.of(each.name, counter) is not None for each in alike for counter in ("trials", "checks")
         )
-        shown = tuple(_subtest(race, each) for each in alike[:_SUBTESTS_SHOWN])
+        shown = tuple(_subtest(race, each, missed.get(each.name, "")) for each in alike[:_SUBTESTS_SHOWN])
         if alike:
             spoke = any(each.detail for each in shown)
-            found.append(_Subtests(_ENDED[ending], len(alike), shown, ending in _LOOKED_AT, raced, spoke))
+            found.append(_Subtests(ended, len(alike), shown, opened, raced, spoke))
     return found
 
 
-def _subtest(race: RaceResult, subtest: SubtestResult) -> _Subtest:
+def _subtest(race: RaceResult, subtest: SubtestResult, missed: str) -> _Subtest:
     trials, checks = race.of(subtest.name, "trials"), race.of(subtest.name, "checks")
-    # A counter that is not printed is one that never counted.
-    hits = race.of(subtest.name, "hits") or 0
-    clean = subtest.ending is Ending.PASS and trials is not None and not hits
+    hits = sum(hit.subtest == subtest.name for hit in race.hits)
+    clean = subtest.ending is Ending.PASS and trials is not None and not hits and not missed
     return _Subtest(
         name=harmless(subtest.name),
         trials=f"{count(checks)} {plural(checks, 'check')}"
@@ -167,7 +173,7 @@ def _subtest(race: RaceResult, subtest: SubtestResult) -> _Subtest:
         bound=rate(rule_of_three(trials or 0) if clean else None),
         hits=count(hits),
         backoffs=_figure(race.of(subtest.name, "backoffs")),
-        detail=harmless(subtest.detail),
+        detail=harmless("; ".join(filter(None, [missed, subtest.detail]))),
     )
 
 

@@ -25,6 +25,7 @@ from orchestrator.verdict.model import Outcome
 
 XML_HEAD = b'<?xml version="1.0" encoding="utf-8"?>\n'
 _FAILURES = (Outcome.FAIL, Outcome.MISSED)
+_CONSOLE_LINES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,8 @@ def _own(cell: CellView) -> list[tuple[str, str]]:
         ("trials", str(verdict.trials) if verdict else ""),
         ("bound", f"{verdict.bound:.3e}" if verdict and verdict.bound is not None else ""),
         ("hits", str(verdict.hits) if verdict else ""),
-        ("back-offs", str(cell.counter("backoffs") or "")),
+        ("first found", cell.found),
+        ("back-offs", "" if (backoffs := cell.counter("backoffs")) is None else str(backoffs)),
         ("known reports", str(known or "")),
         ("background reports", str(background or "")),
         ("left out", "; ".join(verdict.counted) if verdict else ""),
@@ -144,8 +146,10 @@ def _details(cell: CellView) -> str:
     if cell.record.repeat:
         parts.append(f"repeat: {cell.record.repeat}")
     parts += [splat.text for splat in cell.splats(Standing.NEW)[:3]]
-    if words := cell.last_words():
-        parts.append(f"the end of the console:\n{words}")
+    # Where the race did not happen, the console tells nothing of why; and all of it is among the attachments.
+    vacuous = cell.verdict is not None and cell.verdict.outcome is Outcome.VACUOUS
+    if not vacuous and (words := cell.last_words()):
+        parts.append("the end of the console:\n" + "\n".join(words.splitlines()[-_CONSOLE_LINES:]))
     return harmless(shorten("\n\n".join(parts)))
 
 

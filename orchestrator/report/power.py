@@ -8,7 +8,8 @@ verdicts what became of it.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from junit_xml import TestCase, TestSuite, to_xml_report_string
@@ -30,11 +31,15 @@ from orchestrator.words import plural
 # Shades of the heat map: caught within so many seconds of racing (median), else the last one.
 _SHADES = ((0.1, "h1"), (1.0, "h2"), (10.0, "h3"), (60.0, "h4"))
 _SLOWEST = "h5"
+_ATTEMPTS_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
 class PowerView:
-    """A power run, read back: the targets' rows and the principles' scores; `damaged` says what could not be read."""
+    """A power run, read back: the targets' rows and the principles' scores.
+
+    `damaged` says what could not be read; `repeats` has the command of each attempt, by cell id.
+    """
 
     run: RunDir
     campaign: Campaign
@@ -42,6 +47,7 @@ class PowerView:
     scores: tuple[Score, ...]
     metadata: Metadata
     damaged: tuple[str, ...] = ()
+    repeats: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def lanes(self) -> tuple[str, ...]:
@@ -91,7 +97,8 @@ def power_view(run: RunDir) -> PowerView:
     cells = view(run).cells
     found = rows(campaign, {cell.id: cell.result for cell in cells if cell.verdict})
     damaged = tuple(f"{cell.id}: {cell.problem}" for cell in cells if cell.damaged)
-    return PowerView(run, campaign, found, scores(found), run.metadata(), damaged)
+    repeats = {cell.id: cell.record.repeat for cell in cells if cell.record.repeat}
+    return PowerView(run, campaign, found, scores(found), run.metadata(), damaged, repeats)
 
 
 def is_power_run(run: RunDir) -> bool:
@@ -150,8 +157,11 @@ def power_table(seen: PowerView, console: Console) -> None:
         if row.agrees is False or row.status not in (Status.CAUGHT, Status.SILENT, Status.UNFINISHED):
             why = row.reason or row.shown
             console.print(Text(harmless(f"{row.target.id}: {label(row)}: {shorten(why, 600)}")), soft_wrap=True)
-        for unusable in row.unusable:
-            console.print(Text(harmless(f"{row.target.id}: not usable: {unusable}")), soft_wrap=True)
+            for name, repeat in _attempts(seen, row)[:_ATTEMPTS_SHOWN]:
+                where = f"  evidence: {near(seen.run.root / name)}/\n  again:    {repeat}"
+                console.print(Text(harmless(where)), soft_wrap=True)
+        for text in _remarks(row):
+            console.print(Text(harmless(f"{row.target.id}: {text}")), soft_wrap=True)
         for each in (*row.tried, *row.upstream):
             if each.note:
                 console.print(Text(harmless(f"{row.target.id}: {each.scenario}: {each.note}")), soft_wrap=True)
@@ -227,7 +237,7 @@ def power_junit(seen: PowerView) -> bytes:
     suites = [
         TestSuite(
             harmless(lane),
-            [_case(row) for row in seen.rows if "/".join(row.target.lane) == lane],
+            [_case(seen, row) for row in seen.rows if "/".join(row.target.lane) == lane],
             timestamp=seen.metadata.started[:19],
             properties={f"{s.principle}.caught": f"{s.caught} of {s.due}" for s in seen.scores},
         )
@@ -237,7 +247,7 @@ def power_junit(seen: PowerView) -> bytes:
     return XML_HEAD + text.encode("utf-8")
 
 
-def _case(row: Row) -> TestCase:
+def _case(seen: PowerView, row: Row) -> TestCase:
     target = row.target
     classname = ".".join(part.replace(".", "_") for part in ("power", *target.lane))
     spent = sum(each.seconds for each in row.tried)
@@ -247,8 +257,9 @@ def _case(row: Row) -> TestCase:
         for each in row.tried
     ]
     lines += [f"{each.scenario}: {each.note}" for each in (*row.tried, *row.upstream) if each.note]
-    lines += [f"not usable: {each}" for each in row.unusable]
-    lines += [f"evidence: {target.cell(each.scenario).id}/" for each in (*row.tried, *row.upstream)]
+    lines += _remarks(row)
+    for name, repeat in _attempts(seen, row):
+        lines += [f"evidence: {name}/", *([f"repeat: {repeat}"] if repeat else [])]
     case = TestCase(
         target.mutant, classname=classname, elapsed_sec=max(spent, 0.001), stdout=harmless("\n".join(lines))
     )
@@ -270,6 +281,8 @@ def power_html(seen: PowerView) -> bytes:
         brief=seconds,
         interval=interval,
         links=_links,
+        attempts=_attempts,
+        remarks=_remarks,
         cell_shade=_cell_shade,
         compared=any(row.upstream for row in seen.rows),
     )
@@ -300,13 +313,25 @@ def _cell_shade(row: Row, scenario: str) -> tuple[str, str]:
     return "none", ""
 
 
-def _links(seen: PowerView, row: Row) -> list[tuple[str, str]]:
-    """Return name and address of the directory of each attempt at a target."""
+def _remarks(row: Row) -> list[str]:
+    """Say of the stock kernel's races why they were not used, or what they leave open."""
+    found = [f"not usable: {each}" for each in row.unusable]
+    open_ = "that it has no hits by this scenario is not known"
+    return [*found, *(f"{each}: VACUOUS on the stock kernel: {open_}" for each in row.vacuous)]
+
+
+def _attempts(seen: PowerView, row: Row) -> list[tuple[str, str]]:
+    """Return id and repeating command of each attempt at a target of which there is a directory."""
     found = []
     for each in (*row.tried, *row.upstream):
         first = row.target.cell(each.scenario).id
         for attempt in range(1, each.runs + each.broken + 1):
             name = first if attempt == 1 else f"{first}.{attempt}"
             if (seen.run.root / name).is_dir():
-                found.append((f"{each.scenario} {attempt}", quote(name) + "/"))
+                found.append((name, seen.repeats.get(name, "")))
     return found
+
+
+def _links(seen: PowerView, row: Row) -> list[tuple[str, str]]:
+    """Return name and address of the directory of each attempt at a target."""
+    return [(name.rpartition("/")[2], quote(name) + "/") for name, _ in _attempts(seen, row)]

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.race.session import SELFTEST_KTAP
 from orchestrator.report.text import count, harmless, near, rate, seconds
 from orchestrator.report.view import NOT_FINISHED, CellView, RunView
 from orchestrator.splat.model import Standing
@@ -56,8 +57,10 @@ def show(run: RunView, console: Console) -> None:
         for cell in run.cells:
             _plain(console, _plain_line(cell))
     for cell in run.cells:
-        if not cell.good:
+        if not cell.good and (cell.verdict or cell.files()):
             _attention(cell, console)
+    if idle := [cell.id for cell in run.cells if not cell.verdict and not cell.files()]:
+        _plain(console, f"\n{NOT_FINISHED}, and nothing is there of {', '.join(idle)}")
     for line in (*_backing(run), *run.left_out, *_accelerators(run)):
         _plain(console, line)
     tally = ", ".join(f"{number} {name}" for name, number in run.tally().items())
@@ -148,6 +151,8 @@ def _attention(cell: CellView, console: Console) -> None:
     _plain(console, f"\n{cell.label} {cell.id}", STYLES.get(cell.label, ""))
     for line in harmless(cell.reason or "no reason given").splitlines()[:8]:
         _plain(console, f"  {line}")
+    if cell.found:
+        _plain(console, f"  found:    {cell.found}")
     _plain(console, f"  evidence: {near(cell.result.directory)}/" + _best_file(cell))
     if cell.verdict and cell.verdict.last_lines:
         for line in cell.verdict.last_lines[-_LAST_LINES:]:
@@ -159,7 +164,9 @@ def _attention(cell: CellView, console: Console) -> None:
 def _best_file(cell: CellView) -> str:
     verdict, files = cell.verdict, cell.files()
     if verdict and verdict.outcome in (Outcome.FAIL, Outcome.MISSED, Outcome.VACUOUS):
-        wanted = ("splats.json", "race.ktap") if verdict.splats else ("race.ktap",)
+        wanted = ("splats.json", "race.ktap") if verdict.splats and not verdict.hits else ("race.ktap",)
+    elif cell.reason.startswith(SELFTEST_KTAP):
+        wanted = (SELFTEST_KTAP,)
     else:
         wanted = ("console.log",)
     return next((name for name in (*wanted, *files) if name in files), "")

@@ -13,6 +13,7 @@ from orchestrator.splat.audit import Audited
 from orchestrator.splat.model import Splat, Standing
 from orchestrator.splat.races import Races, compare
 from orchestrator.verdict.counted import left_out
+from orchestrator.verdict.finding import CONSOLE, SELFTEST
 from orchestrator.verdict.model import Outcome, Verdict
 
 NOT_FINISHED = "NOT FINISHED"
@@ -71,9 +72,21 @@ class CellView:
         told = race.params.get("seed", "") if race else ""
         return told or ("" if self.record.seed is None else f"{self.record.seed:#x}")
 
+    @property
+    def found(self) -> str:
+        """When, where and by what the race's first finding was made, in words; empty where it made none."""
+        found = self.verdict.found if self.verdict else None
+        if found is None:
+            return ""
+        where = f", {found.own_seconds:.1f} s into {found.subtest}" if found.subtest else ""
+        by = {CONSOLE: "a kernel report", SELFTEST: "a failed test"}.get(found.oracle, found.oracle)
+        return f"{by} after {found.seconds:.1f} s of racing{where}"
+
     def counter(self, name: str) -> int | None:
-        """Return the total of a counter of the race, None when there is no evidence."""
-        return self.result.evidence.race.total(name) if self.result.evidence else None
+        """Return the total of a counter of the race, None where it was not counted or there is no evidence."""
+        race = self.result.evidence.race if self.result.evidence else None
+        counted = race is not None and any(key.endswith(f".{name}") for key in race.counters)
+        return race.total(name) if race and counted else None
 
     @property
     def races(self) -> Races | None:

@@ -29,7 +29,7 @@ from orchestrator.paths import Project
 from orchestrator.race import collect
 from orchestrator.race.model import Evidence, RaceResult
 from orchestrator.race.selftests import build_selftests
-from orchestrator.race.session import Order, carried, probe_steps, prove_instruments, race
+from orchestrator.race.session import SELFTEST_KTAP, Order, carried, probe_steps, prove_instruments, race
 from orchestrator.race.steps import Step
 from orchestrator.race.upstream_build import NotApplicableError, Upstream, build_upstream
 from orchestrator.race.upstream_run import run_upstream, upstream_steps
@@ -337,7 +337,7 @@ class CellRun:
         load = os.getloadavg()[0]
         with self.stage("deploy"):
             if prepared.sync_test:
-                prove_instruments(guest, prepared.sync_test.name, self.seed, self.directory / "sync.ktap")
+                prove_instruments(guest, prepared.sync_test.name, self.seed, self.directory / SELFTEST_KTAP)
             before = collect.before(guest, prepared.steps, kernel.config, self.shop.place.stop)
         self.race_began = started = time.monotonic()
         with self.stage("race", f"seed {self.seed:#x}"):

@@ -8,11 +8,12 @@ from pathlib import Path
 from orchestrator.matrix.plan import Cell
 from orchestrator.race.ktap import read_ktap
 from orchestrator.race.model import RaceResult
+from orchestrator.race.session import SELFTEST_KTAP
 from orchestrator.race.tap import read_upstream
 from orchestrator.runner.rundir import CellResult
 
 EVIDENCE_FILES = (
-    *("console.log", "dmesg.log", "sync.ktap", "race.ktap"),
+    *("console.log", "dmesg.log", SELFTEST_KTAP, "race.ktap"),
     *("evidence.json", "splats.json", "build.log", "qemu.log"),
 )
 

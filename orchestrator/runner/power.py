@@ -53,6 +53,7 @@ def rows(campaign: Campaign, done: Done) -> tuple[Row, ...]:
             {scenario: tried(results) for scenario, results in attempts(target, done).items()},
             {scenario: _beside(target, scenario, done) for scenario in target.upstream},
             _unusable(target, done),
+            frozenset(s for s in (*target.scenarios, *target.others) if _vacuous(done.get(target.stock(s).id))),
             finished=whole.step(target, done) is None,
         )
         for target in campaign.targets
@@ -138,6 +139,10 @@ def attempts(target: Target, done: Done) -> dict[str, tuple[CellResult, ...]]:
 def usable(stock: CellResult) -> bool:
     """Return whether a scenario can be compared with what it says of the unbroken kernel."""
     return stock.verdict is not None and stock.verdict.outcome in _USABLE
+
+
+def _vacuous(stock: CellResult | None) -> bool:
+    return stock is not None and stock.verdict is not None and stock.verdict.outcome is Outcome.VACUOUS
 
 
 def hopeless(result: CellResult) -> bool:

@@ -77,7 +77,7 @@ class Audited:
         many = f"{self.reports} {plural(self.reports, 'report')}"
         text = f"{self.issue.id}: {many} in {self.seen} of {self.cells} {plural(self.cells, 'cell')}"
         if self.beside:
-            text += f" and {self.beside} without a race"
+            text += f" and in {self.beside} whose race did not happen"
         if self.issue.rate is not None:
             text += f", expected in {self.issue.rate:.0%}"
         words = {

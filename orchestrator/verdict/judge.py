@@ -26,6 +26,7 @@ A verdict starts as LOST. The rules are tried in this order, and the first that 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from orchestrator.guest.model import LostReason
@@ -34,6 +35,7 @@ from orchestrator.splat.model import Phase, Splat, SplatKind, Standing
 from orchestrator.verdict.counted import left_out
 from orchestrator.verdict.facts import Facts, failed_subtests, hit_count
 from orchestrator.verdict.finding import finding
+from orchestrator.verdict.happened import below_floor, counted, idle
 from orchestrator.verdict.model import Fault, Outcome, Verdict
 from orchestrator.verdict.statistics import rounded_up, rule_of_three
 from orchestrator.verdict.trust import doubts, tainted
@@ -125,10 +127,11 @@ def _failures_in_words(facts: Facts, race: RaceResult) -> str:
 
 
 def _hits_in_words(race: RaceResult) -> str:
-    count = hit_count(race)
-    many = f"{count} {plural(count, 'hit')}"
+    counts = Counter(hit.subtest for hit in race.hits)
     first = race.hits[0]
-    return f"{first.oracle} in {first.subtest}: {first.text} ({many})"
+    own = counts.pop(first.subtest)
+    told = [f"{first.oracle} in {first.subtest}: {first.text} ({own} {plural(own, 'hit')})"]
+    return "; ".join([*told, *(f"{many} more {plural(many, 'hit')} in {name}" for name, many in counts.items())])
 
 
 def _splats_in_words(splats: tuple[Splat, ...]) -> str:
@@ -216,44 +219,19 @@ def _vacuous(facts: Facts) -> Verdict | None:
     race = facts.said
     if not race:
         return None
-    found = _below_floor(race)
-    if idle := _idle_subtests(race):
-        found.append(f"no valid trial in {', '.join(idle)}")
+    found = [text for _, text in below_floor(race)]
+    if unmet := idle(race):
+        found.append(f"no valid trial in {', '.join(unmet)}")
     if not found:
         return None
     return Verdict(Outcome.VACUOUS, f"the race did not happen: {'; '.join(found)}", fault=Fault.NONE)
-
-
-def _below_floor(race: RaceResult) -> list[str]:
-    """Every floor that was missed, in words; what a skipped subtest announced does not count."""
-    skipped = {s.name for s in race.subtests if s.ending is Ending.SKIP}
-    due = {key: least for key, least in race.floors.items() if _owner(race, key) not in skipped}
-    counts = {key: race.counters.get(key, 0) for key in due}
-    return [f"{key} is {counts[key]}, not {least} or more" for key, least in due.items() if counts[key] < least]
-
-
-def _owner(race: RaceResult, key: str) -> str:
-    """Return the subtest that a counter is of: one's name may begin with another's. Empty: it is of all."""
-    return max((s.name for s in race.subtests if key.startswith(f"{s.name}.")), key=len, default="")
-
-
-def _ran(race: RaceResult, counter: str) -> dict[str, int]:
-    """Return `counter` of each subtest that ran and has it."""
-    ran = [s.name for s in race.subtests if s.ending is not Ending.SKIP]
-    return {name: race.counters[key] for name in ran if (key := f"{name}.{counter}") in race.counters}
-
-
-def _idle_subtests(race: RaceResult) -> list[str]:
-    # Checks stand for trials only where none are counted: a race that never met may have checked something beside.
-    done = _ran(race, "checks") | _ran(race, "trials")
-    return [s.name for s in race.subtests if s.ending is not Ending.SKIP and not done.get(s.name)]
 
 
 def _clean(facts: Facts) -> Verdict | None:
     race = facts.said
     if not race:
         return None
-    trials, checks = _ran(race, "trials"), _ran(race, "checks")
+    trials, checks = counted(race, "trials"), counted(race, "checks")
     if not trials and not checks:
         return None
     # A trial of one subtest is no trial of another: the one with the fewest bounds what all of them say.

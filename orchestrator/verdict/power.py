@@ -35,7 +35,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One scenario raced against a target: how often, how often it caught it, trials and seconds of racing in all.
+    """One scenario raced against a target: how often, how often it caught it, trials and seconds of racing in that.
 
     `broken` more attempts had no answer (the host, or the guest, failed). `note` is what else is to be said: a guest
     that was lost while it raced is no catch, but the stock kernel's, raced before, was not.
@@ -60,7 +60,8 @@ class Row:
     catch in the subtest that made it, `per_trial` the 95 % interval of its rate, None where guests died with it.
     `broken` attempts of it had no answer (the host, or the guest, failed). `oracles` and `vehicles` are those of the
     catches, the most frequent first. `upstream` is what became of the kernel's own selftests on it; none of the other
-    figures has anything of theirs.
+    figures has anything of theirs. `vacuous` are the scenarios whose race on the stock kernel did not happen: that
+    kernel's own reports are known, but not that it has no hits.
     """
 
     target: Target
@@ -83,6 +84,7 @@ class Row:
     tried: tuple[Tried, ...] = ()
     unusable: tuple[str, ...] = ()
     upstream: tuple[Tried, ...] = ()
+    vacuous: tuple[str, ...] = ()
 
     @property
     def caught_upstream(self) -> tuple[str, ...]:
@@ -123,6 +125,7 @@ def row_of(
     attempts: Mapping[str, Sequence[Attempt]],
     upstream: Mapping[str, tuple[Sequence[Attempt], Sequence[RaceResult]]],
     unusable: tuple[str, ...],
+    vacuous: frozenset[str],
     *,
     finished: bool,
 ) -> Row:
@@ -132,7 +135,7 @@ def row_of(
     """
     row = _row(target, attempts, unusable, finished=finished)
     ran = tuple(_ran(program, each, stock) for program, (each, stock) in upstream.items() if each)
-    return replace(row, upstream=ran)
+    return replace(row, upstream=ran, vacuous=tuple(each.scenario for each in row.tried if each.scenario in vacuous))
 
 
 def _ran(program: str, attempts: Sequence[Attempt], stock: Sequence[RaceResult]) -> Tried:
@@ -239,14 +242,14 @@ def _per_trial(raced: Sequence[Attempt], subtest: str) -> tuple[float, float] | 
 
 
 def _tried(scenario: str, attempts: Sequence[Attempt]) -> Tried:
-    raced = sum(attempt.verdict.outcome in _ANSWERS for attempt in attempts)
+    answers = [attempt for attempt in attempts if attempt.verdict.outcome in _ANSWERS]
     return Tried(
         scenario=scenario,
-        runs=raced,
-        broken=len(attempts) - raced,
+        runs=len(answers),
+        broken=len(attempts) - len(answers),
         caught=sum(attempt.verdict.outcome is Outcome.CAUGHT for attempt in attempts),
-        trials=sum(attempt.verdict.trials for attempt in attempts),
-        seconds=round(math.fsum(_seconds(attempt) for attempt in attempts), 3),
+        trials=sum(attempt.verdict.trials for attempt in answers),
+        seconds=round(math.fsum(_seconds(attempt) for attempt in answers), 3),
         note=_losses(attempts),
     )
 

@@ -129,7 +129,7 @@ def race_result(trials: int = 41_000, hits: int = 0) -> RaceResult:
         subtests=(SubtestResult(names[0], Ending.PASS, ""), SubtestResult(names[1], ending, "")),
         hits=(found,) * min(hits, 20),
         params={"seed": "0x000000000000002a", "seconds": "10"},
-        counters=counters | ({"vmsplice.munmap.hits": hits} if hits else {}),
+        counters=counters,
         floors={"probe.munmap.unmaps": 100},
         problem="",
     )

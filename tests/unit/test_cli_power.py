@@ -69,6 +69,13 @@ def test_a_patch_that_is_not_seen_is_silent_and_no_failure(house: House) -> None
     assert "silent   6.1+harmless/arm64/plain" in said
     assert code == 0, "nobody knows whether it should have been seen"
     assert "6.1+harmless/arm64/plain/pin_vs_munmap.2" in house.results()
+    (case,) = ElementTree.parse(house.run.root / "junit.xml").getroot().iter("testcase")
+    told = "".join(case.itertext()).splitlines()
+    assert [line for line in told if line.startswith("evidence: ")] == [
+        "evidence: 6.1+harmless/arm64/plain/pin_vs_munmap/",
+        "evidence: 6.1+harmless/arm64/plain/pin_vs_munmap.2/",
+    ]
+    assert sum(line.startswith("repeat: guprace power ") and f"--patch {patch}" in line for line in told) == 2
 
 
 def test_an_interrupted_campaign_goes_on_where_it_was(house: House) -> None:

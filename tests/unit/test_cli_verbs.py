@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -59,6 +60,11 @@ def test_git_bisect_run_names_the_commit_that_removed_the_re_read(house: House) 
     argv = ["git", "bisect", "run", sys.executable, "-m", "orchestrator", *STEP]
     done = subprocess.run(argv, cwd=house.tree, env=house.environ(), capture_output=True, text=True, check=False)
     assert f"{culprit} is the first bad commit" in done.stdout, done.stdout + done.stderr
+    # Each step says what it raced, and how to race that again: what is checked out by then is another commit.
+    assert f"\n  {culprit}\n  " in done.stdout
+    repeats = [json.loads(path.read_text())["repeat"] for path in (house.cache / "runs").glob("*/*/*/*/*/cell.json")]
+    assert any(f"git -C {house.tree} checkout --detach {culprit} && guprace bisect-step " in each for each in repeats)
+    assert all(each.endswith(" --accel tcg") for each in repeats)
     assert git(house.tree, "status", "--porcelain") == ""
 
 

@@ -12,6 +12,7 @@ from orchestrator.race.model import Ending, SubtestResult
 from orchestrator.report.html import html
 from orchestrator.report.view import view
 from orchestrator.splat.model import Standing
+from orchestrator.verdict.finding import Finding
 from orchestrator.verdict.model import Fault, Outcome, Verdict
 from tests.fakes.rundir import FakeRun, every_ending, race_result, splat
 
@@ -72,6 +73,38 @@ def test_each_subtest_of_a_race_has_its_own_figures(tmp_path: Path) -> None:
     (row,) = (line for line in page.splitlines() if ">probe.munmap<" in line)
     figures = [cell.partition("<")[0] for cell in row.split(">") if cell.partition("<")[0].strip()]
     assert figures == ["probe.munmap", "41 000", "≤ 7.4e-05", "0", "5 857"]
+
+
+def test_each_subtest_has_its_own_hits_and_the_first_finding_says_where(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path)
+    found = Finding("foreign_stamp", "vmsplice.munmap", 6.1, 1.1)
+    run.add(Verdict(Outcome.FAIL, "foreign_stamp", 82_000, 3, found=found), race=race_result(hits=3))
+    page = html(view(run.done())).decode()
+    hits = {name: row.count('data-name="hits">3<') for name in ("probe.munmap", "vmsplice.munmap")
+            for row in page.splitlines() if f'"cell">{name}<' in row}  # fmt: skip
+    assert hits == {"probe.munmap": 0, "vmsplice.munmap": 1}
+    assert "foreign_stamp after 6.1 s of racing, 1.1 s into vmsplice.munmap" in page
+
+
+def test_a_subtest_whose_race_did_not_happen_is_not_among_those_that_passed(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path)
+    race = replace(race_result(), floors={"probe.munmap.unmaps": 10_000})
+    run.add(Verdict(Outcome.VACUOUS, "the race did not happen: probe.munmap.unmaps is 5857"), race=race)
+    page = html(view(run.done())).decode()
+    assert '<details class="subtests" open><summary>1 subtest in which the race did not happen</summary>' in page
+    assert "<summary>1 subtest passed</summary>" in page
+    (row,) = (line for line in page.splitlines() if '"cell">probe.munmap<' in line)
+    assert 'data-name="bound (95 %)">-<' in row
+    assert "unmaps is 5857, not 10000 or more" in row
+
+
+def test_what_was_not_counted_is_no_zero(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path)
+    counters = {key: value for key, value in race_result().counters.items() if not key.endswith(".backoffs")}
+    run.add(Verdict(Outcome.PASS, "0 hits", 82_000), race=replace(race_result(), counters=counters))
+    page = html(view(run.done())).decode()
+    (row,) = (line for line in page.splitlines() if 'class="verdict label PASS"' in line)
+    assert 'data-name="back-offs">-<' in row
 
 
 def test_the_words_of_the_verdicts_are_explained(tmp_path: Path) -> None:

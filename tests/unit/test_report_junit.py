@@ -94,6 +94,16 @@ def test_a_failure_shows_the_report_the_repeat_command_and_the_console(tmp_path:
     assert "guprace-init: ready" in text
 
 
+def test_only_the_end_of_a_console_is_in_an_error_and_none_where_it_tells_nothing(tmp_path: Path) -> None:
+    log = {"console.log": b"".join(b"line %d\n" % n for n in range(300))}
+    run = FakeRun(tmp_path)
+    run.add(Verdict(Outcome.BROKEN, "odd"), scenario="a", files=log)
+    run.add(Verdict(Outcome.VACUOUS, "the race did not happen"), scenario="b", files=log)
+    broken, vacuous = (case.findtext("error") or "" for case in parsed(run.done()).iter("testcase"))
+    assert [line for line in broken.splitlines() if line.startswith("line")] == [f"line {n}" for n in range(260, 300)]
+    assert "line" not in vacuous
+
+
 def test_an_interrupted_run_says_which_cells_did_not_finish(tmp_path: Path) -> None:
     error = cases(parsed(every_ending(tmp_path, "SIGINT")))["6_1.arm64.plain.pin_vs_collapse"].find("error")
     assert error is not None

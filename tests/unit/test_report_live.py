@@ -13,7 +13,9 @@ from orchestrator.report.live import LiveLines, PlainLines, plain_line, watcher
 from orchestrator.report.terminal import show
 from orchestrator.report.view import view
 from orchestrator.runner.events import Event, State, event, held_up
-from tests.fakes.rundir import every_ending
+from orchestrator.verdict.finding import Finding
+from orchestrator.verdict.model import Outcome, Verdict
+from tests.fakes.rundir import FakeRun, every_ending, race_result
 
 CELL = "6.1/arm64/plain/pin_vs_munmap"
 
@@ -122,6 +124,30 @@ def test_every_cell_that_needs_attention_says_why_where_and_how_again(tmp_path: 
         assert f"{cell}/" in text
     assert "Kernel panic - not syncing: sysrq triggered crash" in text
     assert "again:    guprace run configs/quick.yaml --only '6.1/arm64/plain/pin_vs_munmap'" not in text
+
+
+def test_the_evidence_that_is_named_is_what_the_reason_speaks_of(tmp_path: Path) -> None:
+    files = dict.fromkeys(("console.log", "sync.ktap", "race.ktap", "splats.json"), b"x")
+    run = FakeRun(tmp_path, "SIGINT")
+    run.add(
+        Verdict(
+            Outcome.FAIL, "refused", hits=2, splats=("WARNING in f",), found=Finding("refused", "probe.x", 3.0, 1.0)
+        ),
+        scenario="a",
+        race=race_result(hits=2),
+        files=files,
+    )
+    run.add(Verdict(Outcome.BROKEN, "sync.ktap: the synchroniser's self-test failed"), scenario="b", files=files)
+    run.add(None, scenario="c")
+    run.add(None, scenario="d")
+    console = Console(file=io.StringIO(), width=200)
+    show(view(run.done()), console)
+    text = shown(console)
+    assert "a/race.ktap" in text
+    assert "found:    refused after 3.0 s of racing, 1.0 s into probe.x" in text
+    assert "b/sync.ktap" in text
+    (idle,) = (line for line in text.splitlines() if line.startswith("NOT FINISHED, and nothing"))
+    assert idle.endswith("of 6.1/arm64/plain/c, 6.1/arm64/plain/d")
 
 
 def test_a_log_of_a_long_wait_says_now_and_then_what_it_waits_for() -> None:

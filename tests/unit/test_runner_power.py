@@ -75,6 +75,8 @@ class Field:
             verdict = told[min(cell.attempt, len(told)) - 1]
         elif cell.scenario in self.outcomes.get("stock fails", ()):  # type: ignore[comparison-overlap]
             verdict = Verdict(Outcome.FAIL, "hit")
+        elif cell.scenario in self.outcomes.get("stock is vacuous", ()):  # type: ignore[comparison-overlap]
+            verdict = Verdict(Outcome.VACUOUS, "the race did not happen")
         race = race_result()
         race = replace(race, counters=race.counters | {"probe.munmap.race_ms": int(cell.race.seconds * 1000)})
         return CellResult(CellRecord(cell, ""), Path(cell.id), verdict, evidence(race), ())
@@ -189,6 +191,13 @@ def test_a_scenario_that_fails_on_the_stock_kernel_is_no_witness() -> None:
     (row,) = rows(Campaign((TARGET,), 3, 2), field.done)
     assert row.scenario == "b"
     assert row.unusable == ("a: FAIL on the stock kernel",)
+
+
+def test_a_race_that_did_not_happen_on_the_stock_kernel_is_used_and_told() -> None:
+    field = Field({"a": [CAUGHT], "stock is vacuous": ["a"]})  # type: ignore[list-item]
+    assert power(field)[:2] == ["6.1/a", "6.1+M01/a"]
+    (row,) = rows(Campaign((TARGET,), 3, 2), field.done)
+    assert (row.scenario, row.unusable, row.vacuous) == ("a", (), ("a",))
 
 
 def test_the_kernel_s_own_selftests_are_run_beside_and_have_their_own_score() -> None:

@@ -85,7 +85,7 @@ def test_a_cell_without_a_race_says_nothing_of_a_rate_but_what_it_showed_has_not
     assert (found.cells, found.remarks) == (5, ())
     shown = replace(cells(1, 1)[0], watched=False)
     (found,) = audit([*cells(0, 40), shown], [ISSUE], PATH, TODAY)
-    assert (found.text, found.remarks) == ("odd: 3 reports in 0 of 40 cells and 1 without a race", ())
+    assert (found.text, found.remarks) == ("odd: 3 reports in 0 of 40 cells and in 1 whose race did not happen", ())
     (found,) = audit([shown] * 9, [replace(ISSUE, rate=0.01)], PATH, TODAY)
     assert (found.cells, found.seen, found.reports, found.remarks) == (0, 0, 27, ())
 
@@ -175,7 +175,7 @@ def test_a_report_of_a_cell_without_a_race_is_shown(tmp_path: Path) -> None:
     run = FakeRun(tmp_path)
     run.add(Verdict(Outcome.SKIP, ""), splats=(ODD,))
     found = audited(run.done(), [ISSUE], PATH, TODAY)
-    assert remarks(found) == ("known issue odd: 3 reports in 0 of 0 cells and 1 without a race",)
+    assert remarks(found) == ("known issue odd: 3 reports in 0 of 0 cells and in 1 whose race did not happen",)
     assert [each.splats for each in raced(RunDir(tmp_path))] == [(ODD,)]
 
 

@@ -37,6 +37,7 @@ def forms() -> Iterator[tuple[Form, str, str]]:
 FORMS = list(forms())
 KASAN, KASAN_TITLE = FORMS[0][2], FORMS[0][1]
 WARNING = next(text for form, _, text in FORMS if form is Form.WARNING)
+OOM = next(text for form, _, text in FORMS if form is Form.OOM)
 
 
 def one(text: str) -> Splat:
@@ -133,7 +134,7 @@ def test_a_report_of_the_second_boot_says_so() -> None:
 
 
 def test_an_oom_kill_is_a_remark_and_no_report() -> None:
-    said = as_dict(scan(io.BytesIO(console(FORMS[-1][2]).encode())))
+    said = as_dict(scan(io.BytesIO(console(OOM).encode())))
     assert (said["reports"], [remark["title"] for remark in said["remarks"]]) == ([], ["out of memory: killed racer"])
 
 

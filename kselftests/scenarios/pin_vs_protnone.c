@@ -39,6 +39,7 @@
  *   access       calls for which it was accessible throughout
  *   huge         calls that pinned a part of a huge page, or of a folio of 64 KiB, as far as its page
  *                frames tell
+ *   unfolded     contiguous blocks of PTEs that were taken apart (lib/contpte.h)
  *   quiet_ticks  median of a pin call that nothing disturbs, in an open or a closed range
  *   vm.*         PTEs made hinting ones, hinting faults, pages moved by them; all pages moved
  *
@@ -60,6 +61,7 @@
 #include "backing.h"
 #include "check.h"
 #include "clock.h"
+#include "contpte.h"
 #include "hinted.h"
 #include "huge.h"
 #include "pagemap.h"
@@ -78,7 +80,7 @@
 #define HUGE_SLOTS	32u
 #define DWELL		4u		/* quiet pin calls, that some of A's fall into it whole */
 #define ARG_HUGE	1ul		/* the target is a huge page */
-#define ARG_MTHP	2ul		/* one half of a folio of 64 KiB */
+#define ARG_MTHP	2ul		/* the second half of a folio of 64 KiB */
 
 /* What B's window has done to the protection; A looks before and after its pin. */
 enum phase { PHASE_BEFORE, PHASE_CLOSING, PHASE_NONE, PHASE_OPENING, PHASE_AFTER };
@@ -88,7 +90,7 @@ struct world {
 	uint8_t *map;
 	size_t size;
 	size_t stride;			/* from one slot to the next */
-	size_t closed;			/* of a slot, what mprotect is about */
+	size_t closed;			/* of a slot, its end, what mprotect is about */
 	unsigned int slots, slot;
 	unsigned int passes;		/* over all slots */
 	unsigned int node;
@@ -103,9 +105,15 @@ struct world {
 	uint64_t pins, none, access, huge;
 };
 
-static uint8_t *target(const struct world *w)
+static uint8_t *slot(const struct world *w)
 {
 	return w->map + w->slot * w->stride;
+}
+
+/* The end of the slot: a block of PTEs is made one again by its last one, and else stays apart. */
+static uint8_t *target(const struct world *w)
+{
+	return slot(w) + w->stride - w->closed;
 }
 
 static void protect(struct world *w, int prot)
@@ -146,7 +154,7 @@ static bool looks_huge(struct world *w)
 		if ((entries[i] & PAGEMAP_PFN) != first + i)
 			return false;
 	}
-	return first % (w->stride / w->agree.page) == 0;
+	return first % (w->stride / w->agree.page) == (w->stride - w->closed) / w->agree.page;
 }
 
 static uint64_t faults_so_far(void)
@@ -293,7 +301,7 @@ static int bind_to(const struct world *w, unsigned int node)
 {
 	unsigned long nodes = 1ul << node;
 
-	return syscall(SYS_mbind, target(w), w->stride, MPOL_BIND, &nodes, 8 * sizeof(nodes),
+	return syscall(SYS_mbind, slot(w), w->stride, MPOL_BIND, &nodes, 8 * sizeof(nodes),
 		       MPOL_MF_MOVE);
 }
 
@@ -313,9 +321,9 @@ static void measure_quiet(struct world *w)
 	struct vehicle *v = &w->race->vehicle;
 	uint64_t closed;
 
-	w->quiet = quiet_ticks(v, w->map, w->agree.pages, 1, true);
+	w->quiet = quiet_ticks(v, target(w), w->agree.pages, 1, true);
 	protect(w, PROT_NONE);
-	closed = quiet_ticks(v, w->map, w->agree.pages, 1, false);
+	closed = quiet_ticks(v, target(w), w->agree.pages, 1, false);
 	protect(w, PROT_READ | PROT_WRITE);
 	if (closed > w->quiet)
 		w->quiet = closed;
@@ -374,7 +382,11 @@ static void race_target(struct race *race, struct trial trial, unsigned int slot
 	trial.prepare = next_target;
 	trial.a = pin;
 	trial.judge = judge;
+	if (race->subtest->arg == ARG_MTHP)
+		contpte_begin(race);
 	race_trials(race, &trial, &w);
+	if (race->subtest->arg == ARG_MTHP)
+		contpte_end(race);
 	if (w.hinted)
 		hint_as_ever();
 	if (sitter.ops)

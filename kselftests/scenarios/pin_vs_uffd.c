@@ -21,11 +21,13 @@
  * are of those (lib/filled.h).
  *
  * Mode: steered; held pins need no race. A pins many pages by one walk, B moves the same pages one
- * by one (a move ends at the first page that it must leave), or protects and unprotects them all. By
+ * by one (a move ends at the first page that it must leave), or protects them all, waits for as long
+ * as four quiet pin calls, and unprotects them. By
  * turns the move of a page is stretched at a random instruction: between look and clearing, too.
  *
  * Oracles, after both windows: pin_differs, address_differs, foreign_stamp, bad_stamp
- * (lib/agree.h); refused, where pages come late, and unprotected, of the copies. After a move, page
+ * (lib/agree.h); granted, a pin for writing that began and ended under protection; refused, where
+ * pages come late, and unprotected, of the copies. After a move, page
  * by page: a pin that reads the source's stamp was taken before the move, which then must have
  * failed. A pin that reads zeroes was taken after it, of what a fault put there: to be seen through
  * a pin for writing; a read-only one may hold the zero page for ever: legal.
@@ -34,6 +36,8 @@
  *   checks          of held pins, where no race is needed; the others count trials (lib/trial.c)
  *   pins            pages pinned
  *   moved, refused  pages moved, huge ones in held_move_thp; left because of a pin (or of a lock)
+ *   met             pin calls that began under protection
+ *   unfolded        contiguous blocks of PTEs that were taken apart (lib/contpte.h)
  *   filled, copied  pages brought to a pin that waited for them; pages that a pin replaced
  *
  * Fixed by: adef440691ba ("userfaultfd: UFFDIO_MOVE uABI", v6.8) has the two looks; no CVE.
@@ -49,8 +53,11 @@
 #include "agree.h"
 #include "backing.h"
 #include "check.h"
+#include "clock.h"
+#include "contpte.h"
 #include "filled.h"
 #include "huge.h"
+#include "quiet.h"
 #include "scenario.h"
 #include "stamp.h"
 #include "stretch.h"
@@ -65,6 +72,7 @@
 #define PAGES		8u
 #define REPEATS		8u		/* of what needs no race */
 #define NEXT_PLACE	64u		/* rounds at one place of the move, then at another, or none */
+#define DWELL		4u		/* quiet pin calls, that some of A's fall into it whole */
 
 struct world {
 	struct race *race;
@@ -75,9 +83,13 @@ struct world {
 	int fd;
 	unsigned int pinned;
 	unsigned int rounds;
+	uint64_t quiet;			/* ticks of a pin call that nothing disturbs */
 	int got;
 	int err;			/* of B, unexpected */
 	uint64_t checks, pins, moved, refused;
+	uint32_t protected;		/* B's word: all pages are, from here until it is 0 again */
+	bool before, after;		/* as A saw it */
+	uint64_t met;
 };
 
 static void take_pins(struct race *race, void *arg)
@@ -200,11 +212,37 @@ static void protect(struct world *w, bool against)
 		w->err = err;
 }
 
+static void say_protected(struct world *w, bool is)
+{
+	__atomic_store_n(&w->protected, is, __ATOMIC_SEQ_CST);
+}
+
+static bool is_protected(const struct world *w)
+{
+	return __atomic_load_n(&w->protected, __ATOMIC_SEQ_CST);
+}
+
+/* So long that some of A's calls begin and would end in it. */
 static void protect_all(struct race *race, void *arg)
 {
+	struct world *w = arg;
+
 	(void)race;
-	protect(arg, true);
-	protect(arg, false);
+	protect(w, true);
+	say_protected(w, true);
+	for (uint64_t begin = now_ticks(); now_ticks() - begin < DWELL * w->quiet; )
+		cpu_relax();
+	say_protected(w, false);
+	protect(w, false);
+}
+
+static void pin_protected(struct race *race, void *arg)
+{
+	struct world *w = arg;
+
+	w->before = is_protected(w);
+	take_pins(race, w);
+	w->after = is_protected(w);
 }
 
 static void judge_protected(struct race *race, void *arg)
@@ -214,15 +252,19 @@ static void judge_protected(struct race *race, void *arg)
 
 	if (w->err)
 		broken("ioctl(UFFDIO_WRITEPROTECT) of %zu bytes: %s", w->size, strerror(w->err));
+	w->met += w->before;
+	if (w->before && w->after && v->ops->is & VEHICLE_WRITES)
+		race_hit(race, "granted", "expected a pin for writing to wait until the protection is gone, "
+			 "observed %d pins while it was there", w->got);
 	need_pins(w);
 	agree_address(&w->agree);
 	agree_both_ways(&w->agree);
 	v->ops->unpin(v);
 }
 
-static void enroll(struct world *w, void *addr, uint64_t mode)
+static void enroll(struct world *w, void *addr, size_t size, uint64_t mode)
 {
-	int err = userfault_register(w->fd, addr, w->size, mode);
+	int err = userfault_register(w->fd, addr, size, mode);
 
 	if (err)
 		broken("ioctl(UFFDIO_REGISTER, mode %#" PRIx64 "): %s", mode, strerror(err));
@@ -257,7 +299,7 @@ static struct world make_mover(struct race *race, const char *when)
 	w.fd = userfault_open(race, USERFAULT_FEATURE_MOVE, "UFFDIO_MOVE");
 	w.agree.addr = backing_small(w.size, "guprace source");
 	w.dst = backing_small(w.size, "guprace destination");
-	enroll(&w, w.dst, UFFDIO_REGISTER_MODE_MISSING);
+	enroll(&w, w.dst, w.size, UFFDIO_REGISTER_MODE_MISSING);
 	return w;
 }
 
@@ -318,7 +360,7 @@ static void hold_move_thp(struct race *race)
 	w.agree.addr = src.addr;
 	w.size = w.step = src.size;
 	w.dst = huge_private(w.size, w.size, "the destination", "guprace destination");
-	enroll(&w, w.dst, UFFDIO_REGISTER_MODE_MISSING);
+	enroll(&w, w.dst, w.size, UFFDIO_REGISTER_MODE_MISSING);
 	for (unsigned int i = 0; i < 2 * REPEATS && race_in_time(race); i++) {
 		huge += backing_renew(&src);
 		prepare(race, &w);
@@ -342,7 +384,7 @@ static void hold_move_thp(struct race *race)
 static void race_protect(struct race *race)
 {
 	static const struct trial trial = {
-		.prepare = prepare, .a = take_pins, .b = protect_all, .judge = judge_protected,
+		.prepare = prepare, .a = pin_protected, .b = protect_all, .judge = judge_protected,
 	};
 	struct world w = make_world(race, "pinned while its page was write-protected");
 	bool shared = race->subtest->arg == SHMEM;
@@ -352,16 +394,23 @@ static void race_protect(struct race *race)
 	w.fd = userfault_open(race, shared ? UFFD_FEATURE_WP_HUGETLBFS_SHMEM :
 			      UFFD_FEATURE_PAGEFAULT_FLAG_WP, shared ?
 			      "write-protection of shared memory" : "write-protection");
-	/* Of a folio of 64 KiB the first half alone is protected. */
+	/* Of a folio of 64 KiB the second half alone is protected, with the PTE that makes it one again. */
 	backing_map(&source, race, race->subtest->arg, w.agree.pages, "guprace source");
-	w.agree.addr = source.addr;
-	enroll(&w, w.agree.addr, UFFDIO_REGISTER_MODE_WP);
+	w.agree.addr = source.addr + source.size - w.size;
+	agree_stamp(&w.agree);
+	w.quiet = quiet_ticks(&race->vehicle, w.agree.addr, w.agree.pages, 1, true);
+	enroll(&w, source.addr, source.size, UFFDIO_REGISTER_MODE_WP);
 	waker = userfault_waker(race, &w.fd);
+	if (source.kind == MTHP)
+		contpte_begin(race);
 	race_trials(race, &trial, &w);
+	if (source.kind == MTHP)
+		contpte_end(race);
 	responder_stop(waker);
 	close(w.fd);
 	backing_unmap(&source);
 	race_count(race, "pins", w.pins);
+	race_count(race, "met", w.met);
 }
 
 static void pin_unshared(struct race *race)
@@ -395,6 +444,7 @@ static const struct floor moved[] = {
 static const struct floor protected[] = {
 	{ "trials", 20 },
 	{ "pins", 100 },
+	{ "met", 10 },
 	{ }
 };
 

@@ -70,7 +70,8 @@ void forked_prepare(struct race *race, void *forked)
 
 	(void)race;
 	/* A huge page that was pinned at a fork is split, one that was shared copied in parts. */
-	f->huge += backing_renew(&f->target);
+	f->whole = backing_renew(&f->target);
+	f->huge += f->whole;
 	if (f->alternates && f->rounds++ % 2)
 		forked_split_mapping(f);
 	agree_stamp(&f->agree);
@@ -83,6 +84,14 @@ void forked_fork(struct race *race, void *forked)
 
 	(void)race;
 	family_fork(&f->family);
+}
+
+void forked_need_folio(struct race *race, void *forked)
+{
+	const struct forked *f = forked;
+
+	if (backing_is_thp(&f->target) && !f->whole)
+		race_empty(race);
 }
 
 void forked_settle(struct race *race, void *forked)

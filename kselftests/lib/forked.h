@@ -30,6 +30,7 @@ struct forked {
 	bool alternates;		/* a PMD maps the huge page, or a table of PTEs */
 	int got;			/* A's pins */
 	unsigned int rounds;		/* counted by whoever does something every so many */
+	bool whole;			/* this round's target is a folio, as it is to be */
 	uint64_t pins, huge;		/* pages pinned; forks that began with a huge page */
 };
 
@@ -47,6 +48,9 @@ void forked_pin(struct race *race, void *forked);
 
 /* The fork and nothing else. */
 void forked_fork(struct race *race, void *forked);
+
+/* By A: a round without the folio that is to be forked is none. */
+void forked_need_folio(struct race *race, void *forked);
 
 /* By B, which shares its CPU with the child and sleeps while that answers. */
 void forked_settle(struct race *race, void *forked);

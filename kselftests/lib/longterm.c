@@ -21,7 +21,9 @@ struct moving {
 	int node;			/* where B takes all to */
 	bool movable;			/* the last page, before */
 	int got;
-	uint64_t pins, moved;
+	long left;			/* of B's call: how many stayed, or below 0 */
+	int err;
+	uint64_t pins, moved, met;
 };
 
 static bool is_movable(const struct moving *m)
@@ -59,7 +61,23 @@ static void move(struct race *race, void *arg)
 	struct moving *m = arg;
 
 	(void)race;
-	nodes_move(&m->nodes, MPOL_MF_MOVE);
+	m->left = nodes_move(&m->nodes, MPOL_MF_MOVE);
+	m->err = errno;
+}
+
+static bool took_any(const struct moving *m)
+{
+	for (unsigned int i = 0; i < m->all.pages; i++) {
+		if (m->nodes.status[i] == m->node)
+			return true;
+	}
+	return false;
+}
+
+/* Whether B and A have had their hands on the last page both: one of them had to leave it. */
+static bool got_in_the_way(const struct moving *m)
+{
+	return m->nodes.status[m->nodes.pages - 1] == -EBUSY || m->got == -EAGAIN;
 }
 
 static void judge(struct race *race, void *arg)
@@ -67,6 +85,11 @@ static void judge(struct race *race, void *arg)
 	struct moving *m = arg;
 	struct vehicle *v = &race->vehicle;
 
+	if (m->left < 0)
+		broken("moving %lu pages to node %d: %s", m->nodes.pages, m->node, strerror(m->err));
+	if (!took_any(m))
+		race_empty(race);
+	m->met += got_in_the_way(m);
 	if (m->got < 1 && kind_answered(m->got) && m->got != -EAGAIN)
 		broken("%s pin of a mapped page: %s", v->name, strerror(-m->got));
 	if (m->got == 1) {
@@ -127,4 +150,5 @@ void longterm_moving(struct race *race)
 	check_munmap(m.all.addr, size, "the target");
 	race_count(race, "pins", m.pins);
 	race_count(race, "moved", m.moved);
+	race_count(race, "met", m.met);
 }

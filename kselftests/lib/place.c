@@ -19,7 +19,6 @@
 
 #define ZONES_MAX	64
 #define SECRET_PAGES	64	/* more than a CPU keeps from the LRU lists, whatever the version */
-#define TABLE_SIZE	(2ul << 20)	/* what a table of PTEs maps */
 #define KERNEL_HALF	(0xfffful << 48)
 #define DISK_PATH	"/dev/ram15"
 
@@ -69,7 +68,7 @@ void place_protect(struct place *p, void *addr, size_t size, int prot)
 /* Three pages in one page table; or one in the last entry of a table, and two in the next. */
 static uint8_t *reserve_three(size_t page, bool across)
 {
-	size_t align = across ? TABLE_SIZE : 4 * page;
+	size_t align = across ? page * (page / sizeof(uint64_t)) : 4 * page;	/* what a table of PTEs maps */
 	uint8_t *aligned = huge_reserve(across ? align + 2 * page : 3 * page, align, "the place");
 	uint8_t *left = aligned + align - page;
 

@@ -124,6 +124,8 @@ struct trial {
 	void (*b)(struct race *race, void *world);		/* window: changes page tables */
 	void (*judge)(struct race *race, void *world);		/* by A, may be NULL */
 	void (*settle)(struct race *race, void *world);		/* by B, may be NULL */
+	/* The walk gives back what must be unshared first, in each trial: a back-off is no near miss. */
+	bool gives_back;
 };
 
 /*

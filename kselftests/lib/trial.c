@@ -53,7 +53,7 @@ static void look_for_backoffs(struct steered *st)
 	if (!st->race->count_backoffs)
 		return;
 	backoffs = backoff_so_far(&st->race->vehicle);
-	if (backoffs > st->backoffs)
+	if (backoffs > st->backoffs && !st->trial->gives_back)
 		sync_a_near_miss(&st->sync);
 	st->backoffs = backoffs;
 }

@@ -75,6 +75,8 @@ static void direct_read(struct vehicle *v, struct stamp *stamps)
 	struct direct *direct = v->state;
 	ssize_t done = pread(v->fd[0], direct->copy, v->held * v->page, 0);
 
+	/* Into memory of ours, which is pinned for that, too. */
+	v->unpinned += v->held;
 	if (done != (ssize_t)(v->held * v->page))
 		broken("pread of %u pages from the disk: %zd, %s", v->held, done,
 		       done < 0 ? strerror(errno) : "short");
@@ -92,6 +94,7 @@ static void direct_in_write(struct vehicle *v, unsigned int pin, const struct st
 	memcpy(direct->copy, stamp, sizeof(*stamp));
 	end_holds();
 	done = pwrite(v->fd[0], direct->copy, v->page, pin * v->page);
+	v->unpinned++;
 	if (done != (ssize_t)v->page)
 		broken("pwrite of page %u to the disk: %zd, %s", pin, done,
 		       done < 0 ? strerror(errno) : "short");
@@ -200,6 +203,8 @@ static int direct_open(struct vehicle *v, char *why, size_t size)
 	}
 	direct->copy = check_mmap(NULL, VEHICLE_PINS_MAX * v->page, PROT_READ | PROT_WRITE,
 				  MAP_PRIVATE | MAP_ANONYMOUS, "the copy of the disk");
+	/* Of small pages, each given back by itself; fails where there are no huge ones. */
+	madvise(direct->copy, VEHICLE_PINS_MAX * v->page, MADV_NOHUGEPAGE);
 	name_mapping(direct->copy, VEHICLE_PINS_MAX * v->page, "guprace disk");
 	memset(direct->copy, 0, VEHICLE_PINS_MAX * v->page);
 	got = direct_pin(v, direct->copy, VEHICLE_PINS_MAX, 1);

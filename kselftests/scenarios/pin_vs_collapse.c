@@ -229,7 +229,7 @@ static void *pin_and_judge(void *arg)
 
 		if (came || round == PATIENCE) {
 			d->w.collapses += came;
-			d->w.trials += came ? round : 0;
+			d->w.trials += came && round;	/* what came to no pin raced none */
 			make_wanted(&d->w);
 			round = 0;
 		}

@@ -202,7 +202,7 @@ static void race_fork(struct forked *f)
 {
 	static const struct trial trial = {
 		.prepare = prepare_fork, .a = forked_pin, .b = forked_fork,
-		.settle = forked_settle,
+		.judge = forked_need_folio, .settle = forked_settle,
 	};
 
 	if (f->target.kind == SMALL) {
@@ -219,6 +219,7 @@ static void race_cow(struct forked *f)
 {
 	static const struct trial trial = {
 		.prepare = prepare_shared, .a = forked_pin, .b = write_all, .settle = settle_shared,
+		.gives_back = true,
 	};
 
 	f->agree.when = "pinned while its page was copied";

@@ -296,7 +296,7 @@ static void with_target(struct race *race, void (*fn)(struct world *w))
 static void race_merge_world(struct world *w)
 {
 	static const struct trial trial = {
-		.prepare = prepare_race, .a = take_pins, .b = scan, .judge = judge,
+		.prepare = prepare_race, .a = take_pins, .b = scan, .judge = judge, .gives_back = true,
 	};
 
 	w->pinned /= 2;		/* a pin unmerges: the others tell that ksmd came by */
@@ -312,7 +312,7 @@ static void race_merge(struct race *race)
 static void race_unmerge_world(struct world *w)
 {
 	static const struct trial trial = {
-		.prepare = prepare_merged, .a = take_pins, .b = unmerge, .judge = judge,
+		.prepare = prepare_merged, .a = take_pins, .b = unmerge, .judge = judge, .gives_back = true,
 	};
 
 	w->agree.when = "pinned while its page was unmerged";

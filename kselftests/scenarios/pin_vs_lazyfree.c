@@ -93,6 +93,7 @@ struct world {
 	int err;			/* of B's madvise */
 	bool written[PAGES];		/* with generation + 1, after the windows */
 	unsigned int rounds;
+	bool small;			/* this round's target, which is to be a folio */
 	uint64_t pins, discarded, kept, held_again, huge;
 };
 
@@ -123,10 +124,12 @@ static void advise(const struct world *w, int advice, const char *what)
 static void make_free(struct world *w)
 {
 	w->generation += 2;
-	if (backing_is_thp(&w->target))
-		w->huge += backing_renew(&w->target);
-	else
+	if (backing_is_thp(&w->target)) {
+		w->small = !backing_renew(&w->target);
+		w->huge += !w->small;
+	} else {
 		advise(w, MADV_DONTNEED, "the target");
+	}
 	for (unsigned int i = 0; i < w->pages; i++)
 		stamp_page(page_at(w, i), stamp_of(MAPPING_TARGET, i, w->generation));
 	advise(w, MADV_FREE, "the target");
@@ -246,6 +249,8 @@ static void judge(struct race *race, void *arg)
 		broken("madvise(MADV_PAGEOUT) of %zu bytes: %s", w->target.size, strerror(w->err));
 	if (w->got != (int)w->pages && !(v->ops->is & VEHICLE_FAST))
 		broken("%s took %d pins of %u mapped pages", v->name, w->got, w->pages);
+	if (w->small)
+		race_empty(race);
 	if (w->got > 0)
 		w->pins += w->got;
 	look_at_address(w);

@@ -147,6 +147,9 @@ static void judge(struct race *race, void *arg)
 	struct world *w = arg;
 	struct vehicle *v = &race->vehicle;
 
+	/* No huge page was to be had, say: no table was taken away from anybody. */
+	if (w->err && w->err != EAGAIN)
+		race_empty(race);
 	if (race_sampling(race)) {
 		v->ops->unpin(v);
 		return;

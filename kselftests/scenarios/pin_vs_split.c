@@ -102,6 +102,7 @@ struct world {
 	char command[64];
 	struct agree agree;
 	unsigned int rounds;
+	bool whole;			/* this round's target is a huge page */
 	int got;			/* by A's pin call */
 
 	uint64_t pins, small;
@@ -136,7 +137,8 @@ static void prepare(struct race *race, void *arg)
 		stretch(race, w);
 	map_target(w);
 	agree_stamp(&w->agree);
-	w->small += !huge_present(w->target);	/* nobody has touched the first page */
+	w->whole = huge_present(w->target);	/* nobody has touched the first page */
+	w->small += !w->whole;
 	if (w->how == OF_TABLE)
 		check_madvise(w->target, w->agree.addr - w->target, MADV_DONTNEED,
 			      "all but the pinned pages");
@@ -224,6 +226,8 @@ static void judge(struct race *race, void *arg)
 	struct world *w = arg;
 	struct vehicle *v = &race->vehicle;
 
+	if (!w->whole)
+		race_empty(race);
 	if (race_sampling(race)) {
 		v->ops->unpin(v);
 		return;

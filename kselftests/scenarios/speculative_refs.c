@@ -37,8 +37,8 @@
  *                each 2^n pages, tens of megabytes within a second
  *   and the console: bad page state, a count below 0, DEBUG_VM
  *
- * Counters: trials (touches that got a reference; held: blocks freed under one), tries, rounds of
- * B, pages of B's, lost_kb.
+ * Counters: trials (rounds of B's, each some changes, in which A took a reference; held: blocks freed under
+ * one), touches that got a reference, tries, rounds of B, pages of B's, lost_kb.
  *
  * Fixed by: e320d3012d25 ("mm/page_alloc.c: fix freeing non-compound pages", v5.9). Controls: M21,
  * G16, G18, G47. Kconfig: speculative_refs.config.
@@ -79,7 +79,7 @@ struct world {
 	struct huge_swing pool;
 
 	_Alignas(64) uint64_t tries, taken;	/* A's */
-	_Alignas(64) uint64_t rounds, pages;	/* B's */
+	_Alignas(64) uint64_t rounds, trials, pages;	/* B's */
 };
 
 static void open_world(struct world *w, struct race *race)
@@ -93,7 +93,8 @@ static void close_world(struct world *w)
 {
 	close(w->fd[0]);
 	close(w->fd[1]);
-	race_count(w->race, "trials", w->taken);
+	race_count(w->race, "trials", w->trials);
+	race_count(w->race, "touches", w->taken);
 	race_count(w->race, "tries", w->tries);
 	race_count(w->race, "rounds", w->rounds);
 	race_count(w->race, "pages", w->pages);
@@ -112,7 +113,7 @@ static void race_held(struct race *race)
 	race_begin(race);
 	while (race_in_time(race) &&
 	       (!ours || before.accounted_kb - memory_accounted() < 2 * MEMORY_NOISE_KB)) {
-		w.taken += blocks_freed_under_references(race, w.fd[0], w.fd[1], &rng);
+		w.trials += blocks_freed_under_references(race, w.fd[0], w.fd[1], &rng);
 		w.rounds++;
 	}
 	if (ours)
@@ -137,7 +138,8 @@ static void *toucher(void *arg)
 		if (!count)
 			continue;
 		w->tries += count * TOUCHES;
-		w->taken += refs_touch(w->fd[0], pfn, count, TOUCHES, rng_below(&rng, SPINS_MAX));
+		__atomic_fetch_add(&w->taken, refs_touch(w->fd[0], pfn, count, TOUCHES, rng_below(&rng, SPINS_MAX)),
+				   __ATOMIC_RELAXED);
 		/* As long again without: who splits or migrates must get its turn. */
 		for (busy = now_ticks() - begin; now_ticks() - begin < 2 * busy;)
 			cpu_relax();
@@ -288,8 +290,11 @@ static void *owner(void *arg)
 	struct rng rng = rng_seeded(w->race->seed, 1);
 
 	while (race_in_time(w->race)) {
+		uint64_t taken = __atomic_load_n(&w->taken, __ATOMIC_RELAXED);
+
 		w->rounds++;
 		steps[w->race->subtest->arg](w, &rng);
+		w->trials += __atomic_load_n(&w->taken, __ATOMIC_RELAXED) != taken;
 	}
 	return NULL;
 }
@@ -332,25 +337,28 @@ static const struct floor held_floors[] = {
 };
 
 static const struct floor touched_floors[] = {
-	{ "trials", 1000 },
-	{ "rounds", 2 },
+	{ "trials", 20 },
+	{ "touches", 1000 },
 	{ }
 };
 
 static const struct floor split_floors[] = {
-	{ "trials", 1000 },
+	{ "trials", 2 },
+	{ "touches", 1000 },
 	{ "vm.thp_split_page", 5 },
 	{ }
 };
 
 static const struct floor compact_floors[] = {
-	{ "trials", 1000 },
+	{ "trials", 2 },
+	{ "touches", 1000 },
 	{ "vm.pgmigrate_success", 10 },
 	{ }
 };
 
 static const struct floor hugetlb_floors[] = {
-	{ "trials", 1000 },
+	{ "trials", 2 },
+	{ "touches", 1000 },
 	{ "vm.htlb_buddy_alloc_success", 4 },
 	{ }
 };

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.errors import UsageError
+
 _TREE = Path(__file__).resolve().parent.parent
 
 
@@ -43,8 +45,15 @@ class Project:
 
 
 def cache_root(environ: Mapping[str, str]) -> Path:
-    """Return the cache directory: `GUPRACE_CACHE`, else `$XDG_CACHE_HOME/guprace`, else `~/.cache/guprace`."""
-    if explicit := environ.get("GUPRACE_CACHE"):
-        return Path(explicit).expanduser().absolute()
-    base = environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser().absolute() / "guprace"
+    """Return the cache directory: `GUPRACE_CACHE`, else `$XDG_CACHE_HOME/guprace`, else `~/.cache/guprace`.
+
+    Raises:
+        UsageError: it begins with the home of a user who has none.
+    """
+    explicit = environ.get("GUPRACE_CACHE")
+    base = explicit or environ.get("XDG_CACHE_HOME") or "~/.cache"
+    try:
+        found = Path(base).expanduser().absolute()
+    except RuntimeError as error:
+        raise UsageError(f"no cache directory: {error}", where=base, hint="set GUPRACE_CACHE=DIR") from error
+    return found if explicit else found / "guprace"

@@ -48,6 +48,10 @@ class Deadline:
         """Return the deadline `seconds` from now."""
         return cls(time.monotonic() + seconds, seconds)
 
+    def later(self, seconds: float) -> Deadline:
+        """Return the deadline that is `seconds` later."""
+        return Deadline(self.at + seconds, self.seconds)
+
     @property
     def remaining(self) -> float:
         """Seconds left, never below zero."""
@@ -260,12 +264,17 @@ def _tail(path: Path) -> str:
 
 @contextlib.contextmanager
 def stop_on_signals(stop: Stop) -> Iterator[None]:
-    """While inside, SIGINT, SIGTERM and SIGHUP set `stop`; call from the main thread."""
+    """While inside, SIGINT, SIGTERM and SIGHUP set `stop`; call from the main thread.
+
+    A SIGHUP that is ignored stays so: that is what nohup(1) is for.
+    """
 
     def handler(number: int, _frame: object) -> None:
         stop.set(signal.Signals(number).name)
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield

@@ -41,7 +41,7 @@
  *   filled, copied  pages brought to a pin that waited for them; pages that a pin replaced
  *
  * Fixed by: adef440691ba ("userfaultfd: UFFDIO_MOVE uABI", v6.8) has the two looks; no CVE.
- * Controls: G20, G26, G31, G64, G80, G83. Kconfig: pin_vs_uffd.config.
+ * Controls: G20, G26, G31, G64, G80, G83, G99. Kconfig: pin_vs_uffd.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>

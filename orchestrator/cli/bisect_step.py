@@ -11,14 +11,12 @@ from typing import Any
 import click
 
 from orchestrator.cli.common import FiniteRange, Seed, complete_tails, log_to, workplace
-from orchestrator.cli.main import tell_defect, tell_error
+from orchestrator.cli.tell import in_words, say, tell_defect, tell_error, tell_usage
 from orchestrator.errors import GupraceError, HostError, RunInterruptedError, UsageError
 from orchestrator.kernel.gitsource import checked_out
 from orchestrator.matrix.load import plan_for_tree
 from orchestrator.matrix.plan import Accel, Cell, GuestSettings, Plan, RaceSettings, TreeSource
 from orchestrator.paths import Project, cache_root
-from orchestrator.records import disk_error
-from orchestrator.report.text import harmless
 from orchestrator.report.view import view
 from orchestrator.report.write import write_reports
 from orchestrator.runner.cell import Workshop
@@ -40,7 +38,7 @@ class _Step(click.Command):
         try:
             return super().make_context(info_name, args, parent, **extra)
         except click.UsageError as error:
-            error.show()
+            tell_usage(error)
             raise click.exceptions.Exit(int(BisectCode.USAGE)) from error
 
 
@@ -79,7 +77,7 @@ def command(tree: Path, cell: str, seconds: float, seed: int | None, accel: str,
         tell_error(error)
         return int(BisectCode.HOST)
     except OSError as error:
-        tell_error(disk_error(error, Path(error.filename or Path.cwd())))
+        tell_error(in_words(error))
         return int(BisectCode.HOST)
     except Exception as error:  # noqa: BLE001 (shown whole; Python's own exit code 1 would call the commit bad)
         tell_defect(error)
@@ -104,7 +102,7 @@ def _step(plan: Plan, runs: Path | None) -> BisectCode:
         reason = verdict.reason if verdict else "no verdict"
         outcome = verdict.outcome if verdict else "LOST"
         where = f"{commit}\n  {run.root}" if commit else str(run.root)
-        click.echo(harmless(f"guprace: {code.name.lower()} ({int(code)}): {outcome}: {reason}\n  {where}"))
+        say(f"guprace: {code.name.lower()} ({int(code)}): {outcome}: {reason}\n  {where}")
         return code
 
 
@@ -131,4 +129,4 @@ def _repeat(cell: Cell, seed: int, tree: Path, commit: str) -> str:
 
 def _tell(event: Event) -> None:
     if event.state in (State.STARTED, State.VERDICT, State.NOTE) and event.cell:
-        click.echo(f"guprace: {event.stage}: {event.text or 'started'}", err=True)
+        say(f"guprace: {event.stage}: {event.text or 'started'}", err=True)

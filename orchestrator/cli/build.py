@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.common import matrix_argument, only_option, plan_of, workplace
+from orchestrator.cli.tell import say
 from orchestrator.errors import BuildError, ExitCode
 from orchestrator.kernel.build import KernelBuilder
 from orchestrator.matrix.plan import PrebuiltSource
-from orchestrator.report.text import harmless
 from orchestrator.runner.lanes import Lane, lanes_of
 
 
@@ -36,8 +36,8 @@ def command(matrix: Path | None, only: tuple[str, ...], why: bool) -> int:
         for lane in lanes_of(plan.cells):
             if why:
                 cached, reasons = builder.why(lane.kernel)
-                click.echo(f"{lane.cells[0].lane}: {'hit' if cached else 'miss'}")
-                click.echo("".join(f"    {reason}\n" for reason in reasons), nl=False)
+                say(f"{lane.cells[0].lane}: {'hit' if cached else 'miss'}")
+                say("\n".join(f"    {reason}" for reason in reasons))
             elif not _build(lane, builder):
                 code = ExitCode.BUILD
     return int(code)
@@ -52,18 +52,18 @@ def _build(lane: Lane, builder: KernelBuilder) -> bool:
         # make names a file a second, or none yet; only the stages are worth a line of their own.
         stage = text.split(" ")[0]
         if stage and stage != last and not stage.isupper():
-            click.echo(f"{name}: {text}", err=True)
+            say(f"{name}: {text}", err=True)
         last = stage or last
 
     try:
         kernel = builder.build(lane.kernel, report)
     except BuildError as error:
         # The compiler's words hold lines of the source, and those whatever a patch put there.
-        click.echo(harmless(f"{name}: {error}"), err=True)
+        say(f"{name}: {error}", err=True)
         return False
     if isinstance(lane.kernel.source, PrebuiltSource):
-        click.echo(f"{name}: prebuilt image {kernel.image}")
+        say(f"{name}: prebuilt image {kernel.image}")
         return True
     how = "cached" if kernel.cached else "built"
-    click.echo(f"{name}: {how} in {kernel.seconds:.2f} s: {kernel.version} {kernel.image}")
+    say(f"{name}: {how} in {kernel.seconds:.2f} s: {kernel.version} {kernel.image}")
     return True

@@ -17,6 +17,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
+from orchestrator.cli.tell import in_words
 from orchestrator.errors import GupraceError, HostError, UsageError
 from orchestrator.kernel.build import KernelBuilder
 from orchestrator.kernel.source import Workplace
@@ -162,11 +163,13 @@ def workplace(cache: Path | None = None) -> Iterator[tuple[Workplace, KernelBuil
 
 @contextlib.contextmanager
 def noting(troubles: list[HostError]) -> Iterator[None]:
-    """Note what the host fails at inside, and go on: what was found before still decides the exit code first."""
+    """Note what the host, or a full standard output, fails at inside, and go on: what was found decides first."""
     try:
         yield
     except HostError as error:
         troubles.append(error)
+    except OSError as error:
+        troubles.append(in_words(error))
 
 
 class _Stderr(logging.Handler):
@@ -212,8 +215,3 @@ def log_to(path: Path) -> None:
     book.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root.addHandler(book)
     root.addHandler(_Stderr(logging.WARNING))
-
-
-def say(text: str) -> None:
-    """Tell whoever watches one line; a guest's words among it cannot act on the terminal."""
-    click.echo(harmless(text))

@@ -4,19 +4,15 @@
 from __future__ import annotations
 
 import importlib
-import os
+import io
 import select
 import sys
-import traceback
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
 
-from orchestrator.errors import ExitCode, GupraceError, HostError
-from orchestrator.records import disk_error
-from orchestrator.report.text import harmless
+from orchestrator.cli.tell import in_words, let_go_of_what_is_left, tell_defect, tell_error, tell_usage
+from orchestrator.errors import ExitCode, GupraceError
 
 # Verb to (module, help line).  Modules are imported when their verb is used: `guprace build` of a cached kernel
 # must not pay for SSH, QMP and HTML.
@@ -35,6 +31,8 @@ VERBS = {
 }
 
 
+# Verbs that answer for a kernel: to have shown nothing is no success of theirs.
+_ANSWER = frozenset({"run", "power", "build", "shell", "bisect-step"})
 # What git bisect would take for a bad commit, as verdict/codes.py: BisectCode says it.
 _STOPS = {int(ExitCode.USAGE): 129, int(ExitCode.HOST): 131}
 
@@ -83,57 +81,37 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit with one of `ExitCode`, or the code a verb returned."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal of another encoding has no `≤`: a question mark there ends no run.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         returned: Any = cli.main(standalone_mode=False, prog_name="guprace")
     except click.exceptions.Abort:
         code = int(ExitCode.INTERRUPTED)
     except click.ClickException as error:
-        error.show()
+        tell_usage(error)
         code = int(ExitCode.USAGE)
     except GupraceError as error:
         tell_error(error)
         code = int(error.exit_code)
     except OSError as error:
-        tell_error(_in_words(error))
+        tell_error(in_words(error))
         code = int(ExitCode.HOST)
     except Exception as error:  # noqa: BLE001 (shown whole; Python's own exit code 1 would accuse a kernel)
         tell_defect(error)
         code = int(ExitCode.HOST)
-    except SystemExit as error:
+    except SystemExit:
         # `guprace list | head`: click ends with 1, but that nobody reads on is no failure of a kernel.
-        code = int(ExitCode.OK) if _nobody_reads() else int(error.code or 0)
+        answers = not _ANSWER.isdisjoint(sys.argv[1:2]) and not {"-h", "--help"} & {*sys.argv}
+        code = int(ExitCode.HOST if answers or not _nobody_reads() else ExitCode.OK)
     else:
         code = int(returned) if isinstance(returned, int) else int(ExitCode.OK)
     if sys.argv[1:2] == ["bisect-step"]:
         # It has answered for itself, unless it could not even be imported (a checkout that is updated at night).
         code = _STOPS.get(code, code)
+    let_go_of_what_is_left()
     sys.exit(code)
-
-
-def tell_error(error: GupraceError) -> None:
-    """Show what went wrong, where, and what to do next; a guest's words among it cannot act on the terminal."""
-    click.echo(harmless(f"guprace: {error}"), err=True)
-
-
-def tell_defect(error: Exception) -> None:
-    """Show an exception that nobody foresaw, whole: somebody has to find it."""
-    traceback.print_exception(error)
-    click.echo(f"guprace: internal error: {error!r}\n  a defect of guprace, not of a kernel: report it", err=True)
-
-
-def _in_words(error: OSError) -> HostError:
-    """Say what no room has put into its own words: a full disk, a file that may not be read."""
-    if error.filename is None and any(_shows(frame) for frame, _ in traceback.walk_tb(error.__traceback__)):
-        # What is left of it would be tried again, and told by Python, at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return HostError(f"{error.strerror or error}", where="standard output", hint="not all was shown")
-    return disk_error(error, Path(error.filename or Path.cwd()))
-
-
-def _shows(frame: FrameType) -> bool:
-    """Whether a frame is of who writes to the terminal: click.echo, or rich."""
-    package = str(frame.f_globals.get("__name__")).partition(".")[0]
-    return package == "rich" or (package == "click" and frame.f_code.co_name == "echo")
 
 
 def _nobody_reads() -> bool:

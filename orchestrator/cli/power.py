@@ -20,10 +20,9 @@ from orchestrator.cli.common import (
     noting,
     refuse_beside_resume,
     run_options,
-    say,
     workplace,
 )
-from orchestrator.cli.main import tell_error
+from orchestrator.cli.tell import say, tell_error
 from orchestrator.errors import ExitCode, HostError, UsageError, nearest
 from orchestrator.kernel.build import KernelBuilder
 from orchestrator.kernel.patches import touched
@@ -138,7 +137,8 @@ def _race(
         with noting(troubles):
             write_reports(run)
         seen = power_view(run)
-        power_table(seen, console)
+        with noting(troubles):
+            power_table(seen, console)
     for trouble in troubles:
         tell_error(trouble)
     code = power_code(seen.rows, place.stop.is_set)

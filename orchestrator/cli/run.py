@@ -21,11 +21,10 @@ from orchestrator.cli.common import (
     race_options,
     refuse_beside_resume,
     run_options,
-    say,
     with_race,
     workplace,
 )
-from orchestrator.cli.main import tell_error
+from orchestrator.cli.tell import say, tell_error
 from orchestrator.errors import ExitCode, HostError, UsageError
 from orchestrator.kernel.build import KernelBuilder
 from orchestrator.matrix.mutants import load_mutants
@@ -150,8 +149,10 @@ def _race(run: RunDir, lists: Lists, builder: KernelBuilder, guests: int | None,
     finally:
         with noting(troubles):
             write_reports(run)
-        show(view(run), console)
-    show_known(run, Project(), console)
+        with noting(troubles):
+            show(view(run), console)
+    with noting(troubles):
+        show_known(run, Project(), console)
     for trouble in troubles:
         tell_error(trouble)
     code = exit_code([result.verdict for result in run.results()], place.stop.is_set)
@@ -186,5 +187,5 @@ def _dry_run(plan: Plan, builder: KernelBuilder) -> int:
         state = "kernel in the cache" if cached else f"kernel to be built ({'; '.join(reasons[:3])})"
         state = "prebuilt image" if isinstance(lane.kernel.source, PrebuiltSource) else state
         for cell in lane.cells:
-            click.echo(f"{cell.id}  expect {cell.expect}  {cell.race.seconds:g} s  {state}")
+            say(f"{cell.id}  expect {cell.expect}  {cell.race.seconds:g} s  {state}")
     return int(ExitCode.OK)

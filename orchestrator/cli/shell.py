@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.common import complete_cells, plan_of, workplace
+from orchestrator.cli.tell import say
 from orchestrator.errors import ExitCode, UsageError
 from orchestrator.guest.boot import boot
 from orchestrator.guest.model import GuestLostError, LostReason
@@ -17,7 +18,6 @@ from orchestrator.matrix.plan import Cell
 from orchestrator.paths import Project
 from orchestrator.race.session import GUEST_DIR
 from orchestrator.race.steps import perform
-from orchestrator.report.text import harmless
 from orchestrator.runner.cell import CellRun, Workshop
 from orchestrator.runner.events import Event, State
 from orchestrator.runner.lists import load_lists
@@ -54,12 +54,12 @@ def _shell(cell: Cell) -> int:
         )
         work = CellRun(cell, RunDir(Path(temporary)), shop)
         prepared = work.prepare(lambda report: builder.build(cell.kernel, report))
-        click.echo(f"guprace: booting {cell.id} ({prepared.spec.accel.accel}: {prepared.spec.accel.why})", err=True)
+        say(f"guprace: booting {cell.id} ({prepared.spec.accel.accel}: {prepared.spec.accel.why})", err=True)
         try:
             with boot(prepared.spec, stop=place.stop) as guest:
                 perform(guest, prepared.steps)
                 where = f"{GUEST_DIR}/{prepared.binary.name}"
-                click.echo(f"guprace: {where} is in place; leave with exit or Ctrl-D", err=True)
+                say(f"guprace: {where} is in place; leave with exit or Ctrl-D", err=True)
                 guest.shell()
         except GuestLostError as lost:
             return int(_lost(lost, work.directory / "console.log"))
@@ -72,11 +72,11 @@ def _lost(lost: GuestLostError, console: Path) -> ExitCode:
     with os.fdopen(handle, "wb") as stream:
         stream.write(console.read_bytes() if console.is_file() else b"")
     for line in (*lost.last_lines[-_LAST_LINES:], f"guprace: the guest is lost: {lost}"):
-        click.echo(harmless(line), err=True)
-    click.echo(f"  its console is kept: guprace triage {kept}", err=True)
+        say(line, err=True)
+    say(f"  its console is kept: guprace triage {kept}", err=True)
     return ExitCode.HOST if lost.reason is LostReason.QEMU_DIED else ExitCode.FAILED
 
 
 def _tell(event: Event) -> None:
     if event.state in (State.STARTED, State.WAITING, State.NOTE):
-        click.echo(harmless(f"guprace: {event.stage} {event.text}"), err=True)
+        say(f"guprace: {event.stage} {event.text}", err=True)

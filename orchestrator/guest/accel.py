@@ -47,13 +47,14 @@ CALIBRATION_ROUNDS = 400_000
 @dataclass(frozen=True, slots=True)
 class Timing:
     """<cache>/accel/<key>.json: seconds to userspace under both; None under KVM, with the problem, if it did not
-    get there while TCG could have done it once and a half."""
+    get there while TCG could have done it once and a half. One whose QEMU was `killed` is not kept."""
 
     host: str
     qemu: str
     tcg_seconds: float
     kvm_seconds: float | None
     kvm_problem: str = ""
+    killed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Attempt:
 
     seconds: float | None
     problem: str = ""
+    killed: bool = False
 
 
 def choose(
@@ -104,7 +106,8 @@ def choose(
         timing = _time(machine, kernel, initramfs, host, qemu, stop, environ)
         if timing is None:
             return AccelChoice(Accel.TCG, f"this kernel did not boot under TCG in {PROBE_SECONDS:.0f} s", slowness)
-        records.save(record, timing)
+        if not timing.killed:
+            records.save(record, timing)
     return decide(timing, slowness)
 
 
@@ -179,7 +182,7 @@ def _time(
             return None
         patience = max(KVM_LEAST_SECONDS, tcg.seconds * KVM_PATIENCE)
         kvm = _probe(machine, Accel.KVM, kernel, plain, patience, stop, environ)
-    timing = Timing(host, qemu, tcg.seconds, kvm.seconds, kvm.problem)
+    timing = Timing(host, qemu, tcg.seconds, kvm.seconds, kvm.problem, kvm.killed)
     log.info("accelerator timed for %s: %s", machine.arch, decide(timing, 1.0).why)
     return timing
 
@@ -228,6 +231,6 @@ def _wait_for_marker(process: Leashed, console: Path, stderr: Path, deadline: De
         if not running:
             said = stderr.read_text(errors="replace").strip().splitlines()
             how = f"QEMU ended with code {process.returncode}"
-            return Attempt(None, f"{how}: {said[0][:200]}" if said else how)
+            return Attempt(None, f"{how}: {said[0][:200]}" if said else how, killed=(process.returncode or 0) < 0)
         stop.wait(POLL_SECONDS)
     return Attempt(None, f"not booted after {deadline.seconds:.1f} s")

@@ -16,13 +16,15 @@ from collections.abc import Callable, Iterator
 
 import paramiko
 
-from orchestrator.guest.ssh import exit_status
+from orchestrator.errors import HostError
+from orchestrator.guest.ssh import answering, exit_status
 from orchestrator.proc import Deadline
 
 POLL_SECONDS = 0.1
 CHUNK_BYTES = 4096
 # A shell that shows no prompt in that time gets the keys all the same.
 PROMPT_SECONDS = 10.0
+ANSWER_SECONDS = 30.0
 
 
 def interact(transport: paramiko.Transport, check: Callable[[], None]) -> int:
@@ -37,8 +39,9 @@ def interact(transport: paramiko.Transport, check: Callable[[], None]) -> int:
     stdin, stdout = sys.stdin.fileno(), sys.stdout.fileno()
     with transport.open_session(timeout=30.0) as channel, _raw(stdin), _resizing(channel):
         size = shutil.get_terminal_size()
-        channel.get_pty(os.environ.get("TERM", "vt100"), size.columns, size.lines)
-        channel.invoke_shell()
+        with answering(channel, Deadline.after(ANSWER_SECONDS), "the shell"):
+            channel.get_pty(os.environ.get("TERM", "vt100"), size.columns, size.lines)
+            channel.invoke_shell()
         reading: list[paramiko.Channel | int] = [channel]
         held, prompt = True, Deadline.after(PROMPT_SECONDS)
         while True:
@@ -63,8 +66,12 @@ def interact(transport: paramiko.Transport, check: Callable[[], None]) -> int:
 
 
 def _write_all(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    except OSError as error:
+        # Told here: who has the guest would take it for an end of the connection, and the guest for lost.
+        raise HostError(f"{error.strerror or error}", where="standard output") from error
 
 
 @contextlib.contextmanager

@@ -6,8 +6,9 @@ from __future__ import annotations
 import contextlib
 import shlex
 import socket
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import paramiko
 
@@ -16,6 +17,8 @@ from orchestrator.guest.model import CommandResult
 from orchestrator.proc import Deadline
 
 POLL_SECONDS = 0.02
+# Between two looks: it was us who stood still (SIGSTOP, a terminal that takes nothing), not the guest.
+STOOD_STILL_SECONDS = 1.0
 CHUNK_BYTES = 65536
 OUTPUT_BYTES = 16 * 1024 * 1024
 CONNECT_SECONDS = 5.0
@@ -113,21 +116,52 @@ def run_command(
     started = time.monotonic()
     with open_channel(transport, deadline) as channel:
         channel.settimeout(max(1.0, deadline.remaining))
-        channel.exec_command(shell_line(command))
+        with answering(channel, deadline, _short(command)):
+            channel.exec_command(shell_line(command))
         out, err = _Sink(OUTPUT_BYTES, on_line), _Sink(OUTPUT_BYTES, None)
+        looked = time.monotonic()
         while True:
+            gap, looked = time.monotonic() - looked, time.monotonic()
+            if gap > STOOD_STILL_SECONDS:
+                deadline = deadline.later(gap)
             # Read the flag before the buffers: nothing comes after the status, but it may overtake our reading.
             ended = channel.exit_status_ready()
             moved = _pump(channel, out, err)
             if ended and not moved:
                 break
             check()
-            if deadline.expired:
+            if deadline.expired and not moved and not ended:
                 raise SshTimeoutError(f"{_short(command)} had not ended after {deadline.seconds:.0f} s")
             if not moved:
                 channel.status_event.wait(POLL_SECONDS)
         status = exit_status(transport, channel)
     return CommandResult(status, out.text(), err.text(), time.monotonic() - started)
+
+
+@contextlib.contextmanager
+def answering(channel: paramiko.Channel, deadline: Deadline, what: str) -> Iterator[None]:
+    """Close the channel at `deadline`: paramiko waits for the answer to a request on it, and asks nobody how long.
+
+    Raises:
+        SshTimeoutError: the server has not answered by then.
+    """
+    late = threading.Event()
+
+    def close() -> None:
+        late.set()
+        channel.close()
+
+    timer = threading.Timer(max(1.0, deadline.remaining), close)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except SSH_ERRORS as error:
+        if late.is_set():
+            raise SshTimeoutError(f"{what} was not begun after {deadline.seconds:.0f} s") from error
+        raise
+    finally:
+        timer.cancel()
 
 
 def exit_status(transport: paramiko.Transport, channel: paramiko.Channel) -> int:

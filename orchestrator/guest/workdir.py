@@ -28,10 +28,22 @@ def work_directory(env: Mapping[str, str]) -> Iterator[Path]:
     """
     base = _base(env)
     _sweep(base)
-    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=base) as name, (Path(name) / LOCK).open("wb") as lock:
+    with contextlib.ExitStack() as held:
+        while (room := _room(base, held)) is None:
+            pass
+        yield room
+
+
+def _room(base: Path, held: contextlib.ExitStack) -> Path | None:
+    """Make a directory and hold its lock while `held` lasts; None where another's sweep was quicker than the lock."""
+    room = Path(held.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX, dir=base, ignore_cleanup_errors=True)))
+    try:
         # Held by this process while it lives, so a later one knows which directories nobody needs.
+        lock = held.enter_context((room / LOCK).open("wb"))
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield Path(name)
+        return room if os.path.samestat(os.fstat(lock.fileno()), (room / LOCK).stat()) else None
+    except FileNotFoundError:
+        return None
 
 
 def _base(env: Mapping[str, str]) -> Path:

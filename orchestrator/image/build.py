@@ -109,6 +109,10 @@ def _entry(directory: Path, arch: Arch) -> Image | None:
         record = records.load(directory / "image.json", ImageRecord)
         data = path.read_bytes()
     except (HostError, OSError) as error:
+        # Not to be read just now is not corrupt: others may be at work with it.
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):
+            raise records.disk_error(cause, path) from error
         problem = str(error)
     else:
         if hashlib.sha256(data).hexdigest() == record.sha256:

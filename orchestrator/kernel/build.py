@@ -7,8 +7,8 @@ import logging
 import re
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator import records
@@ -25,7 +25,7 @@ from orchestrator.kernel.prebuilt import check_image
 from orchestrator.kernel.request import Request, Requests, check_unchanged, describe
 from orchestrator.kernel.source import ArchiveTree, UserTree, Workplace, resolve
 from orchestrator.kernel.toolchain import KERNEL_ARCHES, Tools, identify
-from orchestrator.matrix.plan import Arch, KernelSpec, PrebuiltSource
+from orchestrator.matrix.plan import Arch, KernelSpec, PrebuiltSource, Source
 from orchestrator.paths import Project
 
 log = logging.getLogger("guprace.build")
@@ -52,6 +52,8 @@ class KernelBuilder:
     place: Workplace
     project: Project
     jobs: int
+    # What each source was when it was first asked for: the rows of a run are of one source, whatever becomes of it.
+    sources: dict[Source, ArchiveTree | UserTree | GitTree] = field(default_factory=dict, compare=False, kw_only=True)
 
     @property
     def kernels(self) -> Store:
@@ -96,9 +98,9 @@ class KernelBuilder:
         """
         started = time.monotonic()
         if isinstance(spec.source, PrebuiltSource):
-            prebuilt = _prebuilt(spec.source, spec.arch, started)
+            _check(spec.source, spec.arch)
             asked(self.made_of(spec))
-            return prebuilt
+            return self._prebuilt(spec.source, started)
         job = self._resolve(spec)
         asked(self._made_of(job))
         hit = self._from_cache(job, self.requests.answer(job.request), started, built=False)
@@ -116,6 +118,20 @@ class KernelBuilder:
         if kernel is None:
             raise HostError(f"kernel {digest} vanished from the cache", where=str(self.kernels.root))
         return kernel
+
+    def _prebuilt(self, source: PrebuiltSource, started: float) -> Kernel:
+        """Return the user's image, by a copy: one that is built anew meanwhile is another kernel."""
+        files = {"image": source.image} | ({"config": source.config} if source.config else {})
+        name = _name_of(files)
+        found = self.kernels.find(name)
+        where = found[0] if found else self.kernels.add(name, files, {})
+        if _name_of({kind: where / kind for kind in files}) != name:
+            shutil.rmtree(where, ignore_errors=True)
+            hint = "leave it alone and run the same command again"
+            raise UsageError("this image was changed while it was being read", where=str(source.image), hint=hint)
+        digest, config = file_digest(where / "image"), where / "config" if source.config else None
+        seconds = time.monotonic() - started
+        return Kernel(digest, where / "image", config, None, None, None, "prebuilt", True, seconds)
 
     def why(self, spec: KernelSpec) -> tuple[bool, tuple[str, ...]]:
         """Say whether `spec` is in the cache, and else what it lacks or how it differs from the nearest request.
@@ -137,7 +153,7 @@ class KernelBuilder:
 
     def _resolve(self, spec: KernelSpec) -> Job:
         tools = identify(spec.arch, spec.toolchain, self.place.stop, self.place.environ)
-        tree = resolve(spec.source, self.place)
+        tree = self.sources.get(spec.source) or self.sources.setdefault(spec.source, resolve(spec.source, self.place))
         lane = re.sub(r"[^\w.+-]", "_", f"{lane_label(tree)}-{spec.arch}-{spec.flavour}-{spec.toolchain}")
         for patch in spec.patches:
             if not patch.is_file():
@@ -236,14 +252,11 @@ def _kernel(where: Path, entry: Entry, probe: Path, cached: bool, seconds: float
     )
 
 
+def _name_of(prebuilt: Mapping[str, Path]) -> str:
+    return digest_of(["prebuilt", {kind: file_digest(path) for kind, path in prebuilt.items()}])
+
+
 def _check(source: PrebuiltSource, arch: Arch) -> None:
     check_image(source.image, arch)
     if source.config and not source.config.is_file():
         raise UsageError("no such file", where=str(source.config))
-
-
-def _prebuilt(source: PrebuiltSource, arch: Arch, started: float) -> Kernel:
-    _check(source, arch)
-    digest = file_digest(source.image)
-    seconds = time.monotonic() - started
-    return Kernel(digest, source.image, source.config, None, None, None, "prebuilt", True, seconds)

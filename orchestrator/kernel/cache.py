@@ -71,6 +71,9 @@ class Store:
             entry = records.load(where / "entry.json", Entry)
             bad = [name for name, want in entry.files.items() if file_digest(where / name) != want]
         except HostError as error:
+            # Not to be read just now is not corrupt: others may be at work with it.
+            if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
+                raise
             bad = [str(error)]
         if not bad:
             return where, entry

@@ -15,6 +15,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ log = logging.getLogger("guprace.lane")
 
 # Of a checkout: what no build reads, and more than all the rest.
 _HISTORY = ".git"
+# By so much a file system's times may differ from the clock's.
+CLOCK_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +77,25 @@ class LaneTree:
         """Mark the object tree as being written while inside.
 
         A guprace that was killed inside leaves the mark, and with it maybe half-written objects that make would
-        take for finished: whoever finds the mark makes the objects anew.
+        take for finished: whoever finds the mark makes the objects anew. So does one who finds that the last build
+        ended later than now: the clock was set back, and what make compares are times.
         """
-        mark = self.root / "building"
+        mark, built = self.root / "building", self.root / "built"
         if mark.exists():
-            log.warning("the last build in %s was killed: its objects are made anew", self.root)
-            shutil.rmtree(self.objects, ignore_errors=True)
+            self._anew("was killed")
+        elif built.exists() and built.stat().st_mtime > time.time() + CLOCK_SECONDS:
+            self._anew("ended in the future (the clock was set back)")
         records.write_atomically(mark, b"")
         try:
             yield
         finally:
             # Reached in every ending but our own death: make ended too, and removed what it had not finished.
+            records.write_atomically(built, b"")
             mark.unlink(missing_ok=True)
+
+    def _anew(self, why: str) -> None:
+        log.warning("the last build in %s %s: its objects are made anew", self.root, why)
+        shutil.rmtree(self.objects, ignore_errors=True)
 
     def state(self) -> LaneState | None:
         """Return what the work tree holds, None if that is unknown (then it is made anew)."""

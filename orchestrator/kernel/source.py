@@ -78,6 +78,9 @@ class ArchiveTree:
                 raise self._unreadable(done, place)
             if not _is_linux(tree):
                 raise UsageError("no Linux source in this archive (no Makefile and Kconfig)", where=str(archive))
+            if self.archive and file_digest(self.archive) != self.identity:
+                hint = "leave it alone and run the same command again"
+                raise UsageError("this archive was changed while it was being read", where=str(archive), hint=hint)
             tree.rename(where)
         except OSError as error:
             raise records.disk_error(error, where) from error

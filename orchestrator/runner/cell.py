@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator import records
-from orchestrator.errors import GupraceError, RunInterruptedError
+from orchestrator.errors import GupraceError, HostError, RunInterruptedError
 from orchestrator.guest.accel import choose
 from orchestrator.guest.boot import boot
 from orchestrator.guest.guest import Guest
@@ -185,7 +185,12 @@ class CellRun:
 
     def _give(self, verdict: Verdict) -> Verdict:
         """Write the verdict, and tell it."""
-        records.save(self.directory / "verdict.json", verdict)
+        try:
+            records.save(self.directory / "verdict.json", verdict)
+        except HostError:
+            # What was found is known here and nowhere else by now.
+            log.warning("%s: %s, which cannot be written: %s", self.cell.id, verdict.outcome, verdict.reason)
+            raise
         self.shop.tell(event(self.cell.id, "judge", State.VERDICT, verdict.outcome))
         return verdict
 

@@ -103,15 +103,19 @@ def _void(result: CellResult, verdict: Verdict) -> str:
 def _found_before(result: CellResult) -> Verdict | None:
     """Return the verdict on a stock kernel's race that had found something when guprace was killed; None: it had not.
 
-    By the selftest's words alone: nobody knows by which marks to read its console. A broken kernel's is raced again,
-    which can only tell less of it.
+    By the selftest's words, and by the reports that were written down before the verdict could be (a full disk): of a
+    console that nobody has read nobody knows by which marks to read it. A broken kernel's is raced again, which can
+    only tell less of it.
     """
     cell = result.record.cell
-    race = said_in(result.directory, cell) if cell.expect is Expectation.CLEAN else None
-    if race is None:
+    if cell.expect is not Expectation.CLEAN:
         return None
-    facts = Facts(cell.expect, race, ended_after=raced_seconds(race, ""), files=evidence_in(result.directory))
-    verdict = judge(facts.then(Trouble(Fault.HOST, "guprace was killed, so its console was not judged")))
+    race = said_in(result.directory, cell)
+    splats = tuple(splat for splat in result.splats if splat.whole)
+    raced = raced_seconds(race, "") if race else None
+    facts = Facts(cell.expect, race, splats=splats, ended_after=raced, files=evidence_in(result.directory))
+    why = "its verdict could not be written" if splats else "guprace was killed, so its console was not judged"
+    verdict = judge(facts.then(Trouble(Fault.HOST, why)))
     return verdict if verdict.outcome is Outcome.FAIL else None
 
 

@@ -96,7 +96,7 @@ class Verdict:
     @property
     def by_host(self) -> bool:
         """Whether it was the host that kept it from being raced or judged: that says nothing of the kernel."""
-        return self.outcome is Outcome.BROKEN and self.fault is Fault.HOST
+        return self.outcome in (Outcome.BROKEN, Outcome.LOST) and self.fault is Fault.HOST
 
     @property
     def seconds_to_hit(self) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,21 @@ def test_git_bisect_run_names_the_commit_that_removed_the_re_read(house: House) 
 def test_a_bisect_step_answers_git(house: House, fake: str, code: int) -> None:
     got, said = house.guprace(*STEP, fake=fake, cwd=house.tree)
     assert got == code, said
+
+
+@pytest.mark.parametrize("output", ["2>&1 | true", ">/dev/full 2>&1"])
+@pytest.mark.parametrize(("words", "fake", "code"), [((), "", 0), ((), "hit", 1), (("--seconds", "x"), "", 129)])
+def test_a_bisect_step_answers_git_whoever_listens(
+    house: House, output: str, words: tuple[str, ...], fake: str, code: int
+) -> None:
+    line = shlex.join([sys.executable, "-m", "orchestrator", *STEP, *words])
+    done = subprocess.run(
+        ["bash", "-c", f"{line} {output}; exit ${{PIPESTATUS[0]}}"],
+        cwd=house.tree,
+        env=house.environ(fake),
+        check=False,
+    )
+    assert done.returncode == code
 
 
 def test_a_bisect_step_skips_what_does_not_build(house: House) -> None:

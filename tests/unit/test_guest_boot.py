@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from orchestrator.errors import HostError, RunInterruptedError
@@ -59,6 +60,26 @@ def test_a_healthy_guest_runs_commands(spec: GuestSpec, short: Path) -> None:
     assert lines == ["a b"]
     assert refused.status == 127
     assert "no such command" in refused.stderr
+
+
+def test_a_guest_that_answers_no_request_is_lost_at_the_deadline(
+    spec: GuestSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(channel: paramiko.Channel, line: str) -> None:
+        del line
+        while not channel.closed:
+            time.sleep(0.01)
+        raise paramiko.SSHException("Channel closed.")
+
+    with pytest.raises(GuestLostError, match="was not begun after") as caught, boot(spec, stop=Stop()) as guest:
+        monkeypatch.setattr(paramiko.Channel, "exec_command", wait)
+        guest.run("dmesg", 1.0)
+    assert caught.value.reason is LostReason.SILENT
+
+
+def test_time_that_guprace_itself_stood_still_is_not_the_guests(spec: GuestSpec) -> None:
+    with boot(spec, stop=Stop()) as guest:
+        assert guest.run(["echo", "a"], 0.5, lambda _: time.sleep(1.6)).stdout == "a\n"
 
 
 def test_no_small_message_waits_for_the_acknowledgement_of_another(spec: GuestSpec) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import errno
 import gzip
 import hashlib
 import logging
@@ -12,12 +13,14 @@ import shutil
 import subprocess
 import tarfile
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestrator import records
 from orchestrator.errors import BuildError, HostError, RunInterruptedError, UsageError
 from orchestrator.kernel import source as source_room
 from orchestrator.kernel.lane import follow
@@ -553,7 +556,7 @@ def test_a_prebuilt_image_needs_no_build(tmp_path: Path) -> None:
     image = tmp_path / "bzImage"
     image.write_bytes(ARM64)
     kernel = room.builder.build(room.spec(PrebuiltSource(image)))
-    assert kernel.image == image
+    assert kernel.image.read_bytes() == ARM64
     assert kernel.probe is None
     assert room.builder.why(room.spec(PrebuiltSource(image))) == (True, ("prebuilt image: nothing to build",))
     image.write_bytes(X86)
@@ -575,3 +578,47 @@ def test_a_lane_whose_build_was_killed_makes_its_objects_anew(room: Room, caplog
     assert "was killed" in caplog.text
     assert "re-read: yes" in kernel.image.read_text()
     assert not (lane / "building").exists()
+
+
+def test_a_lane_whose_clock_was_set_back_makes_its_objects_anew(room: Room, caplog: pytest.LogCaptureFixture) -> None:
+    stock = room.builder.build(room.spec())
+    (lane,) = room.cache.glob("lanes/*")
+    for path in lane.rglob("*"):
+        if path.is_file():
+            os.utime(path, (time.time() + 3600,) * 2)
+    broken = room.builder.build(room.spec(patches=(M01,)))
+    assert "the clock was set back" in caplog.text
+    assert broken.image.read_bytes() != stock.image.read_bytes()
+
+
+def test_the_kernels_of_a_run_are_of_one_source(room: Room) -> None:
+    builder = room.builder
+    builder.build(room.spec())
+    (room.tree / "mm/mmap.c").write_text("int another;\n")
+    with pytest.raises(UsageError, match="changed while"):
+        builder.build(room.spec(patches=(M01,)))
+    assert not room.builder.build(room.spec(patches=(M01,))).cached
+
+
+def test_a_prebuilt_image_is_the_one_that_was_digested(tmp_path: Path) -> None:
+    room = make_room(tmp_path)
+    image = tmp_path / "Image"
+    image.write_bytes(b"\0" * 56 + b"ARM\x64" + b"one")
+    kernel = room.builder.build(room.spec(PrebuiltSource(image)))
+    image.write_bytes(b"\0" * 56 + b"ARM\x64" + b"two")
+    assert kernel.image.read_bytes().endswith(b"one")
+    assert hashlib.sha256(kernel.image.read_bytes()).hexdigest() == kernel.digest
+
+
+def test_an_entry_that_cannot_be_read_just_now_stays(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = room.builder.build(room.spec())
+
+    def busy(path: Path) -> str:
+        raise records.disk_error(OSError(errno.EMFILE, "Too many open files"), path) from OSError(
+            errno.EMFILE, "many"
+        )
+
+    monkeypatch.setattr("orchestrator.kernel.cache.file_digest", busy)
+    with pytest.raises(HostError, match="Too many open files"):
+        room.builder.kernels.find(kernel.digest)
+    assert kernel.image.is_file()

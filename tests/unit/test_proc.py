@@ -94,6 +94,18 @@ def test_signals_set_the_stop_and_are_given_back() -> None:
     assert stop.reason == "SIGTERM"
 
 
+def test_a_sighup_that_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop = Stop()
+        with stop_on_signals(stop):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert not stop.is_set
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_the_log_file_begins_with_the_command(tmp_path: Path) -> None:
     log = tmp_path / "log"
     run(["sh", "-c", "echo hello"], stop=Stop(), seconds=30, log_file=log, cwd=tmp_path)

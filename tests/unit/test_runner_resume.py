@@ -22,9 +22,10 @@ from orchestrator.runner.resume import UNKNOWN, standing, take_up
 from orchestrator.runner.run import schedules_of
 from orchestrator.runner.rundir import KernelRecord, RunDir
 from orchestrator.runner.schedule import again
+from orchestrator.splat.model import Standing
 from orchestrator.verdict.finding import Finding
 from orchestrator.verdict.model import Fault, Outcome, Verdict
-from tests.fakes.rundir import FakeRun, every_ending, evidence, race_result
+from tests.fakes.rundir import FakeRun, every_ending, evidence, race_result, splat
 
 PASS = Verdict(Outcome.PASS, "0 hits", 400)
 CAUGHT = Verdict(Outcome.CAUGHT, "hit", 9, 1, found=Finding("stamp", "probe.munmap", 0.5, 0.5, 9))
@@ -146,6 +147,23 @@ def test_a_missing_compiler_is_told_before_anything_is_set_aside(bench: Bench) -
 
 
 HIT = b"KTAP version 1\n1..2\n# subtest probe.zap\n# hit probe.zap foreign_stamp expected 1, observed 2\n"
+
+
+def test_a_qemu_that_died_is_the_hosts_fault_and_raced_again(bench: Bench) -> None:
+    lost = Verdict(Outcome.LOST, "QEMU died: exit status 1: Cannot allocate memory", fault=Fault.HOST)
+    records.save(bench.run.cell_dir(bench.stock) / "verdict.json", lost)
+    found = standing(bench.run)
+    assert "Cannot allocate memory" in found.fallen[bench.stock.id]
+
+
+def test_a_report_whose_verdict_could_not_be_written_stands(bench: Bench) -> None:
+    where = bench.run.cell_dir(bench.left)
+    records.save(where / "splats.json", (replace(splat(Standing.NEW, "KASAN: use-after-free in f"), whole=True),))
+    (verdict,) = (result.verdict for result in standing(bench.run).found.values())
+    assert verdict is not None
+    assert (verdict.outcome, verdict.splats) == (Outcome.FAIL, ("KASAN: use-after-free in f",))
+    records.save(where / "splats.json", (splat(Standing.BACKGROUND),))
+    assert not standing(bench.run).found
 
 
 def test_a_hit_that_guprace_was_killed_over_stands(bench: Bench) -> None:

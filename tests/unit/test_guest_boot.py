@@ -71,9 +71,10 @@ def test_a_guest_that_answers_no_request_is_lost_at_the_deadline(
             time.sleep(0.01)
         raise paramiko.SSHException("Channel closed.")
 
-    with pytest.raises(GuestLostError, match="was not begun after") as caught, boot(spec, stop=Stop()) as guest:
+    with boot(spec, stop=Stop()) as guest:
         monkeypatch.setattr(paramiko.Channel, "exec_command", wait)
-        guest.run("dmesg", 1.0)
+        with pytest.raises(GuestLostError, match="was not begun after") as caught:
+            guest.run("dmesg", 1.0)
     assert caught.value.reason is LostReason.SILENT
 
 

@@ -12,7 +12,7 @@
 
 static int probe = -1;
 
-void contpte_begin(struct race *race)
+void contpte_begin(struct race *race, unsigned int least)
 {
 	struct function fn;
 
@@ -23,7 +23,7 @@ void contpte_begin(struct race *race)
 	if (probe < 0)
 		ktap_diag("contiguous blocks not counted: kprobe event on " FUNCTION ": %s", strerror(-probe));
 	else
-		race_floor(race, "unfolded", CONTPTE_FLOOR);
+		race_floor(race, "unfolded", least);
 }
 
 void contpte_end(struct race *race)

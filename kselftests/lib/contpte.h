@@ -9,10 +9,8 @@
 
 #include "scenario.h"
 
-#define CONTPTE_FLOOR	20u
-
 /* Count from here on, with a floor; where the kernel or the architecture has none of it, neither. */
-void contpte_begin(struct race *race);
+void contpte_begin(struct race *race, unsigned int least);
 
 /* Counter: unfolded, the blocks that were taken apart since, of the whole system. */
 void contpte_end(struct race *race);

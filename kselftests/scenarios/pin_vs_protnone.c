@@ -383,7 +383,7 @@ static void race_target(struct race *race, struct trial trial, unsigned int slot
 	trial.a = pin;
 	trial.judge = judge;
 	if (race->subtest->arg == ARG_MTHP)
-		contpte_begin(race);
+		contpte_begin(race, w.hinted ? 5 : 20);	/* the scan comes when it likes */
 	race_trials(race, &trial, &w);
 	if (race->subtest->arg == ARG_MTHP)
 		contpte_end(race);

@@ -402,7 +402,7 @@ static void race_protect(struct race *race)
 	enroll(&w, source.addr, source.size, UFFDIO_REGISTER_MODE_WP);
 	waker = userfault_waker(race, &w.fd);
 	if (source.kind == MTHP)
-		contpte_begin(race);
+		contpte_begin(race, 20);
 	race_trials(race, &trial, &w);
 	if (source.kind == MTHP)
 		contpte_end(race);

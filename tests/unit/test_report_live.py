@@ -13,9 +13,10 @@ from orchestrator.report.live import LiveLines, PlainLines, plain_line, watcher
 from orchestrator.report.terminal import show
 from orchestrator.report.view import view
 from orchestrator.runner.events import Event, State, event, held_up
+from orchestrator.splat.model import Standing
 from orchestrator.verdict.finding import Finding
 from orchestrator.verdict.model import Outcome, Verdict
-from tests.fakes.rundir import FakeRun, every_ending, race_result
+from tests.fakes.rundir import FakeRun, every_ending, race_result, splat
 
 CELL = "6.1/arm64/plain/pin_vs_munmap"
 
@@ -127,7 +128,7 @@ def test_every_cell_that_needs_attention_says_why_where_and_how_again(tmp_path: 
 
 
 def test_the_evidence_that_is_named_is_what_the_reason_speaks_of(tmp_path: Path) -> None:
-    files = dict.fromkeys(("console.log", "sync.ktap", "race.ktap", "splats.json"), b"x")
+    files = dict.fromkeys(("console.log", "sync.ktap", "race.ktap"), b"x")
     run = FakeRun(tmp_path, "SIGINT")
     run.add(
         Verdict(
@@ -135,6 +136,7 @@ def test_the_evidence_that_is_named_is_what_the_reason_speaks_of(tmp_path: Path)
         ),
         scenario="a",
         race=race_result(hits=2),
+        splats=(splat(Standing.NEW),),
         files=files,
     )
     run.add(Verdict(Outcome.BROKEN, "sync.ktap: the synchroniser's self-test failed"), scenario="b", files=files)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 
 import pytest
@@ -140,10 +141,12 @@ def test_the_evidence_that_is_named_is_what_the_reason_speaks_of(tmp_path: Path)
         files=files,
     )
     run.add(Verdict(Outcome.BROKEN, "sync.ktap: the synchroniser's self-test failed"), scenario="b", files=files)
-    run.add(None, scenario="c")
-    run.add(None, scenario="d")
+    never_began = [run.add(None, scenario=name) for name in "cd"]
+    done = run.done()
+    for cell in never_began:
+        shutil.rmtree(done.cell_dir(cell))
     console = Console(file=io.StringIO(), width=200)
-    show(view(run.done()), console)
+    show(view(done), console)
     text = shown(console)
     assert "a/race.ktap" in text
     assert "found:    refused after 3.0 s of racing, 1.0 s into probe.x" in text

@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import platform
+import signal
 import tempfile
 import time
 from collections.abc import Mapping
@@ -42,6 +43,10 @@ MARKER = b"guprace-init: "
 # Seconds for CALIBRATION_ROUNDS on the machine whose deadlines are the reference.
 REFERENCE_SECONDS = 0.030
 CALIBRATION_ROUNDS = 400_000
+
+
+# From outside; by SIGABRT QEMU itself says that it cannot.
+KILLERS = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +236,6 @@ def _wait_for_marker(process: Leashed, console: Path, stderr: Path, deadline: De
         if not running:
             said = stderr.read_text(errors="replace").strip().splitlines()
             how = f"QEMU ended with code {process.returncode}"
-            return Attempt(None, f"{how}: {said[0][:200]}" if said else how, killed=(process.returncode or 0) < 0)
+            return Attempt(None, f"{how}: {said[0][:200]}" if said else how, -(process.returncode or 0) in KILLERS)
         stop.wait(POLL_SECONDS)
     return Attempt(None, f"not booted after {deadline.seconds:.1f} s")

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.errors import HostError
 from orchestrator.guest import accel
 from orchestrator.guest.accel import Timing, choose, decide, kvm_obstacle
-from orchestrator.guest.machines import ARM64, X86_64
+from orchestrator.guest.machines import ARM64, X86_64, Machine
 from orchestrator.guest.model import AccelChoice
 from orchestrator.matrix.plan import Accel, Arch
 from orchestrator.proc import Stop
@@ -85,6 +87,22 @@ def test_an_unreadable_record_is_measured_again(
     record.write_text("{")
     assert "booted in" in pick(tmp_path, Accel.AUTO).why
     assert f"{record}: not a whole record: " in caplog.text
+
+
+@pytest.mark.parametrize(("code", "kept"), [(-int(signal.SIGTERM), False), (-int(signal.SIGABRT), True)])
+def test_what_somebody_ended_is_no_measurement_and_what_qemu_ended_itself_is(
+    tmp_path: Path, kvm: Path, fake_qemu: Path, monkeypatch: pytest.MonkeyPatch, code: int, kept: bool
+) -> None:
+    real = accel._probe
+
+    def probe(machine: Machine, wanted: Accel, *rest: Any) -> accel.Attempt:
+        if wanted is Accel.TCG:
+            return real(machine, wanted, *rest)
+        return accel.Attempt(None, f"QEMU ended with code {code}", killed=-code in accel.KILLERS)
+
+    monkeypatch.setattr(accel, "_probe", probe)
+    assert pick(tmp_path, Accel.AUTO).accel is Accel.TCG
+    assert bool(list((tmp_path / "cache").glob("accel/*.json"))) is kept
 
 
 def test_kvm_that_opens_and_never_boots_loses(

@@ -23,6 +23,7 @@ from orchestrator.words import plural
 
 _RUN_FILES = ("junit.xml", "report.ktap", "plan.json", "metadata.json", "events.ndjson", "guprace.log")
 _SPLATS_SHOWN = 20
+_HITS_SHOWN = 5
 _SPLAT_BYTES = 16 * 1024
 # Of one ending and cell; upstream's `cow` alone has 812 subtests, and race.ktap has them all.
 _SUBTESTS_SHOWN = 60
@@ -137,7 +138,8 @@ def _facts(cell: CellView) -> list[tuple[str, str]]:
     if races := cell.races:
         found.append(("data races", races.text))
     if cell.result.evidence:
-        found += [(f"hit in {h.subtest}", f"{h.oracle}: {h.text}") for h in cell.result.evidence.race.hits[:5]]
+        hits = dict.fromkeys((f"hit in {h.subtest}", f"{h.oracle}: {h.text}") for h in cell.result.evidence.race.hits)
+        found += list(hits)[:_HITS_SHOWN]
     return [(harmless(name), harmless(value)) for name, value in found if value]
 
 
@@ -148,7 +150,8 @@ def _subtests(cell: CellView) -> list[_Subtests]:
         return []
     found = []
     # Upstream's programs count nothing.
-    missed = {} if race.upstream else shortfalls(race)
+    fell = {} if race.upstream else shortfalls(race)
+    missed = {each.name: fell[each.name] for each in race.subtests if each.ending is Ending.PASS and each.name in fell}
     for ended, opened, belongs in _GROUPS:
         alike = [each for each in race.subtests if belongs(each.ending, each.name in missed)]
         raced = not race.upstream and any(

@@ -151,7 +151,8 @@ def _subtests(cell: CellView) -> list[_Subtests]:
     found = []
     # Upstream's programs count nothing.
     fell = {} if race.upstream else shortfalls(race)
-    missed = {each.name: fell[each.name] for each in race.subtests if each.ending is Ending.PASS and each.name in fell}
+    passed = {each.name for each in race.subtests if each.ending is Ending.PASS}
+    missed = {name: why for name, why in fell.items() if name in passed}
     for ended, opened, belongs in _GROUPS:
         alike = [each for each in race.subtests if belongs(each.ending, each.name in missed)]
         raced = not race.upstream and any(

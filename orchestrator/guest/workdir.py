@@ -36,7 +36,7 @@ def work_directory(env: Mapping[str, str]) -> Iterator[Path]:
 
 def _room(base: Path, held: contextlib.ExitStack) -> Path | None:
     """Make a directory and hold its lock while `held` lasts; None where another's sweep was quicker than the lock."""
-    room = Path(held.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX, dir=base, ignore_cleanup_errors=True)))
+    room = Path(held.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX, dir=base)))
     try:
         # Held by this process while it lives, so a later one knows which directories nobody needs.
         lock = held.enter_context((room / LOCK).open("wb"))

@@ -251,14 +251,14 @@ void memory_judge(struct race *race, const struct memory *before)
 	do {
 		memory_read(&after, before->orphans < 0 ? MEMORY_BULK : MEMORY_PAGES);
 		lost = before->accounted_kb - after.accounted_kb;
-	} while ((lost > MEMORY_NOISE_KB || after.orphans > before->orphans) &&
+	} while ((lost > memory_noise_kb() || after.orphans > before->orphans) &&
 		 now_ns() < deadline && !nanosleep(&poll, NULL));
 
 	race_count(race, "lost_kb", lost > 0 ? lost : 0);
-	if (lost > MEMORY_NOISE_KB) {
+	if (lost > memory_noise_kb()) {
 		race_hit(race, "lost_memory",
-			 "expected at most %d kB less accounted for than before, observed %" PRId64,
-			 MEMORY_NOISE_KB, lost);
+			 "expected at most %" PRId64 " kB less accounted for than before, observed %" PRId64,
+			 memory_noise_kb(), lost);
 		tell_accounts(race, before, &after);
 	}
 	if (before->orphans < 0 || after.orphans < 0)

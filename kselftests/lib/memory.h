@@ -13,14 +13,20 @@
 #define GUPRACE_MEMORY_H
 
 #include <stdint.h>
+#include <unistd.h>
 
 #include "scenario.h"
 
 /*
- * What pages on the way between lists, and drivers' own pages, may come to; stock kernels stay far
- * below. Whoever wants to see a leak in bulk makes it larger than this.
+ * What pages on the way between lists, and drivers' own pages, may come to. On stock kernels 25 were the
+ * most (docs/performance.md), so that one huge page that is lost is more than this.
  */
-#define MEMORY_NOISE_KB	(12 << 10)
+#define MEMORY_NOISE_PAGES	256
+
+static inline int64_t memory_noise_kb(void)
+{
+	return (int64_t)MEMORY_NOISE_PAGES * getpagesize() / 1024;
+}
 
 #define MEMORY_ACCOUNTS	12
 

@@ -112,7 +112,7 @@ static void race_held(struct race *race)
 	memory_read(&before, MEMORY_BULK);
 	race_begin(race);
 	while (race_in_time(race) &&
-	       (!ours || before.accounted_kb - memory_accounted() < 2 * MEMORY_NOISE_KB)) {
+	       (!ours || before.accounted_kb - memory_accounted() < 2 * memory_noise_kb())) {
 		w.trials += blocks_freed_under_references(race, w.fd[0], w.fd[1], &rng);
 		w.rounds++;
 	}

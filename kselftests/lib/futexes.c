@@ -328,7 +328,7 @@ static void ask_child(struct race *race)
 static void race_files(struct race *race, enum backed backed)
 {
 	for (unsigned int round = 0; round < FUTEXES_ROUNDS && race_in_time(race); round++) {
-		for (unsigned int how = 0; how < CHANGES; how++)
+		for (unsigned int how = 0; how < CHANGES && race_in_time(race); how++)
 			try_file(race, backed, how, round);
 	}
 }

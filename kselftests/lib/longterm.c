@@ -45,8 +45,7 @@ static void prepare(struct race *race, void *arg)
 	m->last.generation = 0;
 	agree_stamp(&m->last);
 	m->movable = is_movable(m);
-	m->node = !m->node;
-	nodes_turn(&m->nodes, m->node);
+	m->node = nodes_turn_away(&m->nodes);
 }
 
 static void take_pin(struct race *race, void *arg)
@@ -65,19 +64,10 @@ static void move(struct race *race, void *arg)
 	m->err = errno;
 }
 
-static bool took_any(const struct moving *m)
-{
-	for (unsigned int i = 0; i < m->all.pages; i++) {
-		if (m->nodes.status[i] == m->node)
-			return true;
-	}
-	return false;
-}
-
-/* Whether B and A have had their hands on the last page both: one of them had to leave it. */
+/* Whether B and A have had their hands on a page both, the last one: one of them had to leave it. */
 static bool got_in_the_way(const struct moving *m)
 {
-	return m->nodes.status[m->nodes.pages - 1] == -EBUSY || m->got == -EAGAIN;
+	return m->left > 0 || m->got == -EAGAIN;
 }
 
 static void judge(struct race *race, void *arg)
@@ -87,7 +77,7 @@ static void judge(struct race *race, void *arg)
 
 	if (m->left < 0)
 		broken("moving %lu pages to node %d: %s", m->nodes.pages, m->node, strerror(m->err));
-	if (!took_any(m))
+	if (m->left == (long)m->nodes.pages)
 		race_empty(race);
 	m->met += got_in_the_way(m);
 	if (m->got < 1 && kind_answered(m->got) && m->got != -EAGAIN)

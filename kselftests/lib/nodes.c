@@ -21,6 +21,17 @@ void nodes_turn(struct nodes *n, int node)
 		n->node[i] = node;
 }
 
+int nodes_turn_away(struct nodes *n)
+{
+	int is[VEHICLE_PINS_MAX];
+
+	if (syscall(SYS_move_pages, 0, n->pages, n->page, NULL, is, MPOL_MF_MOVE))
+		broken("move_pages, asked where the pages are: %s", strerror(errno));
+	for (unsigned int i = 0; i < n->pages; i++)
+		n->node[i] = is[i] != 1;
+	return n->node[0];
+}
+
 /* Somebody else may have it on its way, or out, just now. */
 int nodes_ask_first(struct nodes *n)
 {

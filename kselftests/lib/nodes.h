@@ -26,6 +26,9 @@ void nodes_pages(struct nodes *n, const struct agree *a);
 /* Where to: all to the same node. */
 void nodes_turn(struct nodes *n, int node);
 
+/* Each to the other one of the nodes 0 and 1 than it is on; where the first is to go. */
+int nodes_turn_away(struct nodes *n);
+
 /* Move them, with these MPOL_MF_ flags. Below 0: errno says why; else how many pages stayed. */
 static inline long nodes_move(struct nodes *n, int flags)
 {

@@ -53,7 +53,8 @@
  *
  * Counters: checks (pins tried and judged), pins, refusals, absent (kinds that this kernel or this
  * user does not have), seals (memfds that were, without pins), moved (long-term pins whose page had
- * to leave a movable zone; a floor where there is such a zone), copied (R/O long-term pins that were
+ * to leave a movable zone; a floor where there is such a zone), met (of longterm.moving: rounds in which
+ * the move and the pin were in each other's way), copied (R/O long-term pins that were
  * held against a write by address which copies).
  *
  * Fixed by: a7f226604170 (R/O pins of shared anonymous pages, v5.19), CVE-2024-35872 (memfd_secret

@@ -296,7 +296,7 @@ static void with_target(struct race *race, void (*fn)(struct world *w))
 static void race_merge_world(struct world *w)
 {
 	static const struct trial trial = {
-		.prepare = prepare_race, .a = take_pins, .b = scan, .judge = judge, .gives_back = true,
+		.prepare = prepare_race, .a = take_pins, .b = scan, .judge = judge,
 	};
 
 	w->pinned /= 2;		/* a pin unmerges: the others tell that ksmd came by */

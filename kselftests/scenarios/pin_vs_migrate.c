@@ -38,7 +38,8 @@
  * Counters:
  *   checks        of held pins, where no race is needed; the others count trials (lib/trial.c)
  *   pins, kept    pages pinned; pages that a move left where they were, because of a pin or not
- *   huge          rounds of split_moving that began with a huge page, of move_mthp with a folio of 64 KiB
+ *   huge          rounds of split_moving and move_thp that began with a huge page, of move_mthp with a folio
+ *                 of 64 KiB
  *   offlined, refused  pages that were taken out of use, and those that were not; it ends after
  *                      OFFLINED_MAX, which nothing brings back before the machine boots again
  *   moved         pages that did move: the pages beside the pinned ones, or those pinned later
@@ -155,9 +156,9 @@ static void prepare(struct race *race, void *arg)
 	struct world *w = arg;
 
 	(void)race;
-	w->node = !w->node;
-	nodes_turn(&w->nodes, w->node);
 	agree_stamp(&w->agree);
+	/* Whatever became of the last move: a page that is to stay where it is, is not moved at all. */
+	w->node = nodes_turn_away(&w->nodes);
 	note_frames(w);
 }
 
@@ -304,7 +305,6 @@ static void race_move_pages(struct race *race)
 static void renew(struct world *w)
 {
 	w->small = !backing_renew(&w->target);
-	w->node = nodes_of_first(&w->nodes);
 }
 
 static void prepare_huge(struct race *race, void *arg)
@@ -446,9 +446,6 @@ static void hold_against(struct world *w, operation *op, const char *when)
 {
 	w->agree.when = when;
 	for (unsigned int i = 0; i < REPEATS && race_in_time(w->race); i++) {
-		/* Where all is pinned nothing goes there and back: always to where it is not. */
-		if (w->pinned == w->agree.pages)
-			w->node = nodes_of_first(&w->nodes);
 		prepare(w->race, w);
 		take_pins(w->race, w);
 		op(w);

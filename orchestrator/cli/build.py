@@ -36,8 +36,8 @@ def command(matrix: Path | None, only: tuple[str, ...], why: bool) -> int:
         for lane in lanes_of(plan.cells):
             if why:
                 cached, reasons = builder.why(lane.kernel)
-                say(f"{lane.cells[0].lane}: {'hit' if cached else 'miss'}")
-                say("\n".join(f"    {reason}" for reason in reasons))
+                click.echo(f"{lane.cells[0].lane}: {'hit' if cached else 'miss'}")
+                click.echo("\n".join(f"    {reason}" for reason in reasons))
             elif not _build(lane, builder):
                 code = ExitCode.BUILD
     return int(code)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.common import only_option
-from orchestrator.errors import ExitCode
+from orchestrator.cli.common import noting, only_option
+from orchestrator.cli.tell import say, tell_error
+from orchestrator.errors import ExitCode, HostError
 
 
 @click.command("history")
@@ -41,9 +42,12 @@ def command(runs: tuple[Path, ...], only: tuple[str, ...], every: bool, as_json:
     found = history(find_runs(runs or (Path("runs"),)), only, Project())
     shown = found if every else found.newest
     if as_json:
-        click.echo(json.dumps(history_data(shown), indent=1))
+        say(json.dumps(history_data(shown), indent=1))
     else:
-        show_history(shown, Output(), len(found.kernels) - len(shown.kernels))
+        with noting(troubles := list[HostError]()):
+            show_history(shown, Output(), len(found.kernels) - len(shown.kernels))
+        for trouble in troubles:
+            tell_error(trouble)
     if shown.failed:
         return int(ExitCode.FAILED)
     return int(ExitCode.HOST if shown.damaged else ExitCode.OK)

@@ -31,8 +31,9 @@ VERBS = {
 }
 
 
-# Verbs that answer for a kernel: to have shown nothing is no success of theirs.
-_ANSWER = frozenset({"run", "power", "build", "shell", "bisect-step"})
+# Verbs that do something, unless they are only asked: to have been cut short is no success of theirs.
+_ACT = frozenset({"run", "power", "build", "shell", "bisect-step"})
+_ASKED = frozenset({"-h", "--help", "--why", "--dry-run"})
 # What git bisect would take for a bad commit, as verdict/codes.py: BisectCode says it.
 _STOPS = {int(ExitCode.USAGE): 129, int(ExitCode.HOST): 131}
 
@@ -103,8 +104,8 @@ def main() -> None:
         code = int(ExitCode.HOST)
     except SystemExit:
         # `guprace list | head`: click ends with 1, but that nobody reads on is no failure of a kernel.
-        answers = not _ANSWER.isdisjoint(sys.argv[1:2]) and not {"-h", "--help"} & {*sys.argv}
-        code = int(ExitCode.HOST if answers or not _nobody_reads() else ExitCode.OK)
+        acts = not _ACT.isdisjoint(sys.argv[1:2]) and _ASKED.isdisjoint(sys.argv)
+        code = int(ExitCode.HOST if acts or not _nobody_reads() else ExitCode.OK)
     else:
         code = int(returned) if isinstance(returned, int) else int(ExitCode.OK)
     if sys.argv[1:2] == ["bisect-step"]:

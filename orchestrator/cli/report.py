@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
-from orchestrator.errors import ExitCode, UsageError
+from orchestrator.cli.common import noting
+from orchestrator.cli.tell import tell_error
+from orchestrator.errors import ExitCode, HostError, UsageError
 from orchestrator.paths import Project
 from orchestrator.report.known import show_known
 from orchestrator.report.power import is_power_run, power_table, power_view
@@ -41,16 +43,22 @@ def command(run: Path | None) -> int:
 
 def _show(run: RunDir) -> ExitCode:
     """Print what there is of a run, and return its exit code."""
-    console = Output()
+    console, troubles = Output(), list[HostError]()
     if is_power_run(run):
         seen = power_view(run)
-        power_table(seen, console)
+        with noting(troubles):
+            power_table(seen, console)
         code = power_code(seen.rows, bool(seen.metadata.interrupted))
-        return code or (ExitCode.HOST if seen.damaged else ExitCode.OK)
-    shown = view(run)
-    show(shown, console)
-    show_known(run, Project(), console)
-    return exit_code([cell.verdict for cell in shown.cells], bool(shown.interrupted))
+        damaged = bool(seen.damaged)
+    else:
+        shown, damaged = view(run), False
+        with noting(troubles):
+            show(shown, console)
+            show_known(run, Project(), console)
+        code = exit_code([cell.verdict for cell in shown.cells], bool(shown.interrupted))
+    for trouble in troubles:
+        tell_error(trouble)
+    return code or (ExitCode.HOST if damaged or troubles else ExitCode.OK)
 
 
 def newest(runs: Path) -> Path:

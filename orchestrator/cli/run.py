@@ -187,5 +187,5 @@ def _dry_run(plan: Plan, builder: KernelBuilder) -> int:
         state = "kernel in the cache" if cached else f"kernel to be built ({'; '.join(reasons[:3])})"
         state = "prebuilt image" if isinstance(lane.kernel.source, PrebuiltSource) else state
         for cell in lane.cells:
-            say(f"{cell.id}  expect {cell.expect}  {cell.race.seconds:g} s  {state}")
+            click.echo(f"{cell.id}  expect {cell.expect}  {cell.race.seconds:g} s  {state}")
     return int(ExitCode.OK)

@@ -46,6 +46,7 @@ CALIBRATION_ROUNDS = 400_000
 
 
 # From outside; by SIGABRT QEMU itself says that it cannot.
+_TERMINATED = "terminating on signal"
 KILLERS = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
 
 
@@ -236,6 +237,8 @@ def _wait_for_marker(process: Leashed, console: Path, stderr: Path, deadline: De
         if not running:
             said = stderr.read_text(errors="replace").strip().splitlines()
             how = f"QEMU ended with code {process.returncode}"
-            return Attempt(None, f"{how}: {said[0][:200]}" if said else how, -(process.returncode or 0) in KILLERS)
+            # QEMU answers most of these itself, and ends as if its guest had.
+            killed = -(process.returncode or 0) in KILLERS or any(_TERMINATED in line for line in said)
+            return Attempt(None, f"{how}: {said[0][:200]}" if said else how, killed)
         stop.wait(POLL_SECONDS)
     return Attempt(None, f"not booted after {deadline.seconds:.1f} s")

@@ -19,6 +19,9 @@ from orchestrator.proc import Deadline
 POLL_SECONDS = 0.02
 # Between two looks: it was us who stood still (SIGSTOP, a terminal that takes nothing), not the guest.
 STOOD_STILL_SECONDS = 1.0
+STOOD_STILL_TIMES = 16
+# At the deadline, for what the guest had said by then.
+DRAIN_SECONDS = 5.0
 CHUNK_BYTES = 65536
 OUTPUT_BYTES = 16 * 1024 * 1024
 CONNECT_SECONDS = 5.0
@@ -109,7 +112,7 @@ def run_command(
     Output beyond OUTPUT_BYTES is read and dropped, and the text says so.
 
     Raises:
-        SshTimeoutError: it had not ended at `deadline`.
+        SshTimeoutError: it had not ended at `deadline` (which is later by what we ourselves stood still).
         paramiko.SSHException, EOFError, OSError: the connection broke.
         Whatever `check` raises.
     """
@@ -119,18 +122,18 @@ def run_command(
         with answering(channel, deadline, _short(command)):
             channel.exec_command(shell_line(command))
         out, err = _Sink(OUTPUT_BYTES, on_line), _Sink(OUTPUT_BYTES, None)
-        looked = time.monotonic()
+        looked, stops = time.monotonic(), 0
         while True:
             gap, looked = time.monotonic() - looked, time.monotonic()
-            if gap > STOOD_STILL_SECONDS:
-                deadline = deadline.later(gap)
+            if gap > STOOD_STILL_SECONDS and stops < STOOD_STILL_TIMES:
+                deadline, stops = deadline.later(gap), stops + 1
             # Read the flag before the buffers: nothing comes after the status, but it may overtake our reading.
             ended = channel.exit_status_ready()
             moved = _pump(channel, out, err)
             if ended and not moved:
                 break
             check()
-            if deadline.expired and not moved and not ended:
+            if deadline.expired and not ended and (not moved or deadline.later(DRAIN_SECONDS).expired):
                 raise SshTimeoutError(f"{_short(command)} had not ended after {deadline.seconds:.0f} s")
             if not moved:
                 channel.status_event.wait(POLL_SECONDS)

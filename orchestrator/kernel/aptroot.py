@@ -8,6 +8,7 @@ are read from the machine's own apt configuration (apttext.py) and never written
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import logging
 import shutil
@@ -73,6 +74,12 @@ class AptRoot:
         self._config = self.directory / "apt.conf"
         self._env = {**environ, "APT_CONFIG": str(self._config), "LC_ALL": "C.UTF-8"}
         self._plain_env = {**environ, "LC_ALL": "C.UTF-8"}
+
+    def telling(self, waits: Waits) -> AptRoot:
+        """Return the same root, which tells `waits` when another guprace must be waited for."""
+        other = copy.copy(self)
+        other._waits = waits
+        return other
 
     def ensure(self, *, refresh: bool = False) -> None:
         """Make the root usable: configuration always, `apt-get update` only if lists are absent or on `refresh`.

@@ -8,7 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator import records
@@ -25,7 +25,7 @@ from orchestrator.kernel.prebuilt import check_image
 from orchestrator.kernel.request import Request, Requests, check_unchanged, describe
 from orchestrator.kernel.source import ArchiveTree, UserTree, Workplace, resolve
 from orchestrator.kernel.toolchain import KERNEL_ARCHES, Tools, identify
-from orchestrator.matrix.plan import Arch, KernelSpec, PrebuiltSource, Source
+from orchestrator.matrix.plan import Arch, KernelSpec, PrebuiltSource
 from orchestrator.paths import Project
 
 log = logging.getLogger("guprace.build")
@@ -52,8 +52,6 @@ class KernelBuilder:
     place: Workplace
     project: Project
     jobs: int
-    # What each source was when it was first asked for: the rows of a run are of one source, whatever becomes of it.
-    sources: dict[Source, ArchiveTree | UserTree | GitTree] = field(default_factory=dict, compare=False, kw_only=True)
 
     @property
     def kernels(self) -> Store:
@@ -153,7 +151,7 @@ class KernelBuilder:
 
     def _resolve(self, spec: KernelSpec) -> Job:
         tools = identify(spec.arch, spec.toolchain, self.place.stop, self.place.environ)
-        tree = self.sources.get(spec.source) or self.sources.setdefault(spec.source, resolve(spec.source, self.place))
+        tree = resolve(spec.source, self.place)
         lane = re.sub(r"[^\w.+-]", "_", f"{lane_label(tree)}-{spec.arch}-{spec.flavour}-{spec.toolchain}")
         for patch in spec.patches:
             if not patch.is_file():

@@ -90,8 +90,10 @@ class LaneTree:
             yield
         finally:
             # Reached in every ending but our own death: make ended too, and removed what it had not finished.
-            records.write_atomically(built, b"")
             mark.unlink(missing_ok=True)
+            # A full disk keeps the mark of an earlier build: that one says less, and nothing wrong.
+            with contextlib.suppress(HostError):
+                records.write_atomically(built, b"")
 
     def _anew(self, why: str) -> None:
         log.warning("the last build in %s %s: its objects are made anew", self.root, why)

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import assert_never
 
@@ -34,13 +34,15 @@ _TAR_CANNOT = re.compile(r"Cannot (?:exec|open|read|stat|fork)")
 class Workplace:
     """What every source needs to do its work: the cache, the environment, and the request to stop.
 
-    `waits` is told when another guprace must be waited for.
+    `waits` is told when another guprace must be waited for. `resolved` has what each source was when it was first
+    asked for: the rows of a run are of one source, whatever becomes of it meanwhile.
     """
 
     cache: Path
     environ: Mapping[str, str]
     stop: Stop
     waits: Waits = say_in_log
+    resolved: dict[Source, ArchiveTree | UserTree | GitTree] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +167,20 @@ class UserTree:
 
 
 def resolve(source: Source, place: Workplace) -> ArchiveTree | UserTree | GitTree:
-    """Find out what a source is now, without unpacking it.
+    """Find out what a source is now, or was when this workplace was first asked, without unpacking it.
 
     Raises:
         UsageError: the user named something that is not there or not what it should be.
         HostError: apt or git failed.
     """
+    tree = place.resolved.get(source) or place.resolved.setdefault(source, _resolve(source, place))
+    if isinstance(tree, ArchiveTree) and tree.apt:
+        # Who is told of a wait is who waits now.
+        return replace(tree, apt=tree.apt.telling(place.waits))
+    return tree
+
+
+def _resolve(source: Source, place: Workplace) -> ArchiveTree | UserTree | GitTree:
     match source:
         case DebSource():
             return _resolve_deb(source, place)

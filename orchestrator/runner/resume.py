@@ -28,7 +28,7 @@ from orchestrator.runner.rundir import CellResult, Metadata, Resumed, RunDir
 from orchestrator.runner.schedule import Schedule, stock_first
 from orchestrator.verdict.facts import Facts, Trouble
 from orchestrator.verdict.finding import raced_seconds
-from orchestrator.verdict.judge import judge
+from orchestrator.verdict.judge import LAST_WORDS, judge
 from orchestrator.verdict.model import Fault, Outcome, Verdict
 from orchestrator.words import plural
 
@@ -111,7 +111,8 @@ def _found_before(result: CellResult) -> Verdict | None:
     if cell.expect is not Expectation.CLEAN:
         return None
     race = said_in(result.directory, cell)
-    splats = tuple(splat for splat in result.splats if splat.whole)
+    # How the guest was lost, if it was, is not known any more: a bare panic or stall may have been the loss itself.
+    splats = tuple(splat for splat in result.splats if splat.whole and splat.kind not in LAST_WORDS)
     raced = raced_seconds(race, "") if race else None
     facts = Facts(cell.expect, race, splats=splats, ended_after=raced, files=evidence_in(result.directory))
     why = "its verdict could not be written" if splats else "guprace was killed, so its console was not judged"

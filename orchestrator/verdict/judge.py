@@ -48,7 +48,7 @@ MAX_TITLES = 50
 # What a guest says, too, that a busy host lets wait.
 _STALLS = frozenset({SplatKind.SOFT_LOCKUP, SplatKind.WORKQUEUE_LOCKUP, SplatKind.RCU_STALL, SplatKind.HUNG_TASK})
 # How a guest that stops says so: on its own each of these is the loss, not a finding.
-_LAST_WORDS = _STALLS | {SplatKind.PANIC, SplatKind.REBOOT}
+LAST_WORDS = _STALLS | {SplatKind.PANIC, SplatKind.REBOOT}
 
 
 def judge(facts: Facts) -> Verdict:
@@ -86,7 +86,7 @@ def new_splats(facts: Facts) -> tuple[Splat, ...]:
     """
     found = [splat for splat in facts.splats if splat.standing is Standing.NEW]
     if facts.loss or facts.control:
-        found = [splat for splat in found if splat.kind not in _LAST_WORDS]
+        found = [splat for splat in found if splat.kind not in LAST_WORDS]
     if facts.control:
         found = [s for s in found if s.phase is not Phase.BOOT and s.title not in facts.baseline]
     return tuple(found)
@@ -94,7 +94,7 @@ def new_splats(facts: Facts) -> tuple[Splat, ...]:
 
 def _shown(facts: Facts) -> tuple[Splat, ...]:
     """Return the reports that decide and are the race's: not from before it, nor what a busy host can cause, too."""
-    return tuple(s for s in new_splats(facts) if s.phase is not Phase.BOOT and s.kind not in _LAST_WORDS)
+    return tuple(s for s in new_splats(facts) if s.phase is not Phase.BOOT and s.kind not in LAST_WORDS)
 
 
 def _found(facts: Facts) -> Verdict | None:
@@ -190,7 +190,7 @@ def _survived(facts: Facts) -> str:
     if not facts.control:
         return ""
     new = (s for s in facts.splats if s.standing is Standing.NEW and s.phase is not Phase.BOOT)
-    told = tuple(s for s in new if s.kind in _LAST_WORDS)
+    told = tuple(s for s in new if s.kind in LAST_WORDS)
     return f"{_splats_in_words(told)}: no catch, and no race that missed" if told else ""
 
 

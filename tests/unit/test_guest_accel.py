@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import os
 import platform
-import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -89,18 +87,23 @@ def test_an_unreadable_record_is_measured_again(
     assert f"{record}: not a whole record: " in caplog.text
 
 
-@pytest.mark.parametrize(("code", "kept"), [(-int(signal.SIGTERM), False), (-int(signal.SIGABRT), True)])
+@pytest.mark.parametrize(
+    ("script", "kept"),
+    [
+        ("kill -KILL $$", False),
+        ("echo 'qemu-system-x: terminating on signal 15 from pid 7 (oomd)' >&2; exit 0", False),
+        ("echo 'error: failed to set MSR 0x10a' >&2; kill -ABRT $$", True),
+    ],
+)
 def test_what_somebody_ended_is_no_measurement_and_what_qemu_ended_itself_is(
-    tmp_path: Path, kvm: Path, fake_qemu: Path, monkeypatch: pytest.MonkeyPatch, code: int, kept: bool
+    tmp_path: Path, kvm: Path, fake_qemu: Path, monkeypatch: pytest.MonkeyPatch, script: str, kept: bool
 ) -> None:
-    real = accel._probe
+    real = accel.probe_argv
 
-    def probe(machine: Machine, wanted: Accel, *rest: Any) -> accel.Attempt:
-        if wanted is Accel.TCG:
-            return real(machine, wanted, *rest)
-        return accel.Attempt(None, f"QEMU ended with code {code}", killed=-code in accel.KILLERS)
+    def argv(machine: Machine, wanted: Accel, *rest: Path) -> list[str]:
+        return real(machine, wanted, *rest) if wanted is Accel.TCG else ["sh", "-c", script]
 
-    monkeypatch.setattr(accel, "_probe", probe)
+    monkeypatch.setattr(accel, "probe_argv", argv)
     assert pick(tmp_path, Accel.AUTO).accel is Accel.TCG
     assert bool(list((tmp_path / "cache").glob("accel/*.json"))) is kept
 

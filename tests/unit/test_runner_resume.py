@@ -22,7 +22,7 @@ from orchestrator.runner.resume import UNKNOWN, standing, take_up
 from orchestrator.runner.run import schedules_of
 from orchestrator.runner.rundir import KernelRecord, RunDir
 from orchestrator.runner.schedule import again
-from orchestrator.splat.model import Standing
+from orchestrator.splat.model import SplatKind, Standing
 from orchestrator.verdict.finding import Finding
 from orchestrator.verdict.model import Fault, Outcome, Verdict
 from tests.fakes.rundir import FakeRun, every_ending, evidence, race_result, splat
@@ -162,6 +162,10 @@ def test_a_report_whose_verdict_could_not_be_written_stands(bench: Bench) -> Non
     (verdict,) = (result.verdict for result in standing(bench.run).found.values())
     assert verdict is not None
     assert (verdict.outcome, verdict.splats) == (Outcome.FAIL, ("KASAN: use-after-free in f",))
+    panic = replace(splat(Standing.NEW, "kernel panic"), kind=SplatKind.PANIC, whole=True)
+    for nothing in (splat(Standing.BACKGROUND), panic):
+        records.save(where / "splats.json", (nothing,))
+        assert not standing(bench.run).found
     records.save(where / "splats.json", (splat(Standing.BACKGROUND),))
     assert not standing(bench.run).found
 

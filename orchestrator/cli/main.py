@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import select
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -86,6 +88,9 @@ def main() -> None:
         # A terminal of another encoding has no `≤`: a question mark there ends no run.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    if sys.stdin is None:
+        # Closed by whoever began us (`<&-`): there is nothing to be read, which is not a defect.
+        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115 (for as long as we live)
     try:
         returned: Any = cli.main(standalone_mode=False, prog_name="guprace")
     except click.exceptions.Abort:

@@ -44,8 +44,8 @@ static void prepare(struct race *race, void *arg)
 	agree_stamp(&m->all);
 	m->last.generation = 0;
 	agree_stamp(&m->last);
-	m->movable = is_movable(m);
 	m->node = nodes_turn_away(&m->nodes);
+	m->movable = is_movable(m);
 }
 
 static void take_pin(struct race *race, void *arg)

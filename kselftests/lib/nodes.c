@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #define _GNU_SOURCE
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "check.h"
@@ -19,17 +20,6 @@ void nodes_turn(struct nodes *n, int node)
 {
 	for (unsigned int i = 0; i < n->pages; i++)
 		n->node[i] = node;
-}
-
-int nodes_turn_away(struct nodes *n)
-{
-	int is[VEHICLE_PINS_MAX];
-
-	if (syscall(SYS_move_pages, 0, n->pages, n->page, NULL, is, MPOL_MF_MOVE))
-		broken("move_pages, asked where the pages are: %s", strerror(errno));
-	for (unsigned int i = 0; i < n->pages; i++)
-		n->node[i] = is[i] != 1;
-	return n->node[0];
 }
 
 /* Somebody else may have it on its way, or out, just now. */
@@ -54,4 +44,29 @@ int nodes_of_first(struct nodes *n)
 	if (node < 0)
 		broken("move_pages, asked where the target is: %s", strerror(-node));
 	return node;
+}
+
+static bool together(const struct nodes *n, int node)
+{
+	int is[VEHICLE_PINS_MAX];
+
+	if (syscall(SYS_move_pages, 0, n->pages, n->page, NULL, is, MPOL_MF_MOVE))
+		broken("move_pages, asked where the pages are: %s", strerror(errno));
+	for (unsigned int i = 0; i < n->pages; i++) {
+		if (is[i] != node)
+			return false;
+	}
+	return true;
+}
+
+int nodes_turn_away(struct nodes *n)
+{
+	int home = nodes_of_first(n);
+
+	if (!together(n, home)) {
+		nodes_turn(n, home);
+		(void)nodes_move(n, MPOL_MF_MOVE);
+	}
+	nodes_turn(n, !home);
+	return !home;
 }

@@ -26,7 +26,11 @@ void nodes_pages(struct nodes *n, const struct agree *a);
 /* Where to: all to the same node. */
 void nodes_turn(struct nodes *n, int node);
 
-/* Each to the other one of the nodes 0 and 1 than it is on; where the first is to go. */
+/*
+ * All to the other one of the nodes 0 and 1 than they are on: what the last move has left behind, because of a
+ * pin, would else be "moved" to where it is. Those that are apart are brought together before, by moves with
+ * nobody in their way: one call ends at the first target of which a page stays. Returns the target.
+ */
 int nodes_turn_away(struct nodes *n);
 
 /* Move them, with these MPOL_MF_ flags. Below 0: errno says why; else how many pages stayed. */

@@ -157,7 +157,6 @@ static void prepare(struct race *race, void *arg)
 
 	(void)race;
 	agree_stamp(&w->agree);
-	/* Whatever became of the last move: a page that is to stay where it is, is not moved at all. */
 	w->node = nodes_turn_away(&w->nodes);
 	note_frames(w);
 }

@@ -5,8 +5,8 @@
  * static function, a compiler may have inlined some of its calls. So nothing is assumed:
  *
  *  - the function, and clones the compiler made of it, are looked up by name;
- *  - what an unpin adds to the count is measured, on a page that nobody else touches: once for
- *    each page, or never; anything else means no counter;
+ *  - what an unpin adds to the count is measured, on a page that nobody else touches, the vehicle's own
+ *    read of it included: once for each page, or never; anything else means no counter;
  *  - that the fast walk's own call is seen is measured too, where the probe module is there: a R/O
  *    FOLL_PIN of an anonymous page that a child shares must be given back by gup_must_unshare()
  *    (commit a7f226604170, "mm/gup: trigger FAULT_FLAG_UNSHARE when R/O-pinning a possibly shared
@@ -75,23 +75,29 @@ static void *own_page(void)
 static bool measure_unpin(struct vehicle *v)
 {
 	unsigned int want = v->capacity < CALIBRATION ? v->capacity : CALIBRATION, tries = 0;
+	struct stamp stamps[VEHICLE_PINS_MAX];
 	void *page = own_page();
-	uint64_t count;
+	uint64_t count, unpinned;
 	int got;
 
 	do {
 		count = hits();
+		unpinned = v->unpinned;
 		got = v->ops->pin(v, page, 1, want);
 	} while (quiet_again(v, page, 1, got, want, &tries));
+	/* A read may pin and unpin as well. */
+	if (v->ops->read)
+		v->ops->read(v, stamps);
 	v->ops->unpin(v);
 	count = hits() - count;
+	unpinned = v->unpinned - unpinned;
 	check_munmap(page, getpagesize(), "the calibration page");
-	if (count && count != want) {
-		ktap_diag("backoffs of %s not counted: %u quiet pins and unpins called " FUNCTION
-			  " %" PRIu64 " times", v->name, want, count);
+	if (count && count != unpinned) {
+		ktap_diag("backoffs of %s not counted: %" PRIu64 " quiet pins and unpins called " FUNCTION
+			  " %" PRIu64 " times", v->name, unpinned, count);
 		return false;
 	}
-	backoff.per_unpin = count / want;
+	backoff.per_unpin = !!count;
 	return true;
 }
 

@@ -5,8 +5,9 @@
  * static function, a compiler may have inlined some of its calls. So nothing is assumed:
  *
  *  - the function, and clones the compiler made of it, are looked up by name;
- *  - what an unpin adds to the count is measured, on a page that nobody else touches, the vehicle's own
- *    read of it included: once for each page, or never; anything else means no counter;
+ *  - what an unpin adds to the count is measured, on a page that nobody else touches: once for
+ *    each page, or never; anything else means no counter. Nor has a vehicle one that reads by pins of
+ *    its own: how many calls those make was not to be foretold;
  *  - that the fast walk's own call is seen is measured too, where the probe module is there: a R/O
  *    FOLL_PIN of an anonymous page that a child shares must be given back by gup_must_unshare()
  *    (commit a7f226604170, "mm/gup: trigger FAULT_FLAG_UNSHARE when R/O-pinning a possibly shared
@@ -75,7 +76,6 @@ static void *own_page(void)
 static bool measure_unpin(struct vehicle *v)
 {
 	unsigned int want = v->capacity < CALIBRATION ? v->capacity : CALIBRATION, tries = 0;
-	struct stamp stamps[VEHICLE_PINS_MAX];
 	void *page = own_page();
 	uint64_t count, unpinned;
 	int got;
@@ -85,9 +85,6 @@ static bool measure_unpin(struct vehicle *v)
 		unpinned = v->unpinned;
 		got = v->ops->pin(v, page, 1, want);
 	} while (quiet_again(v, page, 1, got, want, &tries));
-	/* A read may pin and unpin as well. */
-	if (v->ops->read)
-		v->ops->read(v, stamps);
 	v->ops->unpin(v);
 	count = hits() - count;
 	unpinned = v->unpinned - unpinned;
@@ -131,6 +128,10 @@ bool backoff_begin(struct vehicle *v)
 {
 	int seen;
 
+	if (backoff.armed && v->ops->is & VEHICLE_READ_PINS) {
+		ktap_diag("backoffs of %s not counted: what it reads it pins, too", v->name);
+		return false;
+	}
 	if (!backoff.armed || !measure_unpin(v))
 		return false;
 	seen = fast_walk_seen();

@@ -40,6 +40,7 @@ struct vehicle {
 /* Stands for whoever pins and tells nothing: no read(), no write(), gone when pin() returns. */
 #define VEHICLE_BLIND		(1u << 8)
 #define VEHICLE_FORCE		(1u << 9)	/* FOLL_FORCE */
+#define VEHICLE_READ_PINS	(1u << 10)	/* read() pins memory of its own, and gives it back */
 
 struct vehicle_ops {
 	const char *name;

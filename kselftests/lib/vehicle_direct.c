@@ -75,8 +75,6 @@ static void direct_read(struct vehicle *v, struct stamp *stamps)
 	struct direct *direct = v->state;
 	ssize_t done = pread(v->fd[0], direct->copy, v->held * v->page, 0);
 
-	/* Into memory of ours, which is pinned for that, too. */
-	v->unpinned += v->held;
 	if (done != (ssize_t)(v->held * v->page))
 		broken("pread of %u pages from the disk: %zd, %s", v->held, done,
 		       done < 0 ? strerror(errno) : "short");
@@ -220,6 +218,7 @@ static int direct_open(struct vehicle *v, char *why, size_t size)
 const struct vehicle_ops vehicle_direct = {
 	.name = "direct",
 	.description = "O_DIRECT pwritev(2) from the target to a RAM disk or loop device",
+	.is = VEHICLE_READ_PINS,
 	.open = direct_open,
 	.pin = direct_pin,
 	.read = direct_read,

@@ -181,15 +181,19 @@ def test_who_names_the_runs_or_something_in_a_run_is_told_the_run(guprace: Gupra
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-@pytest.mark.parametrize("verb", [("list",), ("report", "r"), ("triage", "--json", "/dev/null")])
-def test_a_standard_output_that_is_full_is_named_as_that(tmp_path: Path, verb: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    # What the run's verdicts say goes before what could not be shown of them.
+    ("verb", "code"),
+    [(("list",), 3), (("report", "r"), 1), (("triage", "--json", "/dev/null"), 3)],
+)
+def test_a_standard_output_that_is_full_is_named_as_that(tmp_path: Path, verb: tuple[str, ...], code: int) -> None:
     every_ending(tmp_path / "r")
     argv = [sys.executable, "-m", "orchestrator", *verb]
     environ = {**os.environ, "PYTHONPATH": str(Project().root)}
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(argv, cwd=tmp_path, env=environ, stdout=full, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (
-        3,
+        code,
         "guprace: standard output: No space left on device\n  not all was shown\n",
     )
 

@@ -45,9 +45,9 @@ REFERENCE_SECONDS = 0.030
 CALIBRATION_ROUNDS = 400_000
 
 
-# From outside; by SIGABRT QEMU itself says that it cannot.
 _TERMINATED = "terminating on signal"
-KILLERS = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
+# From outside; by SIGABRT QEMU itself says that it cannot.
+_KILLERS = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +238,7 @@ def _wait_for_marker(process: Leashed, console: Path, stderr: Path, deadline: De
             said = stderr.read_text(errors="replace").strip().splitlines()
             how = f"QEMU ended with code {process.returncode}"
             # QEMU answers most of these itself, and ends as if its guest had.
-            killed = -(process.returncode or 0) in KILLERS or any(_TERMINATED in line for line in said)
+            killed = -(process.returncode or 0) in _KILLERS or any(_TERMINATED in line for line in said)
             return Attempt(None, f"{how}: {said[0][:200]}" if said else how, killed)
         stop.wait(POLL_SECONDS)
     return Attempt(None, f"not booted after {deadline.seconds:.1f} s")

@@ -219,10 +219,10 @@ FORMS = (
         Blame.HEADER_FIRST,
         "bug",
     ),
-    _fault(Form.FAULT, "[#", r"(?P<what>Kernel BUG|Oops - [\w ()]+) \[#\d", "Internal error"),
+    _fault(Form.FAULT, "[#", r"(?P<what>Kernel BUG|Oops - [\w ()-]+) \[#\d", "Internal error"),
     # ppc and s390: what came before the `Oops:` line was lost
     _fault(Form.PAGING, "Oops", r"Oops: (?:[Kk]ernel access of bad area|[0-9a-f]{4} )[^\n]*\[#\d", "Oops"),
-    _fault(Form.FAULT, "[#", r"Oops: (?P<what>[A-Z][\w ]+), sig: \d+ \[#\d", "Oops: {what}"),
+    _fault(Form.FAULT, "[#", r"Oops: (?P<what>[A-Z][\w /()-]+), sig: \d+ \[#\d", "Oops: {what}"),
     # BUG() of mips and loongarch, whose trap says no place
     Grammar(
         Form.KERNEL_BUG,
@@ -235,7 +235,8 @@ FORMS = (
     ),
     # whatever else die() is told: x86 `words: 0000 [#1]`, s390 `words: 0001 ilc:2 [#1]`; mips, loongarch `words[#1]:`
     _trap(Form.FAULT, "[#", r"(?P<what>[A-Za-z#][\w #/-]{2,60}): [0-9a-f]{4,16} (?:ilc:\d )?\[#\d+\]", "{what}"),
-    _fault(Form.FAULT, "[#", r"(?P<what>[A-Z][a-z][\w ]{2,60})\[#\d+\]:", "{what}"),
+    # the words are a sentence now and then: `do_cpu invoked from kernel context![#1]:`
+    _trap(Form.FAULT, "[#", r"(?P<what>[A-Za-z][\w /:!-]{2,80})\[#\d+\]:", "{what}"),
     Grammar(
         Form.PANIC_RUST,
         "rust_kernel: panicked at",

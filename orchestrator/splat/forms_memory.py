@@ -193,7 +193,7 @@ FORMS = (
         r"BUG (?P<cache>\S.{0,80}?) \((?:Not t|T)ainted[^)]*\): (?P<what>(?!kasan: bad access)[A-Za-z].{3,100}?)\s*$",
         "BUG: {what}",
         Blame.NOBODY,
-        eats=("_slab_err+", "object_err+"),
+        eats=("_slab_err+", "object_err+", "kmem_cache_destroy+"),
         more=True,
     ),
     Grammar(

@@ -285,7 +285,7 @@ def _interrupted(lines: Sequence[str]) -> Sequence[str]:
 
 def _representative(lines: Sequence[str]) -> str:
     """Return who stands for a stall: the first anchor on the stacks, or whom a passer called, or a passer alone."""
-    previous = first = entry = passer = ""
+    previous = first = entry = passer = spare = ""
     for name in _all_functions(lines):
         if entry and not _SYSCALL.search(name):
             return entry
@@ -297,10 +297,11 @@ def _representative(lines: Sequence[str]) -> str:
             entry = name  # the outermost of its wrappers
         elif anchor(name):
             return name
-        elif not first and not machinery(name) and not innocent(name, "wait"):
-            first = name
+        elif not innocent(name, "wait"):
+            first = first or ("" if machinery(name) else name)
+            spare = spare or name  # an idle worker's stack has nothing else
         previous = name
-    return entry or first or passer
+    return entry or first or passer or spare
 
 
 def _all_functions(lines: Iterable[str]) -> Iterator[str]:

@@ -23,7 +23,7 @@ COMMON = (
 # reporting
 dump_stack* dump_backtrace dump_{page,header,tasks,mm,vma,mapping,unreclaimable_slab}
 show_{stack,regs,trace,registers}* print_*bug* print_{address,error}_description print_report print_track*
-print_section print_trailer print_{slab,page}_info
+print_section print_trailer print_{slab,page}_info add_taint
 print_{hex_dump,stack_trace,irqtrace,lock,held,shortest,bad,cpu_stall,other_cpu,tainted,modules,worker,oops,unreferenced,context,ip_sym,vma_addr,prefix,memory,shadow}*
 panic* vpanic* nmi_panic warn warn_{slowpath,alloc,bogus,printk}* report_bug* fixup_bug handle_bug end_report
 *_report_{bug,invalid_free,error} die die_kernel_fault arm_notify_die oops_* printk* vprintk* va_format *_printk*

@@ -27,6 +27,8 @@ _ONE_TASK = frozenset({Blame.PC, Blame.HEADER_FIRST})
 _QUOTED = 3
 
 BAR = re.compile(r"={20,}\s*$")
+# A frame of a stack, not the place where the CPU stood; arm before v6.5 has no words before the first.
+_STACK_FRAME = re.compile(r"\s*(?:\[?<?[0-9a-f]{4,16}>?\]? ?)*\(?(?:\? )?(?:\w+\)? from )?\(?[A-Za-z_.][\w.$]*\+0x")
 END = re.compile(r"---\[ end (?:trace|Kernel panic)|Rebooting in \d+ seconds|Kernel Offset:")
 _LAST_BEGINS = frozenset("=-RK")
 _PIECE = re.compile(
@@ -46,6 +48,12 @@ _WARN_LATE = re.compile(r"WARNING: .*, CPU#(?P<cpu>\d+): (?P<task>.{1,40})/(?P<p
 _HUNG = re.compile(r"INFO: task (?P<task>.{1,40}):(?P<pid>\d+) ")
 _LOCKUP = re.compile(r".*lockup - CPU#(?P<cpu>\d+) stuck .*?(?:\[(?P<task>.{1,40}):(?P<pid>\d+)\])?$")
 _BY_TASK = re.compile(r".* by task (?P<task>.{1,40})/(?P<pid>\d+)\s*$")
+_LEAVES = re.compile(r"(?P<task>.{1,40})/(?P<pid>\d+) is leaving the kernel with locks")
+_COMM = re.compile(r' *comm "(?P<task>.{1,40}?)", pid (?P<pid>\d+)')
+_SHOWN = re.compile(r"task:(?P<task>\S.{0,40}?) +state:\S+ .*pid:(?P<pid>\d+)")
+# One of these is in each of the above.
+_SAYS_WHO = ("PU", "task", "omm", "leaving")
+_RSS = re.compile(r".* Comm:(?P<task>.{1,40}) Pid:(?P<pid>\d+)\s*$")
 
 
 @dataclass(slots=True)
@@ -88,6 +96,7 @@ class Report:
         count = len(self.lines)
         if "+0x" in text:
             self.useful, self.end = count, number
+            self.stackless = self.stackless and not _STACK_FRAME.match(text)
         elif _PIECE.match(text):
             self.useful, self.end = count, number
             self.stackless = self.stackless and not text.startswith(("Call ", "Backtrace"))
@@ -100,7 +109,7 @@ class Report:
     @property
     def awaits_stack(self) -> bool:
         """Say whether its stack is still to come, so that a panic is part of it: panic() prints the stack then."""
-        return self.stackless and self.grammar.form not in _NO_STACK
+        return self.stackless and self.grammar.blame is not Blame.NOBODY and self.grammar.form not in _NO_STACK
 
     @staticmethod
     def piece(text: str) -> bool:
@@ -132,7 +141,7 @@ class Report:
         fields = kcsan.fields(title, body, self.closed) if grammar.form is Form.KCSAN else None
         stacks = tuple(access.stack for access in fields.accesses) if fields else ()
         corrupted = self._corrupted(body, bool(blame))
-        cpu, task, pid = _who(body)
+        cpu, task, pid = self.who()
         return Splat(
             kind=grammar.form.kind,
             title=title,
@@ -184,19 +193,18 @@ class Report:
             return "cut before its end"
         return ""
 
-
-def _who(body: list[str]) -> tuple[int | None, str, int | None]:
-    """Return CPU, task and pid, as far as the report says them."""
-    cpu, task, pid = None, "", None
-    for line in body[:60]:
-        if "PU" not in line and "task" not in line:
-            continue
-        for who in (_CPU, _WARN_LATE, _WARN_CPU, _HUNG, _LOCKUP, _BY_TASK):
-            if found := who.match(line):
-                groups = found.groupdict()
-                cpu = int(groups["cpu"]) if cpu is None and groups.get("cpu") else cpu
-                task = task or groups.get("task") or ""
-                pid = int(groups["pid"]) if pid is None and groups.get("pid") else pid
-        if cpu is not None and task:
-            break
-    return cpu, task, pid
+    def who(self) -> tuple[int | None, str, int | None]:
+        """Return CPU, task and pid, as far as the report says them."""
+        cpu, task, pid = None, "", None
+        for line in self.body()[:60]:
+            if not any(word in line for word in _SAYS_WHO):
+                continue
+            for who in (_CPU, _WARN_LATE, _WARN_CPU, _HUNG, _LOCKUP, _BY_TASK, _LEAVES, _COMM, _SHOWN, _RSS):
+                if found := who.match(line):
+                    groups = found.groupdict()
+                    cpu = int(groups["cpu"]) if cpu is None and groups.get("cpu") else cpu
+                    task = task or groups.get("task") or ""
+                    pid = int(groups["pid"]) if pid is None and groups.get("pid") else pid
+            if cpu is not None and task:
+                break
+        return cpu, task, pid

@@ -12,7 +12,7 @@ from orchestrator.splat.alarm import hits
 from orchestrator.splat.grammar import Grammar, header_of
 from orchestrator.splat.lines import CHUNK, LineReader
 from orchestrator.splat.message import KERNELS, Message, parse, parts, second, stamp, stamped
-from orchestrator.splat.model import ASIDE, Form, Phase, Scan, Splat
+from orchestrator.splat.model import ASIDE, Form, Phase, Scan, Splat, SplatKind
 from orchestrator.splat.packed import Readable
 from orchestrator.splat.report import BAR, Report
 
@@ -41,6 +41,13 @@ _CONSEQUENCE = re.compile(
     r"|Oops|.{1,20}: system warned too often|.{1,20} stack guard hit|Machine halted|invalid or fatal FRED"
     r"|Fatal hardware|low stack detected by irq handler|Corrupt kernel stack, can't continue)"
 )
+# The end of whom an oops hit, where nobody can do without him (kernel/exit.c: make_task_dead(), do_group_exit()).
+_DIED = re.compile(
+    r"Kernel panic - not syncing: (?:Aiee, killing interrupt handler!"
+    r"|Attempted to kill (?:the idle task!|init! exitcode=0x0000000[9b]\b))"
+)
+_DEADLY = frozenset({SplatKind.OOPS, SplatKind.BUG, SplatKind.KASAN})
+_INIT = "Attempted to kill init!"
 _QUESTION = "Sending NMI "
 _ANSWER = "NMI backtrace for cpu "
 # What is shown only where nothing else is.
@@ -245,7 +252,7 @@ class Scanner:
 
     def _consequence(self, message: Message) -> bool:
         """A panic because of the report before it is no report of its own."""
-        expected = _CONSEQUENCE.match(message.text) is not None
+        expected = _CONSEQUENCE.match(message.text) is not None or self._died(message)
         report = self._open.get(message.caller)
         if report and report.grammar.form not in ASIDE and (expected or report.awaits_stack):
             report.panicked = True
@@ -261,6 +268,19 @@ class Scanner:
             self._found[self._last] = replace(self._found[self._last], panicked=True)
             return True
         return False
+
+    def _died(self, message: Message) -> bool:
+        """Say whether the kernel panics since the report before, an oops, ended whom it cannot do without."""
+        if not _DIED.match(message.text):
+            return False
+        if report := self._open.get(message.caller):
+            form, pid = report.grammar.form, report.who()[2]
+        elif self._number - self._last_line <= PATIENCE and self._last in self._found:
+            splat = self._found[self._last]
+            form, pid = splat.form, splat.pid
+        else:
+            return False
+        return form.kind in _DEADLY and (_INIT not in message.text or pid in (1, None))
 
     def _forget_cut(self) -> None:
         """The message before was cut and now comes whole: drop a report that only it began."""

@@ -308,6 +308,56 @@ Call Trace:
     ]
 
 
+PANIC = "Kernel panic - not syncing: "
+NULL_DEREF = """
+BUG: kernel NULL pointer dereference, address: 0000000000000008
+Oops: 0000 [#1] PREEMPT SMP
+CPU: 0 PID: {pid} Comm: x Not tainted 6.1.0 #1
+RIP: 0010:gup_pte_range+0x1c/0x90
+Call Trace:
+ gup_pgd_range+0x1c/0x90
+---[ end trace 0000000000000000 ]---
+"""
+
+
+@pytest.mark.parametrize(
+    ("pid", "panic", "part"),
+    [
+        (77, "Aiee, killing interrupt handler!", True),
+        (0, "Attempted to kill the idle task!", True),
+        (1, "Attempted to kill init! exitcode=0x0000000b", True),
+        (1, "Attempted to kill init! exitcode=0x00000009", True),
+        (77, "Attempted to kill init! exitcode=0x0000000b", False),
+        (1, "Attempted to kill init! exitcode=0x00000100", False),
+    ],
+)
+def test_who_dies_of_an_oops_takes_the_kernel_along(pid: int, panic: str, part: bool) -> None:
+    splats = of(stamped(NULL_DEREF.format(pid=pid)) + stamped(PANIC + panic)).splats
+    assert len(splats) == 1 if part else [splat.kind for splat in splats] == [SplatKind.OOPS, SplatKind.PANIC]
+    assert splats[0].panicked is part
+
+
+def test_a_panic_of_that_kind_by_itself_is_whole() -> None:
+    (splat,) = of(stamped(f"{PANIC}Aiee, killing interrupt handler!\nCall Trace:\n gup_pte_range+0x1c/0x90")).splats
+    assert (splat.kind, splat.corrupted) == (SplatKind.PANIC, "")
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "BUG: Bad rss-counter state mm:0000000012345678 type:MM_ANONPAGES val:1",
+        "BUG: workqueue lockup - pool cpus=0 node=0 flags=0x0 nice=0 stuck for 30s!\nShowing busy workqueues:",
+        # arm before v6.5 has no words before its stack
+        "BUG: sleeping function called from invalid context at mm/gup.c:1\nCPU: 0 PID: 1 Comm: x Not tainted 6.1.0\n"
+        " unwind_backtrace from show_stack+0x10/0x14\n show_stack from gup_pte_range+0x1c/0x90",
+    ],
+)
+def test_a_panic_behind_a_report_that_is_whole_is_another(before: str) -> None:
+    splats = of(stamped(f"{before}\n{PANIC}VFS: Unable to mount root fs on unknown-block(0,0)")).splats
+    assert [splat.title.split(":")[0] for splat in splats] == ["BUG", "kernel panic"]
+    assert not splats[0].panicked
+
+
 def test_only_the_runs_own_marks_count() -> None:
     text = (
         stamped(WARNING)

@@ -36,7 +36,7 @@
  * (calls of A's begun before the real-time thread was called, and not over when a grace period was).
  *
  * No fix to name: the rule is that of the comment "Fast GUP" in mm/gup.c. Controls: M05, M06, M07,
- * G04, G05, G07, G58. Kconfig: pin_vs_pgtable_free.config.
+ * G04, G05, G07, G58, G100. Kconfig: pin_vs_pgtable_free.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>

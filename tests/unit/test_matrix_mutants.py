@@ -194,7 +194,7 @@ def controls_told(scenario: Path) -> set[str]:
     """The mutants in the sentence `Controls: ...` of the comment that a scenario begins with."""
     comment = scenario.read_text().split("*/", 1)[0].replace("\n *", "")
     told = re.search(r"Controls?: ([^.]*)\.", comment)
-    return set(re.findall(r"\b[GM][0-9]{2}\b", told[1])) if told else set()
+    return set(re.findall(r"\b[GM][0-9]{2,3}\b", told[1])) if told else set()
 
 
 def test_a_scenario_names_the_mutants_whose_records_name_it() -> None:

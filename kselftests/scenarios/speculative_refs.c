@@ -41,7 +41,7 @@
  * one), touches that got a reference, tries, rounds of B, pages of B's, lost_kb.
  *
  * Fixed by: e320d3012d25 ("mm/page_alloc.c: fix freeing non-compound pages", v5.9). Controls: M21,
- * G16, G18, G47. Kconfig: speculative_refs.config.
+ * G16, G18. Kconfig: speculative_refs.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>

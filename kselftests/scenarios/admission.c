@@ -59,8 +59,8 @@
  *
  * Fixed by: a7f226604170 (R/O pins of shared anonymous pages, v5.19), CVE-2024-35872 (memfd_secret
  * while on its way to the LRU). Controls: M10, M11, M16, M25, G08, G09, G10, G22, G24, G25, G34,
- * G39, G40, G41, G50, G57, G59, G62, G66, G72, G74, G81, G82, G87, G88; M12 stays silent. Kconfig:
- * admission.config.
+ * G39, G40, G41, G50, G57, G59, G62, G66, G72, G74, G81, G82, G87, G88, G102; M12 stays silent.
+ * Kconfig: admission.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>

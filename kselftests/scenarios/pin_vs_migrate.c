@@ -47,8 +47,8 @@
  * Fixed by: 6c287605fd56 ("mm: remember exclusively mapped anonymous pages with PG_anon_exclusive",
  * v5.19) and 088b8aa537c2 ("mm: fix PageAnonExclusive clearing racing with concurrent RCU
  * GUP-fast", v6.1) have the rule "clear the PTE, then look"; 3a5a8d343e1c ("mm: fix race between
- * __split_huge_pmd_locked() and GUP-fast", v6.10); no CVE. Controls: M15, M23, M28, G30, G86. Kconfig:
- * pin_vs_migrate.config.
+ * __split_huge_pmd_locked() and GUP-fast", v6.10); no CVE. Controls: M15, M23, M28, G30, G86,
+ * G101. Kconfig: pin_vs_migrate.config.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -27,8 +27,9 @@ _ONE_TASK = frozenset({Blame.PC, Blame.HEADER_FIRST})
 _QUOTED = 3
 
 BAR = re.compile(r"={20,}\s*$")
-# A frame of a stack, not the place where the CPU stood; arm before v6.5 has no words before the first.
-_STACK_FRAME = re.compile(r"\s*(?:\[?<?[0-9a-f]{4,16}>?\]? ?)*\(?(?:\? )?(?:\w+\)? from )?\(?[A-Za-z_.][\w.$]*\+0x")
+# A frame of a stack, not the place where the CPU stood; arm of 6.1 has no words before the first.
+_ADDRESS = r"(?:\[<?[(\w)]{4,20}>?\] ?)"
+_STACK_FRAME = re.compile(rf"\s*{_ADDRESS}{{0,2}}(?:\? )?(?:\(?\w+\)? from {_ADDRESS}?)?\(?[A-Za-z_.][\w.$]*\+0x")
 END = re.compile(r"---\[ end (?:trace|Kernel panic)|Rebooting in \d+ seconds|Kernel Offset:")
 _LAST_BEGINS = frozenset("=-RK")
 _PIECE = re.compile(
@@ -51,9 +52,9 @@ _BY_TASK = re.compile(r".* by task (?P<task>.{1,40})/(?P<pid>\d+)\s*$")
 _LEAVES = re.compile(r"(?P<task>.{1,40})/(?P<pid>\d+) is leaving the kernel with locks")
 _COMM = re.compile(r' *comm "(?P<task>.{1,40}?)", pid (?P<pid>\d+)')
 _SHOWN = re.compile(r"task:(?P<task>\S.{0,40}?) +state:\S+ .*pid:(?P<pid>\d+)")
+_RSS = re.compile(r".* Comm:(?P<task>.{1,40}) Pid:(?P<pid>\d+)\s*$")
 # One of these is in each of the above.
 _SAYS_WHO = ("PU", "task", "omm", "leaving")
-_RSS = re.compile(r".* Comm:(?P<task>.{1,40}) Pid:(?P<pid>\d+)\s*$")
 
 
 @dataclass(slots=True)

@@ -41,7 +41,7 @@ _CONSEQUENCE = re.compile(
     r"|Oops|.{1,20}: system warned too often|.{1,20} stack guard hit|Machine halted|invalid or fatal FRED"
     r"|Fatal hardware|low stack detected by irq handler|Corrupt kernel stack, can't continue)"
 )
-# The end of whom an oops hit, where nobody can do without him (kernel/exit.c: make_task_dead(), do_group_exit()).
+# The end of whom an oops hit, where nobody can do without him (kernel/exit.c: make_task_dead(), do_exit()).
 _DIED = re.compile(
     r"Kernel panic - not syncing: (?:Aiee, killing interrupt handler!"
     r"|Attempted to kill (?:the idle task!|init! exitcode=0x0000000[9b]\b))"

@@ -308,6 +308,12 @@ Call Trace:
     ]
 
 
+@pytest.mark.parametrize("line", ["a" * 900 + "!+0x1", "[" + "a" * 900 + "+0x1", " [<c0ffee00>] " * 60 + "+0x1"])
+def test_a_line_that_is_almost_a_frame_is_read_at_once(line: str) -> None:
+    (splat,) = of(stamped(f"BUG: sleeping function called from invalid context at mm/gup.c:1\n{line}")).splats
+    assert splat.corrupted == "no stack"
+
+
 PANIC = "Kernel panic - not syncing: "
 NULL_DEREF = """
 BUG: kernel NULL pointer dereference, address: 0000000000000008
@@ -347,7 +353,7 @@ def test_a_panic_of_that_kind_by_itself_is_whole() -> None:
     [
         "BUG: Bad rss-counter state mm:0000000012345678 type:MM_ANONPAGES val:1",
         "BUG: workqueue lockup - pool cpus=0 node=0 flags=0x0 nice=0 stuck for 30s!\nShowing busy workqueues:",
-        # arm before v6.5 has no words before its stack
+        # arm of 6.1 has no words before its stack
         "BUG: sleeping function called from invalid context at mm/gup.c:1\nCPU: 0 PID: 1 Comm: x Not tainted 6.1.0\n"
         " unwind_backtrace from show_stack+0x10/0x14\n show_stack from gup_pte_range+0x1c/0x90",
     ],

@@ -18,6 +18,8 @@ PIP = (Path("/etc/pip.conf"), Path("~/.config/pip/pip.conf").expanduser(), Path(
 HOST = re.compile(r"\b(?:https?|ftp|mirror\+http)://(?:[^/@\s]*@)?([\w.-]+)")
 # Shorter than this, a directory such as /src is a word that any file may say.
 LEAST_PATH = 5
+# Every machine has these: whoever clones there has named nothing of his own (hier(7)).
+EVERYWHERE = frozenset({"/usr/src", "/usr/local", "/usr/local/src", "/var/tmp"})
 
 
 def hosts_in(text: str) -> set[str]:
@@ -39,7 +41,7 @@ def private_pattern(checkout: Path, hosts: set[str]) -> re.Pattern[str]:
     """Return what matches a host or the directory above the checkout, and nothing when there is neither."""
     parent = str(checkout.resolve().parent)
     words = [re.escape(host) for host in sorted(hosts)]
-    if len(parent) >= LEAST_PATH:
+    if len(parent) >= LEAST_PATH and parent not in EVERYWHERE:
         words.append(rf"(?<![\w./-]){re.escape(parent)}(?![\w-])")
     return re.compile("|".join(words) or r"(?!)", re.IGNORECASE)
 
@@ -61,6 +63,11 @@ def test_no_tracked_file_names_this_machine() -> None:
             if private.search(line):
                 found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}")
     assert found == []
+
+
+def test_a_checkout_in_a_directory_that_every_machine_has_forbids_no_word() -> None:
+    assert not private_pattern(Path("/var/tmp/guprace"), set()).search('for base in ("/tmp", "/var/tmp"):')
+    assert private_pattern(Path("/var/tmp/mine/guprace"), set()).search("cd /var/tmp/mine")
 
 
 def test_hosts_are_read_from_both_formats_of_apt_and_from_pip() -> None:
